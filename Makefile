@@ -1,0 +1,58 @@
+# Everything needs only python3 (3.11 or newer, with venv), make and git; `make lock` needs uv.
+PYTHON ?= python3
+PYTEST_ARGS ?= -n 2
+ARGS ?=
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo check test bench lock clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+setup: $(INSTALLED) ## Install the locked libraries and Terrazzo itself into .venv
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "There is no $(PYTHON) here. Install Python 3.11 or newer, or name one:" \
+	    "make setup PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Terrazzo needs Python 3.11 or newer; $(PYTHON) is `$(PYTHON) -V 2>&1`. Name a newer" \
+	    "one: make setup PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) has no venv with pip. On Debian and Ubuntu: apt-get install python3-venv." \
+	    "Or name another Python: make setup PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
+	$(PIP) install --quiet --require-hashes -r requirements.lock
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## Sample data, catalogue, and a map in the browser; ARGS="--port 8000" and the like
+	$(BIN)/terrazzo demo $(ARGS)
+
+check: setup ## Style, types, layers and changelog fragments
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/towncrier build --draft --version next >/dev/null
+
+test: check ## Everything that must hold before a commit; PYTEST_ARGS="-k tile" for a part
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: setup ## Measure against the peers; ARGS names benchmarks
+	$(BIN)/python -m bench $(ARGS)
+
+lock: ## Bring requirements.lock in line with pyproject.toml; ARGS=--upgrade for newer versions
+	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
+	uv pip compile pyproject.toml --quiet --universal --all-extras --group dev \
+	  --generate-hashes --no-header --output-file requirements.lock $(ARGS)
+
+clean: ## Remove the environment, caches and builds, never data
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+	  .benchmarks build dist
+	find src tests bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

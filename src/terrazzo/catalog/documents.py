@@ -1,0 +1,165 @@
+"""Documents at the door: what is checked before they are stored, and how they are stored."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from terrazzo.catalog.filters import column_text
+from terrazzo.catalog.space import Box, check_bbox, read_geometry, split
+from terrazzo.errors import ArgumentInvalid
+from terrazzo.geo.times import parse_time
+
+if TYPE_CHECKING:
+    from terrazzo.geo.times import Interval
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """An item that was checked, ready to be stored."""
+
+    collection: str
+    """Id of its collection."""
+    id: str
+    """Its own id."""
+    start: int
+    """Its instant, or the start of its period, microseconds since 1970."""
+    stop: int
+    """The end of its period, microseconds since 1970; equal to `start` for an instant."""
+    boxes: tuple[Box, ...]
+    """One box within -180..180, or two if it crosses the antimeridian."""
+    properties: str
+    """Its comparable properties as JSON."""
+    body: bytes
+    """The whole document, compressed."""
+
+
+def item_row(item: Mapping[str, Any]) -> ItemRow:
+    """Check an item.
+
+    Raises:
+        ArgumentInvalid: `id`, `collection`, `bbox`, `geometry` or the times are missing or wrong,
+            or the document is not JSON; the message names the item and the field.
+    """
+    name = _text_field(item, "id", "Item")
+    subject = f"Item {name!r}"
+    collection = _text_field(item, "collection", subject)
+    if item.get("type", "Feature") != "Feature":
+        raise ArgumentInvalid(f"{subject}: type {item['type']!r} is not 'Feature'.")
+    if "bbox" not in item or item["bbox"] is None:
+        raise ArgumentInvalid(f"{subject} has no bbox. Valid is [west, south, east, north].")
+    boxes = split(check_bbox(item["bbox"], subject))
+    if item.get("geometry") is not None:
+        read_geometry(item["geometry"], subject)
+    properties = item.get("properties")
+    if not isinstance(properties, Mapping):
+        raise ArgumentInvalid(f"{subject} has no properties; they must hold at least `datetime`.")
+    body = packed(item, subject)
+    start, stop = (microseconds(t) for t in item_period(item))
+    return ItemRow(collection, name, start, stop, boxes, column_text(properties), body)
+
+
+def item_period(item: Mapping[str, Any]) -> tuple[datetime, datetime]:
+    """Return an item's instant twice, or the start and end of its period.
+
+    Raises:
+        ArgumentInvalid: neither `datetime` nor both of `start_datetime` and `end_datetime` are
+            there, one is not a time, or the end is before the start.
+    """
+    properties, subject = item["properties"], f"Item {item['id']!r}"
+    if properties.get("datetime") is not None:
+        instant = _time_field(properties, "datetime", subject)
+        return instant, instant
+    if properties.get("start_datetime") is None or properties.get("end_datetime") is None:
+        raise ArgumentInvalid(
+            f"{subject} has no datetime. Give `properties.datetime`, or null there and both "
+            "`start_datetime` and `end_datetime`."
+        )
+    start = _time_field(properties, "start_datetime", subject)
+    end = _time_field(properties, "end_datetime", subject)
+    if end < start:
+        raise ArgumentInvalid(
+            f"{subject}: end_datetime {properties['end_datetime']!r} is before start_datetime "
+            f"{properties['start_datetime']!r}."
+        )
+    return start, end
+
+
+def in_period(start: datetime, stop: datetime, interval: Interval) -> bool:
+    """Tell whether an item's instant lies in, or its half-open period overlaps, an interval."""
+    first, last = interval
+    return (last is None or start < last) and (first is None or stop > first or start >= first)
+
+
+def _time_field(properties: Mapping[str, Any], field: str, subject: str) -> datetime:
+    """Read a time and name the item and field if it is none."""
+    try:
+        return parse_time(properties[field])
+    except ArgumentInvalid as problem:
+        raise ArgumentInvalid(f"{subject}, properties.{field}: {problem}") from None
+
+
+def collection_row(collection: Mapping[str, Any]) -> tuple[str, bytes]:
+    """Check a collection and return its id and compressed document.
+
+    Raises:
+        ArgumentInvalid: it has no id, is another kind of document, or is not JSON.
+    """
+    name = _text_field(collection, "id", "Collection")
+    if collection.get("type", "Collection") != "Collection":
+        raise ArgumentInvalid(
+            f"Collection {name!r}: type {collection['type']!r} is not 'Collection'."
+        )
+    return name, packed(collection, f"Collection {name!r}")
+
+
+def _text_field(document: Mapping[str, Any], field: str, subject: str) -> str:
+    """Return a text that must be there."""
+    value = dict(document).get(field)
+    if not isinstance(value, str) or not value:
+        raise ArgumentInvalid(f"{subject}: {field} {value!r} is missing or not a non-empty text.")
+    return value
+
+
+def packed(document: Mapping[str, Any], subject: str) -> bytes:
+    """Write a document as compressed JSON.
+
+    Raises:
+        ArgumentInvalid: it holds NaN or infinity, a NUL byte, a lone surrogate, or what JSON lacks.
+    """
+    try:
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        data = text.encode()
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise ArgumentInvalid(
+            f"{subject} cannot be written as JSON: {problem}. Use null for missing numbers and "
+            "RFC 3339 text for times."
+        ) from None
+    if "\\u0000" in text and _NUL.search(text):
+        raise ArgumentInvalid(f"{subject} holds a NUL byte in a text. Remove it.")
+    return zlib.compress(data, 3)
+
+
+def unpacked(body: bytes) -> dict[str, Any]:
+    """Read what `packed` wrote."""
+    document: dict[str, Any] = json.loads(zlib.decompress(body))
+    return document
+
+
+def microseconds(instant: datetime) -> int:
+    """Return an instant as whole microseconds since 1970, exactly."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def from_microseconds(count: int) -> datetime:
+    """Return the instant of a count of microseconds since 1970."""
+    return _EPOCH + count * _MICROSECOND

@@ -1,0 +1,22 @@
+"""The pixel container: values in their own dtype, a validity mask, labels, a grid."""
+
+from terrazzo.cube.cube import Cube, Dimension, Geometries, Kind, empty_cube
+from terrazzo.cube.pixels import Label, Mask, Number, Pixels, Stack, Values, all_valid
+from terrazzo.cube.source import ReadCost, Source
+
+__all__ = [
+    "Cube",
+    "Dimension",
+    "Geometries",
+    "Kind",
+    "Label",
+    "Mask",
+    "Number",
+    "Pixels",
+    "ReadCost",
+    "Source",
+    "Stack",
+    "Values",
+    "all_valid",
+    "empty_cube",
+]

@@ -1,0 +1,225 @@
+"""The Cube: labelled pixels of one window, values and validity kept apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from terrazzo.cube.pixels import Label, Mask, Stack, Values, all_valid
+from terrazzo.errors import (
+    BandNotFound,
+    DimensionMissing,
+    DimensionNotAvailable,
+    LabelNotAvailable,
+    TooManyDimensions,
+    suggest,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from terrazzo.geo.grid import Grid, Window
+
+
+class Kind(StrEnum):
+    """What a dimension counts, in openEO's words."""
+
+    SPATIAL = "spatial"
+    TEMPORAL = "temporal"
+    BANDS = "bands"
+    GEOMETRY = "geometry"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One axis of a cube."""
+
+    name: str
+    """As the user knows it: `t`, `bands`, `x`, `y` unless renamed."""
+    kind: Kind
+    labels: tuple[Label, ...] = ()
+    """RFC 3339 text for time; empty for x and y, whose positions the grid gives."""
+
+    def index(self, label: Label) -> int:
+        """Return the position of a label.
+
+        Raises:
+            BandNotFound: a band that is not there.
+            LabelNotAvailable: any other label that is not there.
+        """
+        try:
+            return self.labels.index(label)
+        except ValueError:
+            names = [str(known) for known in self.labels]
+            if self.kind is Kind.BANDS:
+                raise BandNotFound(str(label), names) from None
+            shown = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")  # noqa: PLR2004
+            raise LabelNotAvailable(
+                f"Dimension {self.name!r} has no label {label!r}.{suggest(str(label), names)} "
+                f"Labels here: {shown or 'none'}."
+            ) from None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cube:
+    """Labelled pixels of one window of a grid, or of geometries, or of neither.
+
+    The axes follow `dimensions`. In a raster the last two are always y and x, and
+    `grid.window` says which pixels they are; before them come time and bands, in that order
+    unless the user made it otherwise, and further dimensions.
+    """
+
+    values: Values
+    """(time, band, y, x) as a rule: one axis per dimension; what is not valid is arbitrary."""
+    valid: Mask
+    """Same shape; True = valid. May be a read-only broadcast view: never write into it."""
+    dimensions: tuple[Dimension, ...]
+    grid: Grid | None = None
+    """The lattice of the pixels; None for a cube without space."""
+    window: Window | None = None
+    """The pixels of `grid` that the last two axes hold; None for a cube without space."""
+    geometries: Geometries | None = None
+    """What the labels of the geometry dimension stand for; None for other cubes."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the dimensions in axis order."""
+        return tuple(dimension.name for dimension in self.dimensions)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.values.dtype
+
+    def axis(self, name: str) -> int:
+        """Return the axis of a dimension.
+
+        Raises:
+            DimensionNotAvailable: the cube has no dimension of that name.
+        """
+        try:
+            return self.names.index(name)
+        except ValueError:
+            raise DimensionNotAvailable(name, self.names) from None
+
+    def dimension(self, name: str) -> Dimension:
+        """Return a dimension by name.
+
+        Raises:
+            DimensionNotAvailable: the cube has no dimension of that name.
+        """
+        return self.dimensions[self.axis(name)]
+
+    def only(self, kind: Kind) -> Dimension:
+        """Return the one dimension of a kind.
+
+        Raises:
+            DimensionMissing: there is none.
+            TooManyDimensions: there are several.
+        """
+        found = [dimension for dimension in self.dimensions if dimension.kind is kind]
+        if not found:
+            raise DimensionMissing(
+                f"This needs a dimension of type {kind.value!r}; the cube has "
+                f"{', '.join(f'{d.name} ({d.kind.value})' for d in self.dimensions) or 'none'}."
+            )
+        if len(found) > 1:
+            raise TooManyDimensions(
+                f"There are several dimensions of type {kind.value!r}: "
+                f"{', '.join(d.name for d in found)}. Name one with `dimension`."
+            )
+        return found[0]
+
+    def has(self, kind: Kind) -> bool:
+        """Tell whether there is a dimension of a kind."""
+        return any(dimension.kind is kind for dimension in self.dimensions)
+
+    def take(self, name: str, indices: Sequence[int]) -> Cube:
+        """Return the cube with only these positions of a labelled dimension, in this order."""
+        axis, dimension = self.axis(name), self.dimension(name)
+        chosen = tuple(indices)
+        if chosen == tuple(range(len(dimension.labels))):
+            return self
+        labels = tuple(dimension.labels[index] for index in chosen)
+        key: Any = slice(chosen[0], chosen[-1] + 1) if _is_run(chosen) else list(chosen)
+        selection = (slice(None),) * axis + (key,)
+        return replace(
+            self,
+            values=self.values[selection],
+            valid=self.valid[selection],
+            dimensions=self.with_dimension(axis, replace(dimension, labels=labels)),
+        )
+
+    def with_dimension(self, axis: int, dimension: Dimension) -> tuple[Dimension, ...]:
+        """Return the dimensions with the one at `axis` replaced."""
+        return (*self.dimensions[:axis], dimension, *self.dimensions[axis + 1 :])
+
+    def stack(self, name: str) -> Stack:
+        """Return the cube as an array per pixel along a dimension (a view: axis 0 is that one)."""
+        axis, dimension = self.axis(name), self.dimension(name)
+        return Stack(
+            np.moveaxis(self.values, axis, 0),
+            np.moveaxis(self.valid, axis, 0),
+            dimension.labels or None,
+        )
+
+    def crop(self, window: Window) -> Cube:
+        """Return the pixels of a smaller window (a view); the window must lie inside."""
+        if self.window is None or window == self.window:
+            return self
+        rows, cols = self.window.slices(window)
+        return replace(
+            self,
+            values=self.values[..., rows, cols],
+            valid=self.valid[..., rows, cols],
+            window=window,
+        )
+
+    def same_pixels(self, values: Values, valid: Mask) -> Cube:
+        """Return a cube of the same dimensions and place with other values."""
+        return replace(self, values=values, valid=valid)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that values and mask hold; a broadcast mask counts nothing."""
+        return self.values.nbytes + (self.valid.nbytes if any(self.valid.strides) else 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Geometries:
+    """The geometries of a vector cube: one per label of its geometry dimension."""
+
+    shapes: tuple[Any, ...]
+    """shapely geometries, in `crs`."""
+    crs: str
+    """Canonical CRS name."""
+    properties: tuple[Mapping[str, Any], ...]
+    """One mapping of attributes per geometry; JSON values."""
+
+
+def empty_cube(
+    dimensions: Sequence[Dimension],
+    dtype: np.dtype[Any],
+    grid: Grid | None = None,
+    window: Window | None = None,
+) -> Cube:
+    """Return a cube without a valid pixel; with an empty window it serves metadata inference.
+
+    The values are zeros, the mask is False everywhere.
+    """
+    spatial = iter((window.height, window.width) if window is not None else ())
+    shape = tuple(
+        next(spatial) if dimension.kind is Kind.SPATIAL else len(dimension.labels)
+        for dimension in dimensions
+    )
+    values = np.zeros(shape, dtype)
+    valid = ~all_valid(shape) if values.size else np.zeros(shape, np.bool_)
+    return Cube(values, valid, tuple(dimensions), grid, window)
+
+
+def _is_run(indices: tuple[int, ...]) -> bool:
+    return bool(indices) and indices == tuple(range(indices[0], indices[0] + len(indices)))

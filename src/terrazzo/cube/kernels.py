@@ -1,0 +1,327 @@
+"""Compiled loops of resampling; `terrazzo.cube.warp` is their only caller.
+
+All take layers of one source window as (layer, row, column) and write layers of one target
+block. Rows and columns of the map are flat tables: `separable` ones have an entry per target
+row and per target column, others one entry per target pixel.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from terrazzo.geo.jit import jit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Masks = NDArray[np.bool_]
+    Layers = NDArray[Any]
+
+NOWHERE = -(1 << 62)
+"""The source index of a coordinate that is not finite."""
+
+KERNELS = {"bilinear": 0, "cubic": 1, "cubicspline": 2, "lanczos": 3}
+RADII = {"near": 0.0, "bilinear": 1.0, "cubic": 2.0, "cubicspline": 2.0, "lanczos": 3.0}
+WEIGHTED = {"average": 0, "sum": 1, "rms": 2}
+ORDERED = {"min": 0, "max": 1, "q1": 2, "med": 3, "q3": 4, "mode": 5}
+
+
+@jit
+def _weight(kind: int, x: float) -> float:
+    """Return the kernel at distance x from its centre, in (stretched) pixels."""
+    x = abs(x)
+    if kind == 0:
+        return 1.0 - x if x < 1.0 else 0.0
+    if kind == 1:  # Keys 1981 with a = -0.5
+        if x < 1.0:
+            return (1.5 * x - 2.5) * x * x + 1.0
+        return ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0 if x < 2.0 else 0.0
+    if kind == 2:  # cubic B-spline
+        if x < 1.0:
+            return (0.5 * x - 1.0) * x * x + 2.0 / 3.0
+        return (2.0 - x) ** 3 / 6.0 if x < 2.0 else 0.0
+    if x < 1e-12:
+        return 1.0
+    if x >= 3.0 or x == 1.0 or x == 2.0:
+        return 0.0
+    angle = math.pi * x
+    return 3.0 * math.sin(angle) * math.sin(angle / 3.0) / (angle * angle)
+
+
+@jit
+def taps(
+    at: Floats, kind: int, reach: float, stretch: float, first: Ints, centre: Ints, weights: Floats
+) -> None:
+    """Tabulate the source pixels around each coordinate and their weights, which sum to 1.
+
+    Args:
+        at: (n,) coordinates, integer + 0.5 = a pixel's centre.
+        kind: which kernel, an entry of `KERNELS`.
+        reach: its radius times `stretch`, source pixels.
+        stretch: how much it is widened, at least 1.
+        first: (n,) output: index of the first tap.
+        centre: (n,) output: index of the containing pixel, `NOWHERE` if not finite.
+        weights: (n, k) output: weight of tap `first + j`.
+    """
+    for i in range(at.size):
+        if not abs(at[i]) < 1e15:
+            first[i] = centre[i] = NOWHERE
+            continue
+        middle = at[i] - 0.5
+        first[i] = int(math.floor(middle - reach)) + 1
+        centre[i] = int(math.floor(at[i]))
+        total = 0.0
+        for j in range(weights.shape[1]):
+            weights[i, j] = _weight(kind, (first[i] + j - middle) / stretch)
+            total += weights[i, j]
+        for j in range(weights.shape[1]):
+            weights[i, j] /= total
+
+
+@jit
+def _gather(
+    layer: Layers,
+    valid: Masks,
+    row: int,
+    col: int,
+    row_weights: Floats,
+    col_weights: Floats,
+) -> tuple[float, float, bool]:
+    """Return weighted sum, sum of weights, and whether no tap was missing."""
+    height, width = layer.shape
+    masked = valid.size > 0
+    total, mass, complete = 0.0, 0.0, True
+    for a in range(row_weights.size):
+        if row_weights[a] == 0.0:
+            continue
+        r = row + a
+        if r < 0 or r >= height:
+            complete = False
+            continue
+        for b in range(col_weights.size):
+            if col_weights[b] == 0.0:
+                continue
+            c = col + b
+            if c < 0 or c >= width or (masked and not valid[r, c]):
+                complete = False
+                continue
+            weight = row_weights[a] * col_weights[b]
+            total += weight * layer[r, c]
+            mass += weight
+    return total, mass, complete
+
+
+@jit
+def _store(value: float, low: float, high: float) -> float:
+    """Return a value as an integer type takes it; `low` > `high` for floating types."""
+    if low > high:
+        return value
+    whole = math.floor(abs(value) + 0.5)
+    return min(max(whole if value >= 0 else -whole, low), high)
+
+
+@jit
+def convolve(
+    layers: Layers,
+    valid: Masks,
+    rows: tuple[Ints, Ints, Floats, Ints, Floats],
+    cols: tuple[Ints, Ints, Floats, Ints, Floats],
+    separable: bool,
+    signed: bool,
+    limits: tuple[float, float],
+    out: Layers,
+    out_valid: Masks,
+) -> None:
+    """Convolve each target pixel's surroundings.
+
+    Args:
+        layers: (n, h, w) source pixels.
+        valid: (n, h, w) mask, or (n, 0, 0) where all are valid.
+        rows: centre, first tap and weights; then first tap and weights of the bilinear kernel.
+            Indices are counted from the source window's first row.
+        cols: likewise.
+        separable: whether tables are per row and per column, not per pixel.
+        signed: whether the kernel has negative weights and falls back to bilinear.
+        limits: least and greatest value of an integer type; (1, 0) for floating types.
+        out: (n, H, W) output.
+        out_valid: (n, H, W) output, False at first.
+    """
+    height, width = layers.shape[1], layers.shape[2]
+    for i in range(out.shape[1]):
+        for j in range(out.shape[2]):
+            r = i if separable else i * out.shape[2] + j
+            c = j if separable else r
+            row, col = rows[0][r], cols[0][c]
+            if row < 0 or row >= height or col < 0 or col >= width:
+                continue
+            for n in range(layers.shape[0]):
+                if valid[n].size > 0 and not valid[n, row, col]:
+                    continue
+                total, mass, complete = _gather(
+                    layers[n], valid[n], rows[1][r], cols[1][c], rows[2][r], cols[2][c]
+                )
+                if not complete:
+                    if signed:
+                        total, mass, complete = _gather(
+                            layers[n], valid[n], rows[3][r], cols[3][c], rows[4][r], cols[4][c]
+                        )
+                    total /= mass
+                out[n, i, j] = _store(total, limits[0], limits[1])
+                out_valid[n, i, j] = True
+
+
+@jit
+def pick(
+    layers: Layers,
+    valid: Masks,
+    rows: Ints,
+    cols: Ints,
+    separable: bool,
+    out: Layers,
+    out_valid: Masks,
+) -> None:
+    """Copy the source pixel that contains each target pixel's centre; shapes as `convolve`."""
+    height, width = layers.shape[1], layers.shape[2]
+    masked = valid.shape[1] > 0
+    for i in range(out.shape[1]):
+        for j in range(out.shape[2]):
+            r = i if separable else i * out.shape[2] + j
+            c = j if separable else r
+            row, col = rows[r], cols[c]
+            if row < 0 or row >= height or col < 0 or col >= width:
+                continue
+            for n in range(layers.shape[0]):
+                if not masked or valid[n, row, col]:
+                    out[n, i, j] = layers[n, row, col]
+                    out_valid[n, i, j] = True
+
+
+@jit
+def _span(low: float, high: float, start: int, size: int) -> tuple[int, int]:
+    """Return first and stop of the source pixels that [low, high] overlaps, cut to the window."""
+    if not (abs(low) < 1e15 and abs(high) < 1e15):
+        return 0, 0
+    return max(int(math.floor(low)) - start, 0), min(int(math.ceil(high)) - start, size)
+
+
+@jit
+def weigh(
+    layers: Layers,
+    valid: Masks,
+    start: tuple[int, int],
+    rows: tuple[Floats, Floats],
+    cols: tuple[Floats, Floats],
+    separable: bool,
+    kind: int,
+    limits: tuple[float, float],
+    out: Layers,
+    out_valid: Masks,
+) -> None:
+    """Average, sum or take the root mean square over each footprint, weighted by overlap.
+
+    Args:
+        layers: (n, h, w) source pixels.
+        valid: (n, h, w) mask, or (n, 0, 0) where all are valid.
+        start: first row and column of the source window.
+        rows: upper and lower edges of the footprints, source rows.
+        cols: left and right edges, source columns.
+        separable: whether edges are per row and per column, not per pixel.
+        kind: an entry of `WEIGHTED`.
+        limits: as for `convolve`.
+        out: (n, H, W) output.
+        out_valid: (n, H, W) output, False at first.
+    """
+    masked = valid.shape[1] > 0
+    for i in range(out.shape[1]):
+        for j in range(out.shape[2]):
+            r = i if separable else i * out.shape[2] + j
+            c = j if separable else r
+            row_lo, row_hi, col_lo, col_hi = rows[0][r], rows[1][r], cols[0][c], cols[1][c]
+            row, row_stop = _span(row_lo, row_hi, start[0], layers.shape[1])
+            col, col_stop = _span(col_lo, col_hi, start[1], layers.shape[2])
+            for n in range(layers.shape[0]):
+                total, mass = 0.0, 0.0
+                for y in range(row, row_stop):
+                    at = float(start[0] + y)
+                    across = min(at + 1.0, row_hi) - max(at, row_lo)
+                    for x in range(col, col_stop):
+                        if masked and not valid[n, y, x]:
+                            continue
+                        at = float(start[1] + x)
+                        weight = across * (min(at + 1.0, col_hi) - max(at, col_lo))
+                        value = float(layers[n, y, x])
+                        total += weight * (value * value if kind == 2 else value)
+                        mass += weight
+                if mass > 0.0:
+                    if kind != 1:
+                        total /= mass
+                    if kind == 2:
+                        total = math.sqrt(total)
+                    out[n, i, j] = _store(total, limits[0], limits[1])
+                    out_valid[n, i, j] = True
+
+
+@jit
+def _chosen(values: Layers, count: int, kind: int) -> int:
+    """Return the index, in sorted values with NaN last, of the wanted order statistic."""
+    last = values[count - 1]
+    if kind == 0 or (kind != 5 and last != last):
+        return 0 if last == last else count - 1
+    if kind < 5:
+        share = 1.0 if kind == 1 else 0.25 * (kind - 1)
+        return max(int(math.ceil(share * count)) - 1, 0)
+    best, most, run = 0, 0, 0
+    for k in range(count):
+        same = k > 0 and (
+            values[k] == values[k - 1] or (values[k] != values[k] and values[k - 1] != values[k - 1])
+        )
+        run = run + 1 if same else 1
+        if run > most:
+            best, most = k, run
+    return best
+
+
+@jit
+def order(
+    layers: Layers,
+    valid: Masks,
+    start: tuple[int, int],
+    rows: tuple[Floats, Floats],
+    cols: tuple[Floats, Floats],
+    separable: bool,
+    kind: int,
+    out: Layers,
+    out_valid: Masks,
+) -> None:
+    """Choose one of the values that each footprint overlaps; arguments as `weigh`.
+
+    `kind` is an entry of `ORDERED`. Quantile q of n sorted values is number ceil(q * n), as GDAL
+    has it; the mode is the most frequent value, of equally frequent ones the smallest.
+    """
+    masked = valid.shape[1] > 0
+    buffer = np.empty(64, layers.dtype)
+    for i in range(out.shape[1]):
+        for j in range(out.shape[2]):
+            r = i if separable else i * out.shape[2] + j
+            c = j if separable else r
+            row, row_stop = _span(rows[0][r], rows[1][r], start[0], layers.shape[1])
+            col, col_stop = _span(cols[0][c], cols[1][c], start[1], layers.shape[2])
+            room = max(row_stop - row, 0) * max(col_stop - col, 0)
+            if room > buffer.size:
+                buffer = np.empty(2 * room, layers.dtype)
+            for n in range(layers.shape[0]):
+                count = 0
+                for y in range(row, row_stop):
+                    for x in range(col, col_stop):
+                        if not masked or valid[n, y, x]:
+                            buffer[count] = layers[n, y, x]
+                            count += 1
+                if count:
+                    values = np.sort(buffer[:count])
+                    out[n, i, j] = values[_chosen(values, count, kind)]
+                    out_valid[n, i, j] = True

@@ -1,0 +1,102 @@
+"""What callbacks compute with: a number per pixel, and an array per pixel.
+
+No-data is not NaN (openEO keeps them apart: `max([1, NaN, 3])` is NaN, `max([1, nodata, 3])`
+is 3), so values travel with a validity mask. A number that is the same for all pixels stays a
+plain Python scalar (None = no-data): NumPy then keeps the dtype of the pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+Values = np.ndarray[Any, np.dtype[Any]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Label = str | float | int
+"""A dimension label: RFC 3339 text for time, a name for bands, text or a number elsewhere."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pixels:
+    """One value per pixel: openEO's `x` in a callback."""
+
+    values: Values
+    """Any shape; what stands where `valid` is False is arbitrary but finite in cost."""
+    valid: Mask
+    """Same shape; True = valid. May be a read-only broadcast view: never write into it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the values."""
+        return self.values.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.values.dtype
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stack:
+    """An array per pixel along axis 0: openEO's `data` in a callback, with labels."""
+
+    values: Values
+    """(label, ...) values; the axes after the first are the pixels."""
+    valid: Mask
+    """Same shape; True = valid. May be a read-only broadcast view: never write into it."""
+    labels: tuple[Label, ...] | None = None
+    """One label per entry of axis 0; None for an array without labels."""
+    exact: bool = False
+    """Whether the numbers are an openEO array (computed in float64) rather than a raster."""
+
+    def __len__(self) -> int:
+        return int(self.values.shape[0])
+
+    def __iter__(self) -> Iterator[Pixels]:
+        for index in range(len(self)):
+            yield self.at(index)
+
+    def at(self, index: int) -> Pixels:
+        """Return one entry as pixels."""
+        return Pixels(self.values[index], self.valid[index])
+
+
+Number = Pixels | float | int | bool | None
+"""A callback's number: per pixel, or one for all; None = no-data."""
+
+
+def all_valid(shape: tuple[int, ...]) -> Mask:
+    """Return a mask of True that takes no memory."""
+    return np.broadcast_to(np.True_, shape)
+
+
+def is_all_valid(valid: Mask) -> bool:
+    """Tell whether every entry is valid, at no cost for masks made by `all_valid`."""
+    if valid.size and not any(valid.strides):
+        return bool(valid.flat[0])
+    return bool(valid.all())
+
+
+def compute_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the floating type in which numbers of `dtype` are computed.
+
+    Rasters compute in float32 unless their numbers need more: integers up to 16 bit and
+    booleans fit float32 exactly, wider integers and float64 take float64.
+    """
+    if dtype.kind == "f":
+        return dtype if dtype.itemsize >= 4 else np.dtype(np.float32)  # noqa: PLR2004 - bytes
+    if dtype.kind in "iub" and dtype.itemsize <= 2:  # noqa: PLR2004 - bytes
+        return np.dtype(np.float32)
+    return np.dtype(np.float64)
+
+
+def as_float(values: NDArray[Any]) -> NDArray[Any]:
+    """Return values in the type they are computed in; no copy where they are already."""
+    return values.astype(compute_dtype(values.dtype), copy=False)

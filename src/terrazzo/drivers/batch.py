@@ -1,0 +1,238 @@
+"""Batch: a plan as a list of independent blocks, computed by threads or processes.
+
+One task per output block. Finished blocks are kept (see `record`), so that a run can be
+stopped at any moment and goes on where it was; the results are assembled when all are there.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from terrazzo import __version__
+from terrazzo.drivers.record import RunRecord
+from terrazzo.drivers.results import Asset, write_results
+from terrazzo.engine import Plan, check_memory, evaluate
+from terrazzo.errors import OutputFailed, RunIncomplete, TerrazzoError
+from terrazzo.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor
+    from pathlib import Path
+
+    from terrazzo.drivers.job import Job, Workspace
+    from terrazzo.engine import Inference
+    from terrazzo.geo.grid import Window
+
+WAITING_PER_WORKER = 3
+"""Blocks handed to the pool ahead of the workers; bounds memory, whatever the run's size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Who computes the blocks."""
+
+    kind: str = "threads"
+    """`threads` or `processes`."""
+    workers: int = 0
+    """How many at a time; 0 = one per core."""
+    memory_bytes: int = 2_000_000_000
+    """Memory that all workers together may use for blocks."""
+
+    @property
+    def size(self) -> int:
+        """How many workers there are."""
+        return self.workers or len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run made."""
+
+    assets: tuple[Asset, ...]
+    """The files, in the order in which they were written."""
+    skipped: tuple[str, ...]
+    """Items that could not be read and were left out (`skip_bad`)."""
+    blocks: int
+    """Blocks of the run."""
+    resumed: int
+    """Blocks that an earlier run had finished."""
+
+
+def run(
+    job: Job,
+    workspace: Workspace,
+    folder: Path,
+    *,
+    block: int = 1024,
+    pool: Pool | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Evaluate a job over its whole extent, one block at a time, in row order.
+
+    Args:
+        job: the graph and where to run it.
+        workspace: where its collections are.
+        folder: where results go; a folder with the same run, unfinished, is gone on with.
+        block: edge of a block, pixels.
+        pool: who computes; threads on all cores by default.
+        progress: told about every block; may raise `Cancelled` to stop.
+
+    Raises:
+        GraphInvalid, ArgumentInvalid, NoDataAvailable: bad input, before any read.
+        PlanTooLarge: a block would need more memory than a worker has; before any read.
+        OutputFailed: the results cannot be written; the run can be resumed.
+        RunIncomplete: some blocks failed; the others are kept.
+    """
+    pool, progress = pool or Pool(), progress or Progress()
+    inference = job.infer(workspace)
+    plan = job.plan(inference)
+    check_memory(plan, block, pool.memory_bytes // pool.size)
+    record = RunRecord.open(folder, describe_run(plan, job, block))
+    blocks = list(plan.window.blocks(block))
+    waiting = [window for window in blocks if not record.has(window)]
+    failed: dict[Window, str] = {}
+    with progress, _executor(pool, job, workspace, plan, record) as (executor, task):
+        progress.start(len(blocks), "blocks", done=len(blocks) - len(waiting))
+        for window, error in _computed(executor, task, waiting, pool.size):
+            if error is None:
+                progress.advance()
+            else:
+                failed[window] = error
+                progress.note(f"block at row {window.row}, column {window.col} failed: {error}")
+    if failed:
+        raise RunIncomplete(
+            f"{len(failed)} of {len(blocks)} blocks failed; {len(blocks) - len(failed)} are kept "
+            f"in {folder}. First reason: {next(iter(failed.values()))} Run the same command again "
+            "to compute only what is missing."
+        )
+    skipped = sorted({name for window in blocks for name in record.skipped(window)})
+    assets = write_results(plan, inference, record, blocks, tuple(skipped))
+    record.close()
+    return RunResult(assets, tuple(skipped), len(blocks), len(blocks) - len(waiting))
+
+
+def describe_run(plan: Plan, job: Job, block: int) -> dict[str, Any]:
+    """Return everything that decides the pixels of a run and their layout, as JSON values."""
+    grid = plan.grid
+    return {
+        "terrazzo": __version__,
+        "digest": plan.digest,
+        "process_graph": job.document,
+        "grid": [grid.crs, grid.left, grid.top, grid.pixel_x, grid.pixel_y],
+        "window": [plan.window.row, plan.window.col, plan.window.height, plan.window.width],
+        "block": block,
+        "skip_bad": job.skip_bad,
+        "items": {
+            step.bound.id: list(getattr(step.bound.source, "versions", ()))
+            for step in plan.steps
+            if step.reads
+        },
+    }
+
+
+def _computed(
+    executor: Executor,
+    task: Callable[[Window], str | None],
+    windows: list[Window],
+    size: int,
+) -> Iterator[tuple[Window, str | None]]:
+    """Yield blocks as they are done, keeping only a few ahead of the workers."""
+    running: dict[Future[str | None], Window] = {}
+    upcoming = iter(windows)
+    try:
+        while True:
+            while len(running) < size * WAITING_PER_WORKER:
+                window = next(upcoming, None)
+                if window is None:
+                    break
+                running[executor.submit(task, window)] = window
+            if not running:
+                return
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield running.pop(future), future.result()
+    finally:
+        for future in running:
+            future.cancel()
+
+
+class _executor:  # noqa: N801 - a context manager used like a function
+    """Opens the pool and the task that it runs; closes it without waiting for what is queued."""
+
+    def __init__(
+        self, pool: Pool, job: Job, workspace: Workspace, plan: Plan, record: RunRecord
+    ) -> None:
+        self._pool, self._job, self._workspace = pool, job, workspace
+        self._plan, self._record = plan, record
+
+    def __enter__(self) -> tuple[Executor, Callable[[Window], str | None]]:
+        if self._pool.kind == "processes":
+            self._executor: Executor = ProcessPoolExecutor(
+                self._pool.size,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_start_worker,
+                initargs=(self._job, self._workspace, self._record),
+            )
+            return self._executor, _block_in_worker
+        self._executor = ThreadPoolExecutor(self._pool.size, thread_name_prefix="block")
+        plan, record = self._plan, self._record
+        return self._executor, lambda window: compute_block(plan, record, window)
+
+    def __exit__(self, *failure: object) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+_worker: dict[str, Any] = {}
+"""What a worker process keeps between blocks: its plan, made once."""
+
+
+def _start_worker(job: Job, workspace: Workspace, record: RunRecord) -> None:
+    inference: Inference = job.infer(workspace)
+    _worker["plan"], _worker["record"] = job.plan(inference), record
+
+
+def _block_in_worker(window: Window) -> str | None:
+    return compute_block(_worker["plan"], _worker["record"], window)
+
+
+def compute_block(plan: Plan, record: RunRecord, window: Window) -> str | None:
+    """Compute and keep one block; return the reason where that fails.
+
+    Raises:
+        OutputFailed: the block cannot be kept; the whole run stops, for the next would fail too.
+    """
+    try:
+        cube = evaluate(plan, window)
+        record.save(cube, bad_items(plan))
+    except OutputFailed:
+        raise
+    except (
+        TerrazzoError,
+        ArithmeticError,
+        LookupError,
+        MemoryError,
+        TypeError,
+        ValueError,
+    ) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def bad_items(plan: Plan) -> tuple[str, ...]:
+    """Return the items that the plan's sources had to leave out so far."""
+    names: set[str] = set()
+    for step in plan.steps:
+        if step.reads:
+            names.update(getattr(step.bound.source, "bad_items", ()))
+    return tuple(sorted(names))

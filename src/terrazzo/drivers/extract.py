@@ -1,0 +1,164 @@
+"""Extract: polygons x images to a table.
+
+Every graph that gives a raster can be extracted: its pixels are reduced under each polygon, for
+each date and band, weighted by the exact share of each pixel that the polygon covers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+from shapely.ops import transform as transform_geometry
+
+from terrazzo.drivers.batch import Pool, bad_items
+from terrazzo.drivers.record import output_failed
+from terrazzo.drivers.statistics import DEFAULT, check_statistics, polygon_statistics
+from terrazzo.drivers.zonal import label_rows, polygon_pixels
+from terrazzo.engine import check_memory
+from terrazzo.errors import SpatialExtentEmpty
+from terrazzo.geo.crs import transformer
+from terrazzo.progress import Progress
+from terrazzo.storage.gate import Gate
+from terrazzo.storage.vector import read_polygons
+from terrazzo.storage.writers.table import write_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
+
+    from terrazzo.drivers.job import Job, Workspace
+    from terrazzo.drivers.zonal import PolygonPixels
+    from terrazzo.engine import Plan
+
+TABLE = "polygons.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractResult:
+    """What an extraction made."""
+
+    table: Path
+    """The table: one row per polygon, date and band."""
+    rows: int
+    """Rows of the table."""
+    polygons: int
+    """Polygons that were read."""
+    outside: tuple[Any, ...]
+    """Ids of the polygons that cover no pixel of the result; they have no rows."""
+    repaired: tuple[Any, ...]
+    """Ids of the polygons with invalid rings, which were repaired first."""
+    skipped: tuple[str, ...]
+    """Items that could not be read and were left out (`skip_bad`)."""
+
+
+def extract(
+    job: Job,
+    workspace: Workspace,
+    polygons: Path,
+    folder: Path,
+    *,
+    statistics: Sequence[str] = DEFAULT,
+    id_column: str = "",
+    crs: str = "",
+    block: int = 1024,
+    pool: Pool | None = None,
+    progress: Progress | None = None,
+) -> ExtractResult:
+    """Reduce a job's raster under polygons and write a tidy Parquet table.
+
+    Args:
+        job: the graph and where to run it.
+        workspace: where its collections are.
+        polygons: GeoParquet, GeoPackage, Shapefile or GeoJSON.
+        folder: where the table goes.
+        statistics: which statistics, out of `drivers.statistics.STATISTICS`.
+        id_column: attribute that names the polygons; their position otherwise.
+        crs: CRS of the polygons where the file has none.
+        block: edge of a block, pixels.
+        pool: threads and memory.
+        progress: told about every block.
+
+    Raises:
+        GraphInvalid, ArgumentInvalid: bad input, before any read.
+        PlanTooLarge: a block would need more memory than is allowed; before any read.
+        SpatialExtentEmpty: no polygon covers a pixel.
+        SourceUnreadable: a file is corrupt, and `skip_bad` is off.
+        OutputFailed: the table cannot be written.
+    """
+    pool, progress = pool or Pool(), progress or Progress()
+    names = check_statistics(statistics)
+    read = read_polygons(polygons, Gate((polygons.parent,)), crs=crs, id_column=id_column)
+    inference = job.infer(workspace)
+    plan = job.plan(inference)
+    check_memory(plan, block, pool.memory_bytes // pool.size)
+    invalid = ~shapely.is_valid(np.array(read.shapes, dtype=object))
+    shapes = in_grid(plan, read.shapes, read.crs)
+    parts = [
+        _rows(plan, done, read.ids, names)
+        for done in polygon_pixels(
+            plan, shapes, block=block, workers=pool.size, progress=progress
+        )
+    ]
+    if not parts:
+        raise SpatialExtentEmpty(
+            f"None of the {len(shapes)} polygons of {polygons.name} covers a pixel of the result, "
+            f"which covers {plan.grid.bounds_of(plan.window)} of {plan.grid.crs[:40]}. Check the "
+            "polygons' CRS (--crs) and the extent of the graph."
+        )
+    seen = np.unique(np.concatenate([part["_polygon"] for part in parts]))
+    table = _joined(parts)
+    path = folder / TABLE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_table(path, table)
+    except OSError as error:
+        raise output_failed(folder, error) from error
+    outside = np.setdiff1d(np.arange(len(shapes)), seen)
+    return ExtractResult(
+        path,
+        len(next(iter(table.values()))),
+        len(shapes),
+        tuple(read.ids[i] for i in outside),
+        tuple(read.ids[i] for i in np.flatnonzero(invalid)),
+        bad_items(plan),
+    )
+
+
+def in_grid(plan: Plan, shapes: Sequence[BaseGeometry], crs: str) -> list[BaseGeometry]:
+    """Return geometries in the CRS of a plan's grid, vertex by vertex, made valid first."""
+    repaired = [shape if shape.is_valid else shapely.make_valid(shape) for shape in shapes]
+    if crs == plan.grid.crs:
+        return repaired
+    into = transformer(crs, plan.grid.crs).transform
+    return [transform_geometry(into, shape) if not shape.is_empty else shape for shape in repaired]
+
+
+def _rows(
+    plan: Plan, pixels: PolygonPixels, ids: Sequence[Any], names: Sequence[str]
+) -> dict[str, NDArray[Any]]:
+    """Return the rows of finished polygons: every label of every polygon."""
+    labels = label_rows(plan.probe)
+    size = pixels.values.shape[1]
+    rows: dict[str, NDArray[Any]] = {"_polygon": np.repeat(pixels.polygons, size)}
+    rows["id"] = np.array([ids[i] for i in pixels.polygons])[:, None].repeat(size, 1).ravel()
+    for name, column in labels.items():
+        rows[name] = np.tile(np.array(column), len(pixels.polygons))
+    for name, column in polygon_statistics(pixels, names).items():
+        rows[name] = column.ravel()
+    return rows
+
+
+def _joined(parts: Sequence[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Return all rows in the order of the polygons' file."""
+    order = np.argsort(np.concatenate([part["_polygon"] for part in parts]), kind="stable")
+    return {
+        name: np.concatenate([part[name] for part in parts])[order]
+        for name in parts[0]
+        if name != "_polygon"
+    }

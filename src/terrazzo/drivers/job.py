@@ -1,0 +1,147 @@
+"""A job: a graph, where to run it, and what it needs to be opened again in another process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from terrazzo.catalog import Catalog
+from terrazzo.engine import Inference, Plan, infer, make_plan
+from terrazzo.engine.grids import extent_on, resampled_grid
+from terrazzo.engine.sources import BadItems, CatalogOpener
+from terrazzo.errors import ArgumentInvalid
+from terrazzo.geo.crs import crs_name
+from terrazzo.geo.extent import SpatialExtent, spatial_extent
+from terrazzo.geo.grid import Grid
+from terrazzo.graph import Graph, parse
+from terrazzo.processes import SPECS
+from terrazzo.storage.gate import Gate
+
+CATALOG_FILE = "catalog.sqlite"
+ASSETS_FOLDER = "assets"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Where a user's catalogue and files are; small enough to send to a worker."""
+
+    home: Path
+    """The folder with the catalogue and the files that were ingested."""
+    roots: tuple[Path, ...] = ()
+    """Further folders from which files may be read."""
+    hosts: tuple[str, ...] = ()
+    """Hosts from which files may be read over HTTP."""
+    cache_bytes: int = 256_000_000
+    """Bound of the cache of decoded tiles."""
+
+    @property
+    def assets(self) -> Path:
+        """The folder that holds ingested files."""
+        return self.home / ASSETS_FOLDER
+
+    @property
+    def catalog_path(self) -> Path:
+        """The catalogue's file."""
+        return self.home / CATALOG_FILE
+
+    def catalog(self, *, create: bool = False) -> Catalog:
+        """Open the catalogue.
+
+        Raises:
+            ArgumentInvalid: there is none, and it shall not be made.
+        """
+        if not create and not self.catalog_path.exists():
+            raise ArgumentInvalid(
+                f"There is no catalogue in {self.home}. Make one with `terrazzo ingest PATH "
+                "--collection ID`, try `terrazzo demo`, or name another folder with --home."
+            )
+        self.home.mkdir(parents=True, exist_ok=True)
+        return Catalog(self.catalog_path)
+
+    def opener(self, *, skip_bad: bool = False) -> CatalogOpener:
+        """Return what opens the collections that a graph names."""
+        gate = Gate((self.home, *self.roots), self.hosts)
+        return CatalogOpener(
+            self.catalog(), gate, self.cache_bytes, BadItems() if skip_bad else None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A graph and where to run it; JSON values, so that it can be kept and sent."""
+
+    document: str
+    """The process graph, JSON text."""
+    bbox: tuple[float, float, float, float] | None = None
+    """(west, south, east, north) to which the run is confined; in `bbox_crs`."""
+    bbox_crs: str = "EPSG:4326"
+    """CRS of `bbox`."""
+    resolution: float = 0.0
+    """Pixel size of the result, units of its CRS; 0 keeps that of the first source."""
+    crs: str = ""
+    """CRS of the result; empty keeps that of the first source."""
+    skip_bad: bool = False
+    """Whether unreadable items are left out and recorded instead of failing their blocks."""
+
+    @classmethod
+    def of(cls, document: str | Mapping[str, Any], **options: Any) -> Job:
+        """Make a job of a graph given as JSON text or as a mapping."""
+        text = document if isinstance(document, str) else json.dumps(document)
+        return cls(text, **options)
+
+    @property
+    def within(self) -> SpatialExtent | None:
+        """The extent to which the run is confined."""
+        if self.bbox is None:
+            return None
+        west, south, east, north = self.bbox
+        return spatial_extent(
+            {"west": west, "south": south, "east": east, "north": north, "crs": self.bbox_crs}
+        )
+
+    def graph(self) -> Graph:
+        """Parse and validate the graph.
+
+        Raises:
+            GraphInvalid: with every problem that it has.
+        """
+        return parse(self.document, specs=SPECS)
+
+    def plan(self, inference: Inference, node: str = "") -> Plan:
+        """Plan a node of the graph where the job says."""
+        bound = inference.cube(node or inference.graph.result)
+        if bound.grid is None:
+            return make_plan(inference, node=node)
+        grid = self._grid(bound.grid, bound.extent) if bound.free else None
+        if grid is None and (self.resolution or self.crs) and not bound.free:
+            raise ArgumentInvalid(
+                "The graph chooses its own grid (resample_spatial); --resolution and --crs would "
+                "contradict it. Leave them out, or change the graph."
+            )
+        return make_plan(inference, grid, node=node, within=self.within)
+
+    def _grid(self, native: Grid, extent: Any) -> Grid | None:
+        if not self.resolution and not self.crs:
+            return None
+        within = self.within
+        if within is not None:
+            extent = extent.intersection(native.window_of(within.bounds_in(native.crs)))
+        return resampled_grid(
+            native,
+            extent,
+            resolution=self.resolution,
+            projection=crs_name(self.crs) if self.crs else None,
+            align="upper-left",
+        )
+
+    def infer(self, workspace: Workspace) -> Inference:
+        """Validate the graph and open its sources."""
+        return infer(self.graph(), workspace.opener(skip_bad=self.skip_bad))
+
+
+def covers(plan: Plan, grid: Grid) -> bool:
+    """Tell whether a plan has pixels on a grid."""
+    return not extent_on(plan.grid, plan.window, grid).is_empty

@@ -1,0 +1,153 @@
+"""The record of a run: what it is, which blocks are done, and how to go on with it.
+
+A block is one file, written beside its final name and moved there, so it is either whole or
+not there. A run that was killed at any moment goes on with the blocks that are missing, and
+the result is the same to the byte.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from terrazzo.cube import Cube
+from terrazzo.errors import ArgumentInvalid, OutputFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from terrazzo.geo.grid import Window
+
+RECORD = "run.json"
+BLOCKS = ".blocks"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """The folder in which one run keeps its blocks and its description."""
+
+    folder: Path
+    """The output folder of the run."""
+
+    @classmethod
+    def open(cls, folder: Path, description: Mapping[str, Any]) -> RunRecord:
+        """Begin a run in a folder, or go on with the same run there.
+
+        Args:
+            folder: made when missing; may hold other files.
+            description: everything that decides the pixels and their layout; JSON values.
+
+        Raises:
+            ArgumentInvalid: the folder holds another run.
+            OutputFailed: it cannot be written to.
+        """
+        record = cls(folder)
+        path = folder / RECORD
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / BLOCKS).mkdir(exist_ok=True)
+            if path.exists():
+                record.check(description)
+            else:
+                write_atomically(path, json.dumps(description, indent=1, sort_keys=True).encode())
+        except OSError as error:
+            raise output_failed(folder, error) from error
+        return record
+
+    def check(self, description: Mapping[str, Any]) -> None:
+        """Refuse to mix two runs in one folder.
+
+        Raises:
+            ArgumentInvalid: the folder's run differs; says in what.
+        """
+        known = json.loads((self.folder / RECORD).read_text())
+        fresh = json.loads(json.dumps(description))
+        differing = sorted(
+            key for key in known.keys() | fresh.keys() if known.get(key) != fresh.get(key)
+        )
+        if differing:
+            raise ArgumentInvalid(
+                f"{self.folder} holds another run (it differs in {', '.join(differing)}). Choose "
+                "another folder with -o, or delete this one."
+            )
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What was recorded when the run began."""
+        description: dict[str, Any] = json.loads((self.folder / RECORD).read_text())
+        return description
+
+    def _block(self, window: Window) -> Path:
+        return self.folder / BLOCKS / f"{window.row}_{window.col}.npz"
+
+    def has(self, window: Window) -> bool:
+        """Tell whether a block is done."""
+        return self._block(window).exists()
+
+    def save(self, cube: Cube, skipped: tuple[str, ...] = ()) -> None:
+        """Keep a finished block, atomically.
+
+        Raises:
+            OutputFailed: the disk is full or the folder not writable; no part of it stays.
+        """
+        window = cube.window
+        if window is None:
+            raise TypeError("A block has pixels.")
+        path = self._block(window)
+        scratch = path.with_suffix(f".{os.getpid()}.part")
+        try:
+            with scratch.open("wb") as file:
+                np.savez(
+                    file,
+                    values=np.ascontiguousarray(cube.values),
+                    valid=np.packbits(cube.valid),
+                    skipped=np.array(skipped, dtype=np.str_),
+                )
+            scratch.replace(path)
+        except OSError as error:
+            scratch.unlink(missing_ok=True)
+            raise output_failed(self.folder, error) from error
+
+    def load(self, window: Window, probe: Cube) -> Cube:
+        """Return a finished block; `probe` says its dimensions and grid."""
+        with np.load(self._block(window)) as parts:
+            values = parts["values"]
+            valid = np.unpackbits(parts["valid"], count=values.size).astype(np.bool_)
+        return Cube(values, valid.reshape(values.shape), probe.dimensions, probe.grid, window)
+
+    def skipped(self, window: Window) -> tuple[str, ...]:
+        """Return the items that were left out of a finished block because they are bad."""
+        with np.load(self._block(window)) as parts:
+            return tuple(parts["skipped"].tolist())
+
+    def close(self) -> None:
+        """Delete the blocks: the results made of them are written."""
+        shutil.rmtree(self.folder / BLOCKS, ignore_errors=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file beside its final name and move it there."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        scratch.write_bytes(content)
+        scratch.replace(path)
+    except OSError:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def output_failed(folder: Path, error: OSError) -> OutputFailed:
+    """Return the error that tells a user why a result could not be written."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return OutputFailed(
+            f"The disk of {folder} is full. Free some space or choose another folder; the same "
+            "command then goes on with what is missing."
+        )
+    return OutputFailed(f"Cannot write to {folder}: {error.strerror or error}.")

@@ -1,0 +1,162 @@
+"""Map tiles: a graph evaluated where somebody looks at it, at the resolution of the screen.
+
+Graph and items are looked up once per layer, the plan is made once per zoom level; a tile
+costs `evaluate` and the encoding of its picture.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from terrazzo.cube import Kind
+from terrazzo.engine import evaluate, make_plan
+from terrazzo.engine.grids import extent_on
+from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
+from terrazzo.geo.tiling import TileMatrixSet, native, web_mercator
+from terrazzo.storage.writers.picture import Style, encode_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from terrazzo.cube import Cube
+    from terrazzo.engine import Bound, Inference, Plan
+
+MERCATOR, NATIVE = "WebMercatorQuad", "native"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What of a cube a picture shows."""
+
+    style: Style
+    """Stretch and colours."""
+    bands: tuple[str, ...] = ()
+    """One band, or three for red, green and blue; empty = the first one, or three if there are."""
+    time: str = ""
+    """Label of the date that is shown; empty = the last one."""
+
+
+class TileLayer:
+    """One graph as tiles; safe to use from many threads."""
+
+    def __init__(self, inference: Inference, *, tile: int = 256) -> None:
+        bound: Bound = inference.cube(inference.graph.result)
+        if bound.grid is None:
+            raise ArgumentInvalid(
+                f"Node {bound.id!r} ({bound.process.id}) gives no raster, so it has no tiles."
+            )
+        self._inference = inference
+        self.matrices: Mapping[str, TileMatrixSet] = {
+            MERCATOR: web_mercator(tile),
+            NATIVE: native(bound.grid, tile),
+        }
+        self._plans: dict[tuple[str, int], Plan | None] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def digest(self) -> str:
+        """Digest of the graph."""
+        return self._inference.graph.digest
+
+    def matrix(self, name: str) -> TileMatrixSet:
+        """Return a tile matrix set by name.
+
+        Raises:
+            ArgumentInvalid: there is no such one.
+        """
+        if name not in self.matrices:
+            raise ArgumentInvalid(
+                f"There is no tile matrix set {name!r}. There are {', '.join(self.matrices)}."
+            )
+        return self.matrices[name]
+
+    def plan(self, matrix: str, zoom: int) -> Plan | None:
+        """Return the plan of a zoom level, made once; None where it has no pixel there."""
+        with self._lock:
+            if (matrix, zoom) not in self._plans:
+                try:
+                    made = make_plan(self._inference, self.matrix(matrix).grid(zoom))
+                except SpatialExtentEmpty:
+                    made = None
+                self._plans[matrix, zoom] = made
+            return self._plans[matrix, zoom]
+
+    def cube(self, matrix: str, zoom: int, x: int, y: int) -> Cube | None:
+        """Compute the pixels of a tile; None where the graph has none.
+
+        Raises:
+            ArgumentInvalid: the tile is not in the matrix.
+            SourceUnreadable: a file is corrupt or gone.
+        """
+        window = self.matrix(matrix).window(zoom, x, y)
+        plan = self.plan(matrix, zoom)
+        if plan is None or plan.window.intersection(window).is_empty:
+            return None
+        return evaluate(plan, window)
+
+    def picture(
+        self, matrix: str, zoom: int, x: int, y: int, *, view: View, format_name: str
+    ) -> bytes | None:
+        """Return a tile as an encoded picture (`png`, `webp`) or array (`npy`); None = empty."""
+        cube = self.cube(matrix, zoom, x, y)
+        if cube is None:
+            return None
+        return encode_picture(shown(cube, view), view.style, format_name)
+
+    def bounds(self, crs: str) -> tuple[float, float, float, float]:
+        """Return (left, bottom, right, top) of the layer in a CRS."""
+        bound = self._inference.cube(self._inference.graph.result)
+        if bound.grid is None:
+            raise TypeError("checked when the layer was made")
+        return bound.grid.to_bounds(bound.extent, crs)
+
+    def zooms(self, matrix: str) -> tuple[int, int]:
+        """Return the zoom at which the layer fills about one tile, and that of its own pixels."""
+        bound = self._inference.cube(self._inference.graph.result)
+        if bound.grid is None:
+            raise TypeError("checked when the layer was made")
+        levels = self.matrix(matrix)
+        first = last = 0
+        for zoom in range(25):
+            level = levels.grid(zoom)
+            window = extent_on(bound.grid, bound.extent, level)
+            if max(window.height, window.width) <= levels.tile:
+                first = zoom
+            last = zoom
+            if level.pixel_metres <= bound.grid.pixel_metres:
+                break
+        return first, last
+
+
+def shown(cube: Cube, view: View) -> Cube:
+    """Return the bands that a view shows as a cube of dimensions (bands, y, x).
+
+    Raises:
+        BandNotFound, LabelNotAvailable: the cube does not have what the view wants.
+    """
+    for dimension in cube.dimensions:
+        if dimension.kind in {Kind.SPATIAL, Kind.BANDS}:
+            continue
+        wanted = view.time if dimension.kind is Kind.TEMPORAL and view.time else None
+        index = dimension.index(wanted) if wanted else len(dimension.labels) - 1
+        cube = _drop(cube.take(dimension.name, (index,)), dimension.name)
+    if not cube.has(Kind.BANDS):
+        return cube
+    bands = cube.only(Kind.BANDS)
+    if view.bands:
+        chosen = [bands.index(band) for band in view.bands]
+    else:
+        chosen = [0, 1, 2] if len(bands.labels) == 3 else [0]  # noqa: PLR2004 - red, green, blue
+    return cube.take(bands.name, chosen)
+
+
+def _drop(cube: Cube, name: str) -> Cube:
+    axis = cube.axis(name)
+    return replace(
+        cube,
+        values=cube.values[(slice(None),) * axis + (0,)],
+        valid=cube.valid[(slice(None),) * axis + (0,)],
+        dimensions=(*cube.dimensions[:axis], *cube.dimensions[axis + 1 :]),
+    )

@@ -1,0 +1,168 @@
+"""Demand: which pixels of which step a window needs, and what that costs.
+
+Windows are counted in pixels of each step's own grid; a halo is added there, and a warp
+converts the window to the grid below it. Nothing is read to find out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from terrazzo.cube.warp import support
+from terrazzo.engine.plan import arguments_of
+from terrazzo.errors import PlanTooLarge
+from terrazzo.geo.grid import Window
+from terrazzo.geo.pixelmap import PixelMap, scale_between
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from terrazzo.cube import Cube
+    from terrazzo.engine.plan import Plan, Step
+
+MASK_BYTES = 1
+READ_SCRATCH = 2.0
+"""Memory that a read takes beside its result, in multiples of it: source pixels before a warp."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What every step of a plan must give for one window of the result."""
+
+    windows: tuple[Window, ...]
+    """By step: the pixels that it computes; empty where nothing of it is needed."""
+    needs: tuple[Mapping[str, Window], ...]
+    """By step and parameter: the window in which it gets each input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a window costs, known before it is computed."""
+
+    memory_bytes: int
+    """Peak of all arrays that live at the same time, and what the functions take beside."""
+    read_items: int
+    """Files that are opened."""
+    read_pixels: int
+    """Pixels that are read, all files, bands and dates."""
+    read_bytes: int
+    """Bytes of those pixels once decoded."""
+
+
+def demand(plan: Plan, window: Window) -> Demand:
+    """Walk backwards from a window of the result to the windows of all steps."""
+    steps = plan.steps
+    windows = [Window(0, 0, 0, 0)] * len(steps)
+    needs: list[dict[str, Window]] = [{} for _ in steps]
+    windows[-1] = window.intersection(steps[-1].extent)
+    for number in range(len(steps) - 1, -1, -1):
+        step = steps[number]
+        if windows[number].is_empty:
+            continue
+        for name, source in step.inputs.items():
+            wanted = needed_window(step, steps[source], windows[number], name)
+            if wanted is None:
+                continue
+            needs[number][name] = wanted
+            inside = wanted.intersection(steps[source].extent)
+            windows[source] = windows[source].union(inside)
+    return Demand(tuple(windows), tuple(needs))
+
+
+def needed_window(step: Step, source: Step, wanted: Window, name: str) -> Window | None:
+    """Return the window in which a step gets an input; None for an input without space."""
+    if source.grid is None or step.grid is None:
+        return None
+    if step.warps:
+        pixel_map = PixelMap.between(step.grid, wanted, source.grid)
+        radii = support(step.method, scale_between(step.grid, source.grid))
+        return pixel_map.source_window(*radii, within=source.extent)
+    rule = step.bound.process.rules.window
+    needed = rule(wanted, source.extent, arguments_of(step), name)
+    borders = step.bound.process.rules.borders
+    return needed.intersection(source.extent) if borders else needed
+
+
+def cost(plan: Plan, window: Window) -> Cost:
+    """Return what `evaluate(plan, window)` will take; opens no file."""
+    wanted = demand(plan, window)
+    alive: dict[int, int] = {}
+    peak = items = pixels = read_bytes = 0
+    for number, step in enumerate(plan.steps):
+        if wanted.windows[number].is_empty and step.grid is not None:
+            continue
+        own = cube_bytes(step.probe, wanted.windows[number])
+        largest = max(
+            [own]
+            + [
+                cube_bytes(
+                    plan.steps[source].probe, wanted.needs[number].get(name, Window(0, 0, 0, 0))
+                )
+                for name, source in step.inputs.items()
+            ]
+        )
+        scratch = READ_SCRATCH if step.reads or step.warps else step.bound.process.rules.scratch
+        peak = max(peak, sum(alive.values()) + own + math.ceil(scratch * largest))
+        alive[number] = own
+        if step.reads and step.bound.source is not None and step.grid is not None:
+            read = step.bound.source.cost(
+                step.grid, wanted.windows[number], step.wanted, step.method
+            )
+            items, pixels = items + read.items, pixels + read.pixels
+            read_bytes += read.bytes
+        for done in [n for n in alive if plan.last_use[n] <= number]:
+            del alive[done]
+    return Cost(peak, items, pixels, read_bytes)
+
+
+def cube_bytes(probe: Cube, window: Window) -> int:
+    """Return the bytes of values and mask of a cube with these labels and this window."""
+    cells = window.pixels if probe.grid is not None else 1
+    for dimension in probe.dimensions:
+        if dimension.kind.value != "spatial":
+            cells *= len(dimension.labels)
+    return cells * (probe.dtype.itemsize + MASK_BYTES)
+
+
+def check_memory(plan: Plan, edge: int, memory_bytes: int) -> Cost:
+    """Refuse, before any read, a block size that cannot fit, and name the one that would.
+
+    The block in the middle of the plan's window is taken for all; it is whole unless the
+    window is smaller than a block.
+
+    Raises:
+        PlanTooLarge: a block of `edge` pixels needs more than `memory_bytes`.
+    """
+    needed = cost(plan, central_block(plan, edge))
+    if needed.memory_bytes <= memory_bytes:
+        return needed
+    fitting = edge
+    while fitting > 1:
+        fitting //= 2
+        if cost(plan, central_block(plan, fitting)).memory_bytes <= memory_bytes:
+            break
+    else:
+        fitting = 0
+    advice = (
+        f"Use --block {fitting} or less, or allow more with --memory"
+        if fitting
+        else "Even one pixel does not fit: choose fewer dates or bands, or allow more memory"
+    )
+    raise PlanTooLarge(
+        f"A block of {edge} x {edge} pixels needs {needed.memory_bytes / 1e6:,.0f} MB and may use "
+        f"{memory_bytes / 1e6:,.0f} MB. {advice}."
+    )
+
+
+def central_block(plan: Plan, edge: int) -> Window:
+    """Return a block of `edge` pixels in the middle of the plan's window."""
+    window = plan.window
+    height, width = min(edge, window.height), min(edge, window.width)
+    return Window(
+        window.row + (window.height - height) // 2,
+        window.col + (window.width - width) // 2,
+        height,
+        width,
+    )

@@ -1,0 +1,110 @@
+"""Grids of nodes: what an extent is on another grid, and which grid `resample_spatial` makes.
+
+One snapping rule: a grid of the same CRS is anchored at the source grid's corner, a grid of
+another CRS at that CRS's origin.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from terrazzo.errors import ArgumentInvalid
+from terrazzo.geo.crs import crs_name, transformer
+from terrazzo.geo.grid import Grid, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def extent_on(grid: Grid, window: Window, target: Grid) -> Window:
+    """Return the pixels of `target` that a window of `grid` may touch.
+
+    Exact where the lattices agree; elsewhere a pixel is added around, because the edges of the
+    window are curves there.
+    """
+    if window.is_empty:
+        return Window(0, 0, 0, 0)
+    shift = target.offset_of(grid)
+    if shift is not None:
+        return window.shifted(*shift)
+    touched = target.window_of(grid.to_bounds(window, target.crs))
+    return touched if grid.crs == target.crs else touched.grown(1, 1)
+
+
+def union_on(grid: Grid, parts: Sequence[tuple[Grid, Window]]) -> Window:
+    """Return the pixels of `grid` that any of the windows touches."""
+    union = Window(0, 0, 0, 0)
+    for other, window in parts:
+        union = union.union(extent_on(other, window, grid))
+    return union
+
+
+def resampled_grid(
+    native: Grid, extent: Window, *, resolution: Any, projection: Any, align: str
+) -> Grid:
+    """Return the grid of `resample_spatial`.
+
+    Args:
+        native: grid of the cube that is resampled.
+        extent: its pixels; the new grid covers them.
+        resolution: pixel size, units of the new CRS, one number or (x, y); 0 keeps the size.
+        projection: EPSG code or WKT2; None keeps the CRS.
+        align: the corner of the native grid that stays where it is when the CRS is kept.
+
+    Raises:
+        ArgumentInvalid: a resolution that is no positive number, an unknown CRS or corner.
+    """
+    crs = native.crs if projection is None else crs_name(projection)
+    sizes = resolution if isinstance(resolution, (list, tuple)) else (resolution, resolution)
+    if len(sizes) not in {1, 2} or not all(
+        isinstance(size, (int, float)) and math.isfinite(size) and size >= 0 for size in sizes
+    ):
+        raise ArgumentInvalid(
+            f"resolution is one number >= 0 or two (x, y), in units of the CRS, not {resolution!r}."
+        )
+    size_x, size_y = float(sizes[0]), float(sizes[-1])
+    if size_x == 0 or size_y == 0:
+        kept_x, kept_y = _pixel_in(native, extent, crs)
+        size_x, size_y = size_x or kept_x, size_y or kept_y
+    bounds = native.to_bounds(extent, crs)
+    left, top = _anchor(native, align) if crs == native.crs else (0.0, 0.0)
+    lattice = Grid(crs, left, top, size_x, size_y, 0, 0)
+    window = lattice.window_of(bounds)
+    snapped = lattice.crop(window)
+    if crs == native.crs and (size_x, size_y) == (native.pixel_x, native.pixel_y):
+        return native
+    return snapped
+
+
+def _anchor(native: Grid, align: str) -> tuple[float, float]:
+    left, bottom, right, top = native.bounds
+    corners = {
+        "upper-left": (left, top),
+        "lower-left": (left, bottom),
+        "upper-right": (right, top),
+        "lower-right": (right, bottom),
+    }
+    if align not in corners:
+        raise ArgumentInvalid(f"align is one of {', '.join(corners)}, not {align!r}.")
+    return corners[align]
+
+
+def _pixel_in(native: Grid, extent: Window, crs: str) -> tuple[float, float]:
+    """Return the native pixel size in another CRS, at the extent's centre, to three digits."""
+    if crs == native.crs:
+        return native.pixel_x, native.pixel_y
+    middle = Window(extent.row + extent.height // 2, extent.col + extent.width // 2, 1, 1)
+    left, bottom, right, top = native.bounds_of(middle)
+    x, y = transformer(native.crs, crs).transform(
+        np.array([left, right, left, right]), np.array([top, top, bottom, bottom])
+    )
+    area = 0.5 * abs((x[3] - x[0]) * (y[2] - y[1]) - (x[2] - x[1]) * (y[3] - y[0]))
+    if not math.isfinite(area) or area <= 0:
+        raise ArgumentInvalid(
+            f"The pixel size cannot be carried over to {crs[:40]!r}. Give `resolution`."
+        )
+    size = float(f"{math.sqrt(area):.3g}")
+    return size, size

@@ -1,0 +1,296 @@
+"""Inference: bind every argument once and find out what every node gives, reading no pixel.
+
+The metadata of a node is what its own function returns for cubes without pixels. A node is
+*free* when it can be computed on any grid that somebody asks for (everything that goes back to
+sources alone); it is *fixed* when the graph itself chose a grid (`resample_spatial`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from terrazzo.cube import Cube, empty_cube
+from terrazzo.engine.callbacks import CompiledCallback, checked_call, plain, prepared
+from terrazzo.engine.grids import extent_on, resampled_grid, union_on
+from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
+from terrazzo.geo.grid import Window
+from terrazzo.graph import Callback, Graph, Parameter, Ref
+from terrazzo.processes import PROCESSES, Role
+
+if TYPE_CHECKING:
+    from terrazzo.cube import Source
+    from terrazzo.geo.extent import SpatialExtent
+    from terrazzo.geo.grid import Grid
+    from terrazzo.graph import Node
+    from terrazzo.processes import Process
+    from terrazzo.processes.load import LoadRequest
+
+NO_PIXELS = Window(0, 0, 0, 0)
+
+
+class Opener(Protocol):
+    """Turns what `load_collection` and `load_stac` ask for into a source."""
+
+    def open(self, request: LoadRequest) -> Source:
+        """Open a source with the items that the request selects; reads no pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An argument that is the cube of another node."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A node with its arguments bound and its result known but for the pixels."""
+
+    id: str
+    process: Process
+    arguments: Mapping[str, Any]
+    """By Python parameter name; `Input` where a cube comes in."""
+    result: Any
+    """A cube without pixels on the native grid, or the value of a scalar node."""
+    extent: Window = NO_PIXELS
+    """Pixels of the native grid that there are."""
+    free: bool = True
+    """Whether it can be computed on any grid."""
+    source: Source | None = None
+    """Where pixels come from, at a leaf."""
+    crop: SpatialExtent | None = None
+    """At a leaf: the extent outside of which there is no data."""
+    alias: str = ""
+    """Id of the node whose cube this is, where the node changes no pixel."""
+    needs_whole: bool = False
+    """Whether blocks must be merged before later nodes can run (`aggregate_spatial`)."""
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """Ids of the nodes whose cubes come in, by parameter name."""
+        return {k: v.node for k, v in self.arguments.items() if isinstance(v, Input)}
+
+    @property
+    def grid(self) -> Grid | None:
+        """The native grid; None for scalars and cubes without space."""
+        return self.result.grid if isinstance(self.result, Cube) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """A graph of which everything but the pixels is known."""
+
+    graph: Graph
+    nodes: Mapping[str, Bound]
+    """Every node that the result needs, in the order in which they can run."""
+
+    def cube(self, node: str) -> Bound:
+        """Return the node whose pixels a node gives (itself, unless it passes them on)."""
+        bound = self.nodes[node]
+        while bound.alias:
+            bound = self.nodes[bound.alias]
+        return bound
+
+
+def infer(graph: Graph, opener: Opener) -> Inference:
+    """Bind all arguments of a graph and infer what each node gives.
+
+    Nodes that only a branch not taken by `if` needs are not looked at.
+
+    Raises:
+        ArgumentInvalid: a process refuses an argument; the message names the node.
+        CollectionNotFound, NoDataAvailable: a source cannot be opened.
+    """
+    nodes: dict[str, Bound] = {}
+    waiting = [graph.result, *(sink for sink in graph.sinks if sink != graph.result)][::-1]
+    while waiting:
+        node = graph[waiting[-1]]
+        if node.id in nodes:
+            waiting.pop()
+            continue
+        missing = [ref for ref in _needs(node, nodes) if ref not in nodes]
+        if missing:
+            waiting.extend(missing[::-1])
+            continue
+        nodes[node.id] = _bind(node, nodes, opener)
+        waiting.pop()
+    return Inference(graph, MappingProxyType(nodes))
+
+
+def _needs(node: Node, nodes: Mapping[str, Bound]) -> tuple[str, ...]:
+    if node.process_id != "if":
+        return tuple(node.refs)
+    value = node.arguments.get("value")
+    if isinstance(value, Ref) and value.node not in nodes:
+        return (value.node,)
+    branch = _branch(node, nodes)
+    return (branch.node,) if isinstance(branch, Ref) else ()
+
+
+def _branch(node: Node, nodes: Mapping[str, Bound]) -> Any:
+    value = node.arguments.get("value")
+    if isinstance(value, Ref):
+        value = nodes[value.node].result
+    if isinstance(value, Cube):
+        raise ArgumentInvalid(
+            f"Node {node.id!r} (if): `value` is a data cube. Conditions outside of callbacks are "
+            "one boolean; use `if` inside `apply`, or `mask`, to choose pixel by pixel."
+        )
+    return node.arguments.get("accept" if value is True else "reject")
+
+
+def _bind(node: Node, nodes: Mapping[str, Bound], opener: Opener) -> Bound:
+    process = PROCESSES[node.process_id]
+    if node.process_id == "if":
+        branch = _branch(node, nodes)
+        if isinstance(branch, Ref):
+            return _passed_on(node.id, process, {}, nodes[branch.node])
+        return Bound(node.id, process, {}, plain(branch))
+    arguments = {
+        process.python_names.get(name, name): _bound_value(process, name, value, nodes)
+        for name, value in node.arguments.items()
+    }
+    return checked_call(process, node.id, lambda: _run(node.id, process, arguments, nodes, opener))
+
+
+def _bound_value(process: Process, name: str, value: Any, nodes: Mapping[str, Bound]) -> Any:
+    if isinstance(value, Ref):
+        bound = nodes[value.node]
+        return Input(value.node) if isinstance(bound.result, Cube) else bound.result
+    if isinstance(value, Parameter):
+        raise ArgumentInvalid(f"Parameter {value.name!r} has no value. Pass it with the graph.")
+    if isinstance(value, Callback):
+        return CompiledCallback(value.graph)
+    if process.takes_stack(name):
+        return prepared(process, name, value)
+    if isinstance(value, tuple):
+        return [_bound_value(process, "", entry, nodes) for entry in value]
+    if isinstance(value, Mapping):
+        return {key: _bound_value(process, "", entry, nodes) for key, entry in value.items()}
+    return value
+
+
+def _run(
+    name: str,
+    process: Process,
+    arguments: Mapping[str, Any],
+    nodes: Mapping[str, Bound],
+    opener: Opener,
+) -> Bound:
+    cubes = {
+        key: nodes[arguments[key].node]
+        for key in process.parameters
+        if isinstance(arguments.get(key), Input)
+    }
+    if process.role is Role.SOURCE:
+        return _leaf(name, process, arguments, opener)
+    if not cubes:
+        value = process.function(**arguments)
+        if isinstance(value, Cube) and value.grid is not None:
+            raise ArgumentInvalid("A raster cube cannot be made from nothing. Load a collection.")
+        return Bound(name, process, arguments, value)
+    probes = _on_one_grid({key: bound.result for key, bound in cubes.items()})
+    first = next(iter(cubes.values()))
+    given = {**arguments, **probes}
+    if process.place:
+        given[process.place] = process.nowhere(first.extent)
+    result = process.function(**given)
+    if process.id == "resample_spatial":
+        return _resampled(name, process, arguments, first)
+    if process.id == "resample_cube_spatial":
+        return _onto(name, process, arguments, first, cubes["target"])
+    if process.role is Role.PLANNED:
+        return _passed_on(name, process, arguments, first)
+    if not isinstance(result, Cube):
+        return Bound(name, process, arguments, result)
+    return Bound(
+        name,
+        process,
+        arguments,
+        result,
+        extent=_extent(process, arguments, cubes),
+        free=all(bound.free for bound in list(cubes.values())[:1]),
+        needs_whole=process.role is Role.STAGE,
+    )
+
+
+def _leaf(name: str, process: Process, arguments: Mapping[str, Any], opener: Opener) -> Bound:
+    request = process.function(**arguments)
+    source = opener.open(request)
+    grid, extent = source.probe.grid, source.extent
+    if grid is not None and request.spatial is not None:
+        extent = extent.intersection(request.spatial.window(grid))
+        if extent.is_empty:
+            raise SpatialExtentEmpty(
+                f"The spatial extent {request.spatial.bounds} holds no pixel of "
+                f"{request.collection or request.url!r}. Widen it."
+            )
+    return Bound(
+        name, process, arguments, source.probe, extent=extent, source=source, crop=request.spatial
+    )
+
+
+def _on_one_grid(probes: Mapping[str, Cube]) -> Mapping[str, Cube]:
+    grids = [probe.grid for probe in probes.values() if probe.grid is not None]
+    return {
+        name: replace(probe, grid=grids[0], window=NO_PIXELS) if probe.grid is not None else probe
+        for name, probe in probes.items()
+    }
+
+
+def _extent(process: Process, arguments: Mapping[str, Any], cubes: Mapping[str, Bound]) -> Window:
+    bounds = list(cubes.values())
+    grid = bounds[0].grid
+    extent = bounds[0].extent
+    if grid is None:
+        return NO_PIXELS
+    if process.rules.joins:
+        extent = union_on(grid, [(b.grid, b.extent) for b in bounds if b.grid is not None])
+    crop = process.rules.crops(arguments)
+    if crop is not None:
+        extent = extent.intersection(crop.window(grid))
+        if extent.is_empty:
+            raise SpatialExtentEmpty(
+                f"The spatial extent {crop.bounds} holds no pixel of the cube. Widen it."
+            )
+    return extent
+
+
+def _passed_on(name: str, process: Process, arguments: Mapping[str, Any], bound: Bound) -> Bound:
+    return Bound(name, process, arguments, bound.result, bound.extent, bound.free, alias=bound.id)
+
+
+def _resampled(name: str, process: Process, arguments: Mapping[str, Any], data: Bound) -> Bound:
+    if data.grid is None:
+        raise ArgumentInvalid("Only raster cubes can be resampled in space.")
+    grid = resampled_grid(
+        data.grid,
+        data.extent,
+        resolution=arguments.get("resolution", 0),
+        projection=arguments.get("projection"),
+        align=arguments.get("align", "upper-left"),
+    )
+    if grid == data.grid:
+        return _passed_on(name, process, arguments, data)
+    probe = replace(data.result, grid=grid, window=NO_PIXELS)
+    return Bound(
+        name, process, arguments, probe, extent_on(data.grid, data.extent, grid), free=False
+    )
+
+
+def _onto(
+    name: str, process: Process, arguments: Mapping[str, Any], data: Bound, target: Bound
+) -> Bound:
+    if data.grid is None or target.grid is None:
+        raise ArgumentInvalid("Only raster cubes can be resampled in space.")
+    probe = replace(data.result, grid=target.grid, window=NO_PIXELS)
+    extent = extent_on(data.grid, data.extent, target.grid)
+    return Bound(name, process, arguments, probe, extent, free=target.free)
+
+
+def without_pixels(cube: Cube, grid: Grid | None) -> Cube:
+    """Return the cube's metadata on another grid."""
+    return empty_cube(cube.dimensions, cube.dtype, grid, NO_PIXELS if grid is not None else None)

@@ -1,0 +1,271 @@
+"""The planner: which steps, on which grids, with which labels, give a graph's pixels.
+
+A plan is made for one grid. Walking backwards from the result, every node is asked for on the
+grid that its consumer works on; a free node follows, a fixed one answers on its own grid and is
+warped once. Labels that nobody wants are never read. What depends on a window, and only that,
+is left to `demand`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from terrazzo.cube import Cube
+from terrazzo.engine.grids import extent_on
+from terrazzo.engine.infer import Bound, Inference, Input, without_pixels
+from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
+from terrazzo.geo.grid import Grid, Window
+from terrazzo.processes.registry import Labels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from terrazzo.geo.extent import SpatialExtent
+
+NEAREST = "near"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do per block: read a source, run a process, or warp onto another grid."""
+
+    bound: Bound
+    """The node."""
+    grid: Grid | None
+    """The grid of the step's pixels; None for cubes without space."""
+    extent: Window
+    """All pixels of that grid that there are."""
+    probe: Cube
+    """What the step gives, without pixels: dimensions with the labels that are wanted, dtype."""
+    wanted: Labels
+    """Positions of the wanted labels in the node's own result."""
+    inputs: Mapping[str, int]
+    """Steps whose cubes come in, by parameter name; empty for a read."""
+    method: str = NEAREST
+    """How a read or a warp resamples."""
+    warps: bool = False
+    """Whether the step warps its one input (named `data`) instead of running the process."""
+
+    @property
+    def reads(self) -> bool:
+        """Whether the step reads a source."""
+        return self.bound.source is not None and not self.warps
+
+    @property
+    def name(self) -> str:
+        """What people call the step."""
+        return f"{self.bound.id}: warp" if self.warps else self.bound.id
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A graph on a grid: everything that can be known before the first pixel is read.
+
+    Immutable and safe to use from many threads; `evaluate(plan, window)` computes.
+    """
+
+    digest: str
+    """Digest of the graph."""
+    node: str
+    """The node whose pixels the plan gives."""
+    steps: tuple[Step, ...]
+    """In the order in which they run; the last one gives the result."""
+    grid: Grid
+    """The grid of the result."""
+    window: Window
+    """The pixels of the grid that there are and that are wanted."""
+    last_use: tuple[int, ...] = field(repr=False)
+    """For each step, the step after which its cube is no longer needed."""
+
+    @property
+    def probe(self) -> Cube:
+        """The result without pixels: dimensions, labels, dtype."""
+        return self.steps[-1].probe
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A node asked for on a grid; equal requests are one step."""
+
+    node: str
+    grid: Grid | None
+    method: str
+    warps: bool = False
+
+
+def make_plan(
+    inference: Inference,
+    grid: Grid | None = None,
+    *,
+    node: str = "",
+    within: SpatialExtent | None = None,
+) -> Plan:
+    """Plan a graph on a grid; by default on the grid of its first source.
+
+    Args:
+        inference: the graph with its metadata.
+        grid: the lattice of the result; for a tile the tile's, for batch usually None.
+        node: the node whose pixels are wanted; by default the graph's result.
+        within: compute only pixels whose centre may lie in this extent.
+
+    Raises:
+        ArgumentInvalid: the node gives no raster cube.
+        SpatialExtentEmpty: the grid or extent holds none of its pixels.
+    """
+    wanted = inference.cube(node or inference.graph.result)
+    if wanted.grid is None:
+        kind = "a table" if isinstance(wanted.result, Cube) else "a single value"
+        raise ArgumentInvalid(
+            f"Node {wanted.id!r} ({wanted.process.id}) gives {kind}, not pixels on a map. Run the "
+            "graph with `terrazzo run`, or choose another result node."
+        )
+    target = grid or wanted.grid
+    steps = _steps(inference, _request(inference, wanted.id, target, NEAREST))
+    window = steps[-1].extent
+    if within is not None:
+        window = window.intersection(within.window(target))
+    if window.is_empty:
+        raise SpatialExtentEmpty(
+            "The extent that was asked for holds no pixel of the result. It covers "
+            f"{steps[-1].extent} of {target.crs[:40]}; widen the extent or move it there."
+        )
+    return Plan(inference.graph.digest, wanted.id, steps, target, window, _last_use(steps))
+
+
+def _request(inference: Inference, node: str, grid: Grid | None, method: str) -> _Request:
+    """Ask for a node on a grid: free nodes follow, fixed ones answer through a warp."""
+    bound = inference.cube(node)
+    if bound.grid is None or grid is None:
+        return _Request(bound.id, None, NEAREST)
+    if bound.free or bound.grid == grid:
+        return _Request(bound.id, grid, method if _hands_on(inference, bound) else NEAREST)
+    return _Request(bound.id, grid, method, warps=True)
+
+
+def _hands_on(inference: Inference, bound: Bound) -> bool:
+    """Tell whether a node gives unchanged pixels of a source, which may be resampled as read."""
+    while bound.source is None:
+        if not bound.process.rules.relays or len(bound.inputs) != 1:
+            return False
+        bound = inference.cube(next(iter(bound.inputs.values())))
+    return True
+
+
+def _inputs(inference: Inference, request: _Request) -> dict[str, _Request]:
+    """Return what a step needs, by parameter name."""
+    bound = inference.nodes[request.node]
+    if request.warps:
+        return {"data": _Request(bound.id, bound.grid, NEAREST)}
+    if bound.source is not None:
+        return {}
+    if bound.process.id in {"resample_spatial", "resample_cube_spatial"}:
+        data = inference.cube(bound.inputs["data"])
+        method = str(bound.arguments.get("method", NEAREST))
+        strict = not bound.free or bound.grid == request.grid
+        if data.free and strict and not _hands_on(inference, data) and data.grid != request.grid:
+            # The maths below works on the source's own pixels; its result is then warped.
+            return {"data": _Request(data.id, request.grid, method, warps=True)}
+        return {"data": _request(inference, data.id, request.grid, method)}
+    asked = {}
+    for name in bound.process.parameters:
+        value = bound.arguments.get(name)
+        if isinstance(value, Input):
+            method = request.method if bound.process.rules.relays else NEAREST
+            asked[name] = _request(inference, value.node, request.grid, method)
+    return asked
+
+
+def _steps(inference: Inference, result: _Request) -> tuple[Step, ...]:
+    order: dict[_Request, dict[str, _Request]] = {}
+    waiting = [result]
+    while waiting:
+        request = waiting[-1]
+        if request in order:
+            waiting.pop()
+            continue
+        inputs = _inputs(inference, request)
+        missing = [needed for needed in inputs.values() if needed not in order]
+        if missing:
+            waiting.extend(missing[::-1])
+            continue
+        order[request] = inputs
+        waiting.pop()
+    numbers = {request: number for number, request in enumerate(order)}
+    wanted = _wanted_labels(inference, order)
+    return tuple(
+        _step(inference, request, {k: numbers[v] for k, v in inputs.items()}, wanted[request])
+        for request, inputs in order.items()
+    )
+
+
+def _step(
+    inference: Inference, request: _Request, inputs: Mapping[str, int], wanted: Labels
+) -> Step:
+    bound = inference.nodes[request.node]
+    extent = Window(0, 0, 0, 0)
+    if request.grid is not None and bound.grid is not None:
+        extent = extent_on(bound.grid, bound.extent, request.grid)
+    probe = without_pixels(bound.result, request.grid)
+    for name, positions in wanted.items():
+        probe = probe.take(name, positions)
+    return Step(bound, request.grid, extent, probe, wanted, inputs, request.method, request.warps)
+
+
+def _wanted_labels(
+    inference: Inference, order: Mapping[_Request, Mapping[str, _Request]]
+) -> dict[_Request, Labels]:
+    """Walk backwards and join what every consumer wants of a step."""
+    asked: dict[_Request, list[Labels]] = {request: [] for request in order}
+    wanted: dict[_Request, Labels] = {}
+    for request in reversed(order):
+        bound = inference.nodes[request.node]
+        wanted[request] = _joined(asked[request])
+        inputs = order[request]
+        if request.warps:
+            asked[inputs["data"]].append(wanted[request])
+            continue
+        probes = {name: inference.nodes[needed.node].result for name, needed in inputs.items()}
+        if bound.process.id in {"resample_spatial", "resample_cube_spatial"}:
+            needs: Mapping[str, Labels] = {"data": wanted[request]}
+        else:
+            needs = bound.process.rules.labels(
+                wanted[request], bound.result, probes, bound.arguments
+            )
+        for name, needed in inputs.items():
+            asked[needed].append(needs.get(name, {}))
+    return wanted
+
+
+def _joined(demands: list[Labels]) -> Labels:
+    if not demands:
+        return {}
+    shared = set(demands[0]).intersection(*demands[1:])
+    return {
+        name: tuple(sorted(set().union(*(demand[name] for demand in demands)))) for name in shared
+    }
+
+
+def _last_use(steps: tuple[Step, ...]) -> tuple[int, ...]:
+    last = list(range(len(steps)))
+    for number, step in enumerate(steps):
+        for needed in step.inputs.values():
+            last[needed] = number
+    last[-1] = len(steps)
+    return tuple(last)
+
+
+def stage_plan(inference: Inference, node: str, grid: Grid | None = None) -> Plan:
+    """Plan the raster that a stage (`aggregate_spatial`) reduces."""
+    bound = inference.nodes[node]
+    return make_plan(inference, grid, node=bound.inputs["data"])
+
+
+def with_window(plan: Plan, window: Window) -> Plan:
+    """Return the plan for a part of its pixels."""
+    return replace(plan, window=plan.window.intersection(window))
+
+
+def arguments_of(step: Step) -> dict[str, Any]:
+    """Return the arguments of a step that are not cubes."""
+    return {k: v for k, v in step.bound.arguments.items() if not isinstance(v, Input)}

@@ -1,0 +1,173 @@
+"""Spatial extents as openEO gives them: bounding boxes in any CRS, and polygons.
+
+One rule for all of them: a pixel belongs to the extent where its centre does. The test is made
+in the CRS of the box (in the CRS of the grid for polygons), pixel by pixel, so that it does not
+depend on the window in which a pixel is looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+from shapely.geometry import shape
+from shapely.ops import transform as transform_geometry
+
+from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
+from terrazzo.geo.crs import WGS84, crs_name, transformer
+from terrazzo.geo.grid import Bounds, Grid, Window, transform_bounds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpatialExtent:
+    """A bounding box, or the union of polygons inside it."""
+
+    bounds: Bounds
+    """(left, bottom, right, top) in `crs`; left > right crosses the antimeridian."""
+    crs: str
+    """Canonical CRS name of bounds and polygons."""
+    polygons: BaseGeometry | None = None
+    """The polygons in `crs`; None for a plain box."""
+
+    @property
+    def boxes(self) -> tuple[Bounds, ...]:
+        """The bounds as one box, or two where they cross the antimeridian."""
+        left, bottom, right, top = self.bounds
+        if left <= right:
+            return (self.bounds,)
+        return ((left, bottom, 180.0, top), (-180.0, bottom, right, top))
+
+    def bounds_in(self, crs: str) -> Bounds:
+        """Return the bounds in another CRS; both sides of the antimeridian where it is crossed."""
+        parts = np.array([transform_bounds(box, self.crs, crs) for box in self.boxes])
+        low, high = parts.min(axis=0), parts.max(axis=0)
+        return float(low[0]), float(low[1]), float(high[2]), float(high[3])
+
+    def window(self, grid: Grid) -> Window:
+        """Return a window of the grid that holds every pixel whose centre may be inside."""
+        same = self.crs == grid.crs
+        bounds = self.bounds_in(grid.crs)
+        return grid.window_of(bounds, centres=same and self.polygons is None)
+
+    def mask(self, grid: Grid, window: Window) -> NDArray[np.bool_]:
+        """Return (y, x) True where a pixel's centre is inside."""
+        if window.is_empty:
+            return np.zeros((window.height, window.width), np.bool_)
+        if self.polygons is not None:
+            inside: NDArray[np.bool_] = shapely.contains_xy(
+                _in_crs(self.polygons, self.crs, grid.crs),
+                *np.meshgrid(grid.xs(window), grid.ys(window)),
+            )
+            return inside
+        if self.crs == grid.crs:
+            rows, cols = window.slices(self.window(grid).intersection(window))
+            inside = np.zeros((window.height, window.width), np.bool_)
+            inside[rows, cols] = True
+            return inside
+        x, y = transformer(grid.crs, self.crs).transform(
+            *np.meshgrid(grid.xs(window), grid.ys(window))
+        )
+        inside = np.zeros((window.height, window.width), np.bool_)
+        for left, bottom, right, top in self.boxes:
+            inside |= (x >= left) & (x < right) & (y >= bottom) & (y < top)
+        return inside
+
+    def geometry(self) -> BaseGeometry:
+        """Return the extent as a geometry in its CRS."""
+        if self.polygons is not None:
+            return self.polygons
+        return shapely.union_all([shapely.box(*box) for box in self.boxes])
+
+
+def spatial_extent(value: Any) -> SpatialExtent | None:
+    """Read an openEO bounding box or GeoJSON; None stays None.
+
+    Args:
+        value: `{west, south, east, north, crs?}` with `crs` an EPSG code or WKT2 (default
+            4326), a GeoJSON geometry, Feature or FeatureCollection (degrees, or the CRS of an
+            old-style `crs` member), or None.
+
+    Raises:
+        ArgumentInvalid: it is neither, or a coordinate is no finite number.
+        SpatialExtentEmpty: it holds no area.
+    """
+    if value is None:
+        return None
+    if isinstance(value, SpatialExtent):
+        return value
+    if not isinstance(value, Mapping):
+        raise ArgumentInvalid(
+            f"A spatial extent is {{west, south, east, north, crs?}} or GeoJSON, not {value!r}."
+        )
+    if "west" in value:
+        return _box(value)
+    polygons, crs = geojson_geometry(value)
+    if polygons.is_empty or polygons.area == 0.0:
+        raise SpatialExtentEmpty("The GeoJSON holds no polygon with an area. Give polygons.")
+    return SpatialExtent(polygons.bounds, crs, polygons)
+
+
+def _box(value: Mapping[str, Any]) -> SpatialExtent:
+    missing = [side for side in ("west", "south", "east", "north") if side not in value]
+    if missing:
+        raise ArgumentInvalid(f"The bounding box lacks {', '.join(missing)}.")
+    sides = [value[side] for side in ("west", "south", "east", "north")]
+    if not all(
+        isinstance(side, (int, float)) and not isinstance(side, bool) and math.isfinite(side)
+        for side in sides
+    ):
+        raise ArgumentInvalid(f"west, south, east and north must be finite numbers, not {sides}.")
+    west, south, east, north = (float(side) for side in sides)
+    name = crs_name(value.get("crs") or WGS84)
+    crosses = west > east and name == WGS84
+    if south >= north or west == east or (west > east and not crosses):
+        raise SpatialExtentEmpty(
+            f"The bounding box west={west}, south={south}, east={east}, north={north} is empty. "
+            "South must be below north and west left of east (in degrees, west > east crosses "
+            "the antimeridian)."
+        )
+    return SpatialExtent((west, south, east, north), name)
+
+
+def geojson_geometry(value: Mapping[str, Any]) -> tuple[BaseGeometry, str]:
+    """Return the union of the geometries of GeoJSON, made valid, and their CRS.
+
+    Raises:
+        ArgumentInvalid: it is not GeoJSON.
+    """
+    try:
+        if value.get("type") == "FeatureCollection":
+            shapes = [shape(f["geometry"]) for f in value["features"] if f.get("geometry")]
+        elif value.get("type") == "Feature":
+            shapes = [shape(value["geometry"])]
+        else:
+            shapes = [shape(value)]
+        union = shapely.union_all(shapely.make_valid(shapes)) if shapes else shapely.Polygon()
+    except (KeyError, TypeError, AttributeError, ValueError, shapely.errors.ShapelyError) as error:
+        raise ArgumentInvalid(
+            f"This is no GeoJSON geometry, Feature or FeatureCollection: {str(value)[:120]}."
+        ) from error
+    return union, geojson_crs(value)
+
+
+def geojson_crs(value: Mapping[str, Any]) -> str:
+    """Return the CRS of GeoJSON: its old-style `crs` member, else degrees."""
+    member = value.get("crs")
+    if isinstance(member, Mapping):
+        name = str((member.get("properties") or {}).get("name", ""))
+        return crs_name(name.replace("urn:ogc:def:crs:EPSG::", "EPSG:")) if name else WGS84
+    return WGS84
+
+
+def _in_crs(geometry: BaseGeometry, source: str, target: str) -> BaseGeometry:
+    if source == target:
+        return geometry
+    return transform_geometry(transformer(source, target).transform, geometry)

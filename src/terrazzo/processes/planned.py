@@ -1,0 +1,179 @@
+"""Processes that the engine carries out itself: here their arguments are checked and described."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from terrazzo.cube import Cube
+from terrazzo.errors import ArgumentInvalid, TargetDimensionExists
+from terrazzo.geo.crs import crs_name
+from terrazzo.geo.extent import geojson_geometry
+from terrazzo.processes.cube_schemas import (
+    ALIGNMENTS,
+    RESAMPLING_METHODS,
+    Alignment,
+    GeometriesOrGeoJson,
+    OutputFormat,
+    OutputOptions,
+    Projection,
+    ResamplingMethod,
+    Resolution,
+    SavedResult,
+    TextOrNull,
+    VectorCube,
+    ZonalReducer,
+)
+from terrazzo.processes.registry import Role, process
+from terrazzo.processes.schemas import AnyCube, Context, RasterCube
+
+
+@process("resample_spatial", Role.PLANNED, categories=("cubes", "reproject"))
+def resample_spatial(
+    data: RasterCube,
+    resolution: Resolution = 0,
+    projection: Projection = None,
+    method: ResamplingMethod = "near",
+    align: Alignment = "upper-left",
+) -> RasterCube:
+    """Bring a raster to another pixel size, another projection, or both.
+
+    Args:
+        data: (..., y, x) raster.
+        resolution: edge of a pixel in units of the target CRS, one number or x and y; 0 keeps
+            it.
+        projection: EPSG code or WKT2 of the target CRS; null keeps it.
+        method: how a value is made of the pixels around it, in the words of gdalwarp.
+        align: corner of the extent on which the new pixels lie.
+
+    Returns:
+        (..., y, x) raster on the new grid.
+
+    Source:
+        openEO process `resample_spatial` 2.0.0-rc.2.
+    """
+    _check_raster(data, "resample_spatial")
+    numbers = list(resolution) if isinstance(resolution, Sequence) else [resolution]
+    if len(numbers) not in {1, 2} or not all(_is_size(number) for number in numbers):
+        raise ArgumentInvalid(
+            f"A resolution is one number or two (x and y), not negative, and not {resolution!r}."
+        )
+    if projection is None and not any(numbers):
+        raise ArgumentInvalid(
+            "`resample_spatial` needs `resolution` or `projection`; without them nothing changes."
+        )
+    if projection is not None:
+        crs_name(projection)
+    _check_choice("method", method, RESAMPLING_METHODS)
+    _check_choice("align", align, ALIGNMENTS)
+    return data
+
+
+@process("resample_cube_spatial", Role.PLANNED, categories=("cubes", "reproject"))
+def resample_cube_spatial(
+    data: RasterCube, target: RasterCube, method: ResamplingMethod = "near"
+) -> RasterCube:
+    """Bring a raster to the grid of another one.
+
+    Args:
+        data: (..., y, x) raster.
+        target: raster whose grid is taken; its values do not matter.
+        method: how a value is made of the pixels around it, in the words of gdalwarp.
+
+    Returns:
+        (..., y, x) raster on the grid of `target`.
+
+    Source:
+        openEO process `resample_cube_spatial` 2.0.0-rc.2.
+    """
+    _check_raster(data, "resample_cube_spatial")
+    _check_raster(target, "resample_cube_spatial")
+    _check_choice("method", method, RESAMPLING_METHODS)
+    return data
+
+
+@process("save_result", Role.PLANNED, categories=("cubes", "export", "stac"))
+def save_result(
+    data: AnyCube,
+    format: OutputFormat,
+    options: OutputOptions = {},  # noqa: B006 - the openEO default; never written to
+) -> SavedResult:
+    """Make a cube the result of the graph, in a file format.
+
+    Args:
+        data: any cube.
+        format: name of a format, in upper or lower case.
+        options: parameters of the format.
+
+    Returns:
+        What is written, as STAC.
+
+    Raises:
+        FormatUnsuitable: the format cannot hold the cube.
+        DataCubeEmpty: the cube is empty, and the format cannot hold that.
+
+    Source:
+        openEO process `save_result` 2.0.0-rc.2.
+    """
+    if not isinstance(format, str) or not format.strip():
+        raise ArgumentInvalid(f"{format!r} is not the name of a file format.")
+    if not hasattr(options, "keys"):
+        raise ArgumentInvalid(f"Format options are an object of names and values, not {options!r}.")
+    return data
+
+
+@process("aggregate_spatial", Role.STAGE, categories=("cubes", "aggregate"))
+def aggregate_spatial(
+    data: RasterCube,
+    geometries: GeometriesOrGeoJson,
+    reducer: ZonalReducer,
+    target_dimension: TextOrNull = None,
+    context: Context = None,
+) -> VectorCube:
+    """Collapse the pixels of each geometry to one value, for every date and band.
+
+    Args:
+        data: (..., y, x) raster.
+        geometries: GeoJSON (degrees, unless it says otherwise) or vector cube. Polygons take the
+            pixels whose centre they hold, points the pixel they lie in, lines those they cross.
+        reducer: called with the values of a geometry as `data`.
+        target_dimension: name of a dimension to add, with the labels `value`, `total_count` and
+            `valid_count`; null adds none.
+        context: passed on to `reducer`.
+
+    Returns:
+        (..., geometry) vector cube; no-data for geometries without a pixel.
+
+    Raises:
+        TargetDimensionExists: a dimension has the name `target_dimension` already.
+
+    Source:
+        openEO process `aggregate_spatial` 2.0.0-rc.2.
+    """
+    del reducer, context
+    _check_raster(data, "aggregate_spatial")
+    if isinstance(geometries, Cube):
+        if geometries.geometries is None:
+            raise ArgumentInvalid("`geometries` is a cube without geometries. Give GeoJSON.")
+    else:
+        geojson_geometry(geometries)
+    if target_dimension is not None and target_dimension in data.names:
+        raise TargetDimensionExists(
+            f"There is a dimension {target_dimension!r} already: {', '.join(data.names)}."
+        )
+    return data
+
+
+def _is_size(number: Any) -> bool:
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return False
+    return math.isfinite(number) and number >= 0
+
+
+def _check_raster(cube: Cube, process_id: str) -> None:
+    if cube.grid is None:
+        raise ArgumentInvalid(f"`{process_id}` needs a raster cube; this one has no grid.")
+
+
+def _check_choice(argument: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ArgumentInvalid(f"`{argument}` is one of {', '.join(choices)}, not {value!r}.")

@@ -1,0 +1,344 @@
+"""Reducers and callbacks along a dimension or over every value; aggregation over time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from terrazzo.cube import Cube, Dimension, Kind, Label, Pixels, Stack
+from terrazzo.errors import (
+    ArgumentInvalid,
+    DimensionLabelCountMismatch,
+    DistinctDimensionLabelsRequired,
+    LabelMismatch,
+    TemporalExtentEmpty,
+)
+from terrazzo.geo.times import contains, parse_interval, parse_time
+from terrazzo.processes.cube_schemas import (
+    ArrayProcess,
+    NewLabels,
+    Period,
+    PixelProcess,
+    Reducer,
+    TemporalCube,
+    TemporalIntervals,
+    Text,
+    TextOrNull,
+)
+from terrazzo.processes.labels import labelled_dimension, temporal_dimension, without
+from terrazzo.processes.periods import label_of, ordinal_of
+from terrazzo.processes.registry import Labels, Role, Rules, process, same_labels
+from terrazzo.processes.returned import as_pixels, as_stack, stacked
+from terrazzo.processes.schemas import AnyCube, Callback, Context
+
+
+@process(
+    "apply", Role.CUBE, categories=("cubes",), rules=Rules(labels=same_labels, scratch=2.0)
+)
+def apply(data: AnyCube, process: PixelProcess, context: Context = None) -> AnyCube:
+    """Compute every value anew from itself.
+
+    Args:
+        data: any cube.
+        process: called with all values as `x`; returns one for each.
+        context: passed on to `process`.
+
+    Returns:
+        A cube of the same shape and labels; type and no-data as `process` returns them.
+
+    Source:
+        openEO process `apply` 2.0.0-rc.2.
+    """
+    result = process(x=Pixels(data.values, data.valid), context=context)
+    pixels = as_pixels(result, data.values.shape, data.dtype)
+    return data.same_pixels(pixels.values, pixels.valid)
+
+
+@process(
+    "reduce_dimension",
+    Role.CUBE,
+    categories=("cubes", "reducer"),
+    rules=Rules(labels=same_labels, scratch=1.0),
+)
+def reduce_dimension(
+    data: AnyCube, reducer: Reducer, dimension: Text, context: Context = None
+) -> AnyCube:
+    """Collapse a dimension: one value from all those along it.
+
+    Args:
+        data: any cube.
+        reducer: called with the values along the dimension as `data`; returns one per pixel.
+        dimension: name of a dimension that has labels; x and y are collapsed by
+            `aggregate_spatial`.
+        context: passed on to `reducer`.
+
+    Returns:
+        The cube without that dimension; type and no-data as `reducer` returns them.
+
+    Raises:
+        DimensionNotAvailable: no dimension has that name.
+
+    Source:
+        openEO process `reduce_dimension` 2.0.0-rc.2.
+    """
+    labelled_dimension(data, dimension)
+    stack = data.stack(dimension)
+    axis = data.axis(dimension)
+    result = reducer(data=stack, context=context)
+    pixels = as_pixels(result, stack.values.shape[1:], data.dtype)
+    return replace(
+        data,
+        values=pixels.values,
+        valid=pixels.valid,
+        dimensions=data.dimensions[:axis] + data.dimensions[axis + 1 :],
+        geometries=None if data.dimensions[axis].kind is Kind.GEOMETRY else data.geometries,
+    )
+
+
+def _labels_across(
+    wanted: Labels, output: Cube, inputs: Mapping[str, Cube], arguments: Mapping[str, Any]
+) -> Mapping[str, Labels]:
+    crossed = without(wanted, arguments["dimension"], arguments.get("target_dimension"))
+    return same_labels(crossed, output, inputs, arguments)
+
+
+@process(
+    "apply_dimension",
+    Role.CUBE,
+    categories=("cubes",),
+    rules=Rules(labels=_labels_across, scratch=2.0),
+)
+def apply_dimension(
+    data: AnyCube,
+    process: ArrayProcess,
+    dimension: Text,
+    target_dimension: TextOrNull = None,
+    context: Context = None,
+) -> AnyCube:
+    """Compute the values along a dimension anew, all of them at once.
+
+    Args:
+        data: any cube.
+        process: called with the values along `dimension` as `data`; returns an array of any
+            length but 0.
+        dimension: name of a dimension that has labels.
+        target_dimension: where the computed values go, in place of `dimension`: a dimension with
+            one label, or a new name, which makes a dimension of type other. Null keeps
+            `dimension`.
+        context: passed on to `process`.
+
+    Returns:
+        The cube with the computed array along the target. Labels are kept if the target is
+        `dimension` and the number of values stays; else they are 0, 1, 2, ...
+
+    Raises:
+        DimensionNotAvailable: no dimension has the name `dimension`.
+        DimensionLabelCountMismatch: the target has more than one label.
+
+    Source:
+        openEO process `apply_dimension` 2.0.0-rc.2.
+    """
+    source = labelled_dimension(data, dimension)
+    stack = data.stack(dimension)
+    shape = stack.values.shape[1:]
+    result = as_stack(process(data=stack, context=context), shape, data.dtype)
+    axis, rest = data.axis(dimension), [d for d in data.dimensions if d.name != dimension]
+    numbered = tuple(range(len(result)))
+    if target_dimension is None or target_dimension == dimension:
+        kept = source.labels if len(result) == len(source.labels) else numbered
+        return _with_stack(data, result, rest, axis, replace(source, labels=kept))
+    if target_dimension not in data.names:
+        made = Dimension(target_dimension, Kind.OTHER, numbered)
+        return _with_stack(data, result, rest, axis, made)
+    target = labelled_dimension(data, target_dimension)
+    if len(target.labels) != 1:
+        raise DimensionLabelCountMismatch(
+            f"The target dimension {target_dimension!r} has {len(target.labels)} labels and can "
+            "take values only if it has one. Reduce it first, or give a new name."
+        )
+    place = rest.index(target)
+    squeezed = Stack(result.values.squeeze(place + 1), result.valid.squeeze(place + 1))
+    del rest[place]
+    return _with_stack(data, squeezed, rest, place, replace(target, labels=numbered))
+
+
+def _with_stack(
+    data: Cube, stack: Stack, rest: Sequence[Dimension], axis: int, dimension: Dimension
+) -> Cube:
+    """Put the first axis of a stack at `axis` among the other dimensions."""
+    dimensions = (*rest[:axis], dimension, *rest[axis:])
+    return replace(
+        data,
+        values=np.moveaxis(stack.values, 0, axis),
+        valid=np.moveaxis(stack.valid, 0, axis),
+        dimensions=dimensions,
+        geometries=data.geometries if any(d.kind is Kind.GEOMETRY for d in dimensions) else None,
+    )
+
+
+def _labels_beside_time(
+    wanted: Labels, output: Cube, inputs: Mapping[str, Cube], arguments: Mapping[str, Any]
+) -> Mapping[str, Labels]:
+    temporal = temporal_dimension(inputs["data"], arguments.get("dimension"))
+    return same_labels(without(wanted, temporal.name), output, inputs, arguments)
+
+
+@process(
+    "aggregate_temporal",
+    Role.CUBE,
+    categories=("cubes", "aggregate"),
+    rules=Rules(labels=_labels_beside_time, scratch=2.0),
+)
+def aggregate_temporal(
+    data: TemporalCube,
+    intervals: TemporalIntervals,
+    reducer: Reducer,
+    labels: NewLabels = [],  # noqa: B006 - the openEO default; never written to
+    dimension: TextOrNull = None,
+    context: Context = None,
+) -> TemporalCube:
+    """Collapse the dates of each interval to one value.
+
+    Args:
+        data: cube with a temporal dimension.
+        intervals: pairs of start and end, the end excluded: instants or dates (null is
+            unbounded), or times of the day in UTC, which may pass midnight. They may overlap.
+        reducer: called with the values of an interval as `data`, in the order of the cube; with
+            an empty array where there is no date.
+        labels: one per interval; by default their starts.
+        dimension: the temporal dimension; null means the only one.
+        context: passed on to `reducer`.
+
+    Returns:
+        The cube with one label per interval in place of the dates.
+
+    Raises:
+        TooManyDimensions: there are several temporal dimensions and none is named.
+        DimensionNotAvailable: no temporal dimension has that name, or there is none.
+        DistinctDimensionLabelsRequired: two labels are equal, or an interval without a start
+            has no label.
+        TemporalExtentEmpty: an interval's end is not after its start.
+        LabelMismatch: there are not as many labels as intervals.
+
+    Source:
+        openEO process `aggregate_temporal` 2.0.0-rc.2.
+    """
+    temporal = temporal_dimension(data, dimension)
+    tests = [_interval_test(start, end) for start, end in intervals]
+    if labels and len(labels) != len(tests):
+        raise LabelMismatch(f"There are {len(tests)} intervals and {len(labels)} labels.")
+    named = tuple(labels) or tuple(start for start, _ in intervals)
+    if None in named or len(set(named)) < len(named):
+        raise DistinctDimensionLabelsRequired(
+            f"The labels {', '.join(map(repr, named))} are not distinct texts or numbers. Give "
+            "one label per interval with `labels`."
+        )
+    instants = [parse_time(str(label)) for label in temporal.labels]
+    groups = [[i for i, instant in enumerate(instants) if test(instant)] for test in tests]
+    kept: tuple[Label, ...] = tuple(label for label in named if label is not None)
+    return _aggregated(data, temporal, groups, kept, reducer, context)
+
+
+@process(
+    "aggregate_temporal_period",
+    Role.CUBE,
+    categories=("aggregate", "climatology", "cubes"),
+    rules=Rules(labels=_labels_beside_time, scratch=2.0),
+)
+def aggregate_temporal_period(
+    data: TemporalCube,
+    period: Period,
+    reducer: Reducer,
+    dimension: TextOrNull = None,
+    context: Context = None,
+) -> TemporalCube:
+    """Collapse the dates of each hour, day, week, dekad, month, season, year or decade.
+
+    Args:
+        data: cube with a temporal dimension.
+        period: `hour`, `day`, `week` (ISO 8601), `dekad` (days 1-10, 11-20 and the rest of a
+            month), `month`, `season` (from December, March, June, September),
+            `tropical-season` (from November, May), `year`, `decade` (from a year ending in 0),
+            `decade-ad` (from a year ending in 1). UTC.
+        reducer: called with the values of a period as `data`, in the order of the cube; with an
+            empty array where there is no date.
+        dimension: the temporal dimension; null means the only one.
+        context: passed on to `reducer`.
+
+    Returns:
+        The cube with one label per period, without a gap from the first date to the last:
+        `2020-06-01-23`, `2020-153`, `2020-23` (week), `2020-16` (dekad), `2020-06`, `2020-jja`,
+        `2020-mjjaso`, `2020`, `2020`, `2011`. Seasons are named by the year in which they begin.
+
+    Raises:
+        TooManyDimensions: there are several temporal dimensions and none is named.
+        DimensionNotAvailable: no temporal dimension has that name, or there is none.
+
+    Source:
+        openEO process `aggregate_temporal_period` 2.0.0-rc.2; ISO 8601 (weeks).
+    """
+    temporal = temporal_dimension(data, dimension)
+    ordinals = [ordinal_of(period, parse_time(str(label))) for label in temporal.labels]
+    spanned = range(min(ordinals), max(ordinals) + 1) if ordinals else range(0)
+    groups: list[list[int]] = [[] for _ in spanned]
+    for index, ordinal in enumerate(ordinals):
+        groups[ordinal - spanned.start].append(index)
+    labels = tuple(label_of(period, ordinal) for ordinal in spanned)
+    return _aggregated(data, temporal, groups, labels, reducer, context)
+
+
+def _aggregated(
+    data: Cube,
+    temporal: Dimension,
+    groups: Sequence[Sequence[int]],
+    labels: tuple[Label, ...],
+    reducer: Callback,
+    context: Any,
+) -> Cube:
+    shape = data.stack(temporal.name).values.shape[1:]
+    done: dict[tuple[int, ...], Pixels] = {}
+    for group in map(tuple, groups):
+        if group not in done:
+            stack = data.take(temporal.name, group).stack(temporal.name)
+            # An empty array has labels too: none of them.
+            stack = replace(stack, labels=stack.labels or ())
+            done[group] = as_pixels(reducer(data=stack, context=context), shape, data.dtype)
+    result = stacked([done[tuple(group)] for group in groups], shape, data.dtype)
+    axis = data.axis(temporal.name)
+    rest = [dimension for dimension in data.dimensions if dimension.name != temporal.name]
+    return _with_stack(data, result, rest, axis, replace(temporal, labels=labels))
+
+
+def _interval_test(start: str | None, end: str | None) -> Callable[[datetime], bool]:
+    """Return the question whether an instant lies in an interval of instants or times of day."""
+    if not any(isinstance(edge, str) and edge[2:3] == ":" for edge in (start, end)):
+        interval = parse_interval(start, end)
+        return lambda instant: contains(interval, instant)
+    first, stop = _second_of_day(start, 0), _second_of_day(end, 86_400)
+    if first == stop:
+        raise TemporalExtentEmpty(f"The interval [{start}, {end}) holds no time of the day.")
+
+    def test(instant: datetime) -> bool:
+        second = (
+            instant.hour * 3600 + instant.minute * 60 + instant.second + instant.microsecond / 1e6
+        )
+        if first < stop:
+            return first <= second < stop
+        return second >= first or second < stop
+
+    return test
+
+
+def _second_of_day(text: str | None, default: int) -> int:
+    if text is None:
+        return default
+    parts = text.split(":")
+    if len(parts) != 3 or not all(len(p) == 2 and p.isdecimal() for p in parts):  # noqa: PLR2004 - HH:MM:SS
+        raise ArgumentInvalid(f"{text!r} is not a time of the day. Write HH:MM:SS, in UTC.")
+    hour, minute, second = map(int, parts)
+    total = hour * 3600 + minute * 60 + second
+    if minute > 59 or second > 59 or total > 86_400:  # noqa: PLR2004 - the clock
+        raise ArgumentInvalid(f"{text!r} is not a time of the day (00:00:00 to 24:00:00).")
+    return total

@@ -1,0 +1,117 @@
+"""Progress as events: whoever works calls `advance`, whoever shows it subclasses `Progress`.
+
+A run that somebody wants to stop is stopped the same way: `Progress.advance` may raise
+`Cancelled`, and nothing that was finished before is lost.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, TextIO
+
+from typing_extensions import Self, override
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class Cancelled(Exception):
+    """Somebody asked the run to stop."""
+
+
+class Progress:
+    """Counts finished units of work and shows nothing; the base of every display."""
+
+    def start(self, total: int, unit: str, *, done: int = 0) -> None:
+        """Begin a stage of `total` units, of which `done` were finished by an earlier run."""
+        self.total, self.unit, self.done = total, unit, done
+
+    def advance(self, count: int = 1) -> None:
+        """Report `count` more finished units."""
+        self.done += count
+
+    def note(self, message: str) -> None:
+        """Tell the user something that is worth a line of its own."""
+
+    def finish(self) -> None:
+        """End the stage."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.finish()
+
+
+class ProgressLine(Progress):
+    """One line on a terminal, `blocks 412/1204  8.3/s  95 s left`, at most five times a second.
+
+    Where the stream is no terminal, only the last line of a stage is written.
+    """
+
+    INTERVAL_S = 0.2
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._live = self._stream.isatty()
+        self._shown = ""
+        self._last_s = 0.0
+
+    @override
+    def start(self, total: int, unit: str, *, done: int = 0) -> None:
+        """Begin a stage and show it."""
+        super().start(total, unit, done=done)
+        self._first, self._begin_s = done, time.monotonic()
+        self._draw(force=True)
+
+    @override
+    def advance(self, count: int = 1) -> None:
+        """Count and, five times a second, show."""
+        super().advance(count)
+        self._draw(force=False)
+
+    @override
+    def note(self, message: str) -> None:
+        """Write a line above the progress line."""
+        self._erase()
+        self._stream.write(message + "\n")
+        self._stream.flush()
+
+    @override
+    def finish(self) -> None:
+        """Leave the last state of the line on the screen."""
+        if self._shown or not self._live:
+            line = self._line()
+            self._erase()
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+    def _line(self) -> str:
+        if not hasattr(self, "_begin_s"):
+            return ""
+        elapsed_s = time.monotonic() - self._begin_s
+        rate = (self.done - self._first) / elapsed_s if elapsed_s > 0 else 0.0
+        left = f"  {(self.total - self.done) / rate:.0f} s left" if rate > 0 else ""
+        return f"{self.unit} {self.done}/{self.total}  {rate:.1f}/s{left}"
+
+    def _draw(self, *, force: bool) -> None:
+        now_s = time.monotonic()
+        if not self._live or (not force and now_s - self._last_s < self.INTERVAL_S):
+            return
+        self._last_s = now_s
+        line = self._line()
+        self._erase()
+        self._stream.write(line)
+        self._stream.flush()
+        self._shown = line
+
+    def _erase(self) -> None:
+        if self._shown:
+            self._stream.write("\r" + " " * len(self._shown) + "\r")
+            self._shown = ""

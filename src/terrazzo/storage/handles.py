@@ -1,0 +1,166 @@
+"""Open datasets, kept for the next read: one per file and overview level and thread at a time."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+import weakref
+from collections import OrderedDict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import rasterio
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from terrazzo.errors import SourceUnreadable
+from terrazzo.storage.gate import SAFE_OPTIONS, refuse_redirect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from terrazzo.storage.gate import AssetName
+
+# `describe` reports such files; catching warnings per call is not safe with threads.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+NO_GEOREFERENCE = (
+    "it has no georeference, or ground control points only; give it one first, for example with "
+    "`gdalwarp -t_srs EPSG:32633 in.tif out.tif`, or `gdal_edit -a_srs -a_ullr`"
+)
+
+Handle = tuple[str, tuple[int, int], int]
+"""(key of the asset, its stamp, level)."""
+
+
+class HandlePool:
+    """At most `limit` idle datasets; a dataset is used by one thread at a time.
+
+    The stamp (modification time and size) is part of the name: a file that was replaced is
+    opened again. After a fork the child forgets the parent's datasets without closing them.
+    """
+
+    def __init__(self, limit: int = 128) -> None:
+        self.limit = limit
+        self._start()
+        _POOLS.add(self)
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: OrderedDict[Handle, list[Any]] = OrderedDict()
+        self._count = 0
+
+    @property
+    def idle(self) -> int:
+        """Number of open datasets that wait for a read."""
+        return self._count
+
+    @contextmanager
+    def lease(self, asset: AssetName, level: int, stamp: tuple[int, int]) -> Iterator[Any]:
+        """Lend a dataset of an overview level (0 = full resolution) for the `with` block.
+
+        A dataset during whose use anything was raised is closed rather than kept.
+
+        Raises:
+            SourceUnreadable: the file cannot be opened.
+        """
+        name = (asset.key, stamp, level)
+        dataset = self._take(name)
+        if dataset is None:
+            dataset = open_dataset(asset, level)
+        try:
+            yield dataset
+        except BaseException:
+            dataset.close()
+            raise
+        self._give(name, dataset)
+
+    def close(self) -> None:
+        """Close the idle datasets."""
+        with self._lock:
+            idle, self._idle, self._count = self._idle, OrderedDict(), 0
+        for datasets in idle.values():
+            for dataset in datasets:
+                dataset.close()
+
+    def _take(self, name: Handle) -> Any | None:
+        with self._lock:
+            datasets = self._idle.get(name)
+            if not datasets:
+                return None
+            self._count -= 1
+            dataset = datasets.pop()
+            if not datasets:
+                del self._idle[name]
+            return dataset
+
+    def _give(self, name: Handle, dataset: Any) -> None:
+        surplus = []
+        with self._lock:
+            self._idle.setdefault(name, []).append(dataset)
+            self._idle.move_to_end(name)
+            self._count += 1
+            while self._count > self.limit:
+                oldest = next(iter(self._idle))
+                surplus.append(self._idle[oldest].pop())
+                self._count -= 1
+                if not self._idle[oldest]:
+                    del self._idle[oldest]
+        for old in surplus:
+            old.close()
+
+
+def open_dataset(asset: AssetName, level: int = 0) -> Any:
+    """Open a checked asset with its one driver and GDAL's configuration closed down.
+
+    Raises:
+        SourceUnreadable: GDAL's driver cannot read it; the reason holds no path.
+    """
+    options: dict[str, Any] = {"overview_level": level - 1} if level else {}
+    try:
+        if asset.is_remote and not level:
+            refuse_redirect(asset)
+        with gdal_environment():
+            return rasterio.open(asset.gdal, driver=asset.driver, **options)
+    except NotGeoreferencedWarning:
+        raise unreadable(asset, NO_GEOREFERENCE) from None
+    except (RasterioError, OSError) as error:
+        raise unreadable(asset, error) from None
+
+
+def gdal_environment() -> Any:
+    """Return the context in which everything is opened and read; entering it takes 20 us."""
+    return rasterio.Env(session=None, **SAFE_OPTIONS)
+
+
+def unreadable(asset: AssetName, problem: Exception | str) -> SourceUnreadable:
+    """Make the error that names item and asset; GDAL's own words may hold the path, so go."""
+    if isinstance(problem, str):
+        return SourceUnreadable(asset.item, asset.asset, problem)
+    if not asset.is_remote and not os.path.exists(asset.gdal):  # noqa: PTH110 - a name for GDAL
+        reason = "the file is gone"
+    elif asset.is_remote and not isinstance(problem, RasterioError):
+        reason = f"its server does not answer ({type(problem).__name__})"
+    else:
+        words = str(problem).replace(asset.gdal, "the file")
+        words = words.replace(asset.gdal.rsplit("/", 1)[-1], "the file").strip(" .'\"")
+        bad = "/" in words or not words
+        kind = {"GTiff": "GeoTIFF", "JP2OpenJPEG": "JPEG 2000"}.get(asset.driver, asset.driver)
+        reason = f"it is no readable {kind}: damaged, cut short, or another format" + (
+            "" if bad else f" ({words[:160]})"
+        )
+    return SourceUnreadable(asset.item, asset.asset, reason)
+
+
+_POOLS: weakref.WeakSet[HandlePool] = weakref.WeakSet()
+_PARENTS: list[object] = []
+
+
+def _forget() -> None:
+    """In a forked child: keep the parent's datasets alive for ever rather than close them."""
+    for pool in list(_POOLS):
+        _PARENTS.append(pool._idle)  # noqa: SLF001 - its own module
+        pool._start()  # noqa: SLF001 - its own module
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,1 @@
+"""What tests of Terrazzo and of extensions to it share: synthetic sources, random graphs."""

@@ -1,0 +1,214 @@
+"""Random process graphs for hypothesis: what the equality of all drivers is tested with.
+
+Every graph is valid and starts from the collections `fine` (10 m) and `coarse` (20 m, shifted)
+of `collections()`; it may mask, smooth, resample, merge and reduce them in any order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hypothesis import strategies as st
+
+from terrazzo.geo.grid import Grid
+from terrazzo.testing.synthetic import SyntheticOpener, SyntheticSource
+
+LEFT, TOP = 500_000.0, 5_000_000.0
+"""Upper left corner of the collections, metres of EPSG:32633."""
+TIMES = ("2020-01-05T10:00:00Z", "2020-01-25T10:00:00Z", "2020-03-02T10:00:00Z")
+REDUCERS = ("median", "mean", "max", "min", "sum", "sd", "first", "last", "count")
+METHODS = ("near", "bilinear", "cubic", "average", "mode", "max")
+
+Draw = Any
+
+
+def collections(*, dtype: str = "uint16") -> SyntheticOpener:
+    """Return two collections of one place: 10 m pixels, and 20 m pixels 5 m off their lattice."""
+    fine = SyntheticSource(Grid.of(32633, LEFT, TOP, 10.0, 60, 70), TIMES, dtype=dtype)
+    coarse = SyntheticSource(
+        Grid.of(32633, LEFT - 35.0, TOP + 45.0, 20.0, 34, 40), TIMES, dtype=dtype, gaps=17
+    )
+    return SyntheticOpener({"fine": fine, "coarse": coarse})
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A graph that grows: its nodes so far and what its last node gives."""
+
+    nodes: dict[str, Any]
+    """Process graph, JSON values."""
+    last: str
+    """Id of the node at the end."""
+    time: bool = True
+    """Whether the cube has dimension `t`."""
+    bands: tuple[str, ...] = ("red", "nir")
+    """Labels of dimension `bands`; empty where it is gone."""
+
+    def then(self, process: str, arguments: dict[str, Any], **changes: Any) -> Grown:
+        """Return the graph with one more node on its end."""
+        name = f"{process}{len(self.nodes)}"
+        node = {"process_id": process, "arguments": arguments}
+        return replace(self, nodes={**self.nodes, name: node}, last=name, **changes)
+
+    @property
+    def data(self) -> dict[str, str]:
+        """The last node as an argument."""
+        return {"from_node": self.last}
+
+
+def callback(process: str, **arguments: Any) -> dict[str, Any]:
+    """Return a callback of one node; `x` or `data` unless arguments say otherwise."""
+    node = {"process_id": process, "arguments": arguments, "result": True}
+    return {"process_graph": {"only": node}}
+
+
+def _load(draw: Draw, grown: Grown) -> Grown:
+    name = draw(st.sampled_from(("fine", "coarse")))
+    arguments = {"id": name, "spatial_extent": None, "temporal_extent": None}
+    if draw(st.booleans()):
+        arguments["bands"] = ["nir", "red"]
+    return Grown(grown.nodes, grown.last).then(
+        "load_collection", arguments, bands=("nir", "red") if "bands" in arguments else grown.bands
+    )
+
+
+def _kernel(draw: Draw, grown: Grown) -> Grown:
+    rows, cols = draw(st.sampled_from(((3, 3), (1, 5), (5, 3), (7, 7))))
+    kernel = [[float((3 * r + 5 * c) % 7) for c in range(cols)] for r in range(rows)]
+    border = draw(st.sampled_from((0, "replicate", "reflect", "reflect_pixel", "wrap")))
+    return grown.then(
+        "apply_kernel", {"data": grown.data, "kernel": kernel, "factor": 0.125, "border": border}
+    )
+
+
+def _neighbourhood(draw: Draw, grown: Grown) -> Grown:
+    size, overlap = draw(st.sampled_from(((8, 0), (16, 3), (5, 2))))
+    kernel = [[1.0, 2.0, 1.0]]
+    process = callback("apply_kernel", data={"from_parameter": "data"}, kernel=kernel)
+    return grown.then(
+        "apply_neighborhood",
+        {
+            "data": grown.data,
+            "process": process,
+            "size": [{"dimension": d, "value": size, "unit": "px"} for d in ("x", "y")],
+            "overlap": [{"dimension": d, "value": overlap, "unit": "px"} for d in ("x", "y")],
+        },
+    )
+
+
+def _scale(draw: Draw, grown: Grown) -> Grown:
+    del draw
+    scaled = callback(
+        "linear_scale_range",
+        x={"from_parameter": "x"},
+        inputMin=0,
+        inputMax=1008,
+        outputMin=-1,
+        outputMax=2,
+    )
+    return grown.then("apply", {"data": grown.data, "process": scaled})
+
+
+def _mask(draw: Draw, grown: Grown) -> Grown:
+    low = callback("lt", x={"from_parameter": "x"}, y=draw(st.sampled_from((100, 500))))
+    masked = grown.then("apply", {"data": grown.data, "process": low})
+    arguments = {"data": grown.data, "mask": masked.data}
+    if draw(st.booleans()):
+        arguments["replacement"] = 7  # type: ignore[assignment] # JSON
+    return masked.then("mask", arguments)
+
+
+def _resample(draw: Draw, grown: Grown) -> Grown:
+    arguments: dict[str, Any] = {"data": grown.data, "method": draw(st.sampled_from(METHODS))}
+    arguments["resolution"] = draw(st.sampled_from((10, 15, 20, 30)))
+    if draw(st.integers(0, 3)) == 0:
+        arguments["projection"] = draw(st.sampled_from((3035, 32634)))
+    return grown.then("resample_spatial", arguments)
+
+
+def _merge(draw: Draw, grown: Grown) -> Grown:
+    other = _load(draw, grown)
+    cubes = {"cube1": grown.data, "cube2": other.data}
+    nodes = replace(other, time=grown.time, bands=grown.bands)
+    resolver = callback(
+        draw(st.sampled_from(("max", "sum", "mean"))),
+        data=[{"from_parameter": "x"}, {"from_parameter": "y"}],
+    )
+    bands = tuple(dict.fromkeys((*grown.bands, *other.bands))) if grown.bands else ()
+    return nodes.then(
+        "merge_cubes", {**cubes, "overlap_resolver": resolver}, time=True, bands=bands or other.bands
+    )
+
+
+def _reduce(draw: Draw, grown: Grown) -> Grown:
+    dimensions = (["t"] if grown.time else []) + (["bands"] if grown.bands else [])
+    if not dimensions:
+        return grown
+    dimension = draw(st.sampled_from(dimensions))
+    reducer = callback(draw(st.sampled_from(REDUCERS)), data={"from_parameter": "data"})
+    changes: dict[str, Any] = {"time": False} if dimension == "t" else {"bands": ()}
+    return grown.then(
+        "reduce_dimension",
+        {"data": grown.data, "reducer": reducer, "dimension": dimension},
+        **changes,
+    )
+
+
+def _ndvi(draw: Draw, grown: Grown) -> Grown:
+    del draw
+    if not {"red", "nir"} <= set(grown.bands):
+        return grown
+    return grown.then("ndvi", {"data": grown.data, "nir": "nir", "red": "red"}, bands=())
+
+
+def _bands(draw: Draw, grown: Grown) -> Grown:
+    if not grown.bands:
+        return grown
+    chosen = draw(st.sampled_from([[band] for band in grown.bands] + [list(grown.bands)[::-1]]))
+    return grown.then("filter_bands", {"data": grown.data, "bands": chosen}, bands=tuple(chosen))
+
+
+def _dates(draw: Draw, grown: Grown) -> Grown:
+    if not grown.time:
+        return grown
+    if draw(st.booleans()):
+        return grown.then(
+            "filter_temporal", {"data": grown.data, "extent": ["2020-01-01", "2020-02-01"]}
+        )
+    reducer = callback(draw(st.sampled_from(REDUCERS)), data={"from_parameter": "data"})
+    return grown.then(
+        "aggregate_temporal_period", {"data": grown.data, "period": "month", "reducer": reducer}
+    )
+
+
+def _box(draw: Draw, grown: Grown) -> Grown:
+    del draw
+    box = {"west": LEFT + 33, "east": LEFT + 444, "south": TOP - 471, "north": TOP - 57}
+    return grown.then("filter_bbox", {"data": grown.data, "extent": {**box, "crs": 32633}})
+
+
+_STEPS = (
+    _kernel,
+    _neighbourhood,
+    _scale,
+    _mask,
+    _resample,
+    _merge,
+    _reduce,
+    _ndvi,
+    _bands,
+    _dates,
+    _box,
+)
+
+
+@st.composite
+def graphs(draw: Draw, *, steps: int = 5) -> dict[str, Any]:
+    """Draw a valid process graph over `collections()` whose result is a raster cube."""
+    grown = _load(draw, Grown({}, ""))
+    for _ in range(draw(st.integers(0, steps))):
+        grown = draw(st.sampled_from(_STEPS))(draw, grown)
+    nodes = {name: dict(node) for name, node in grown.nodes.items()}
+    nodes[grown.last]["result"] = True
+    return nodes
