@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
@@ -38,6 +38,17 @@ class TerrazzoError(Exception):
 
     code: ClassVar[str] = "Internal"
     status: ClassVar[int] = 500
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it says, not how it was made, so that errors cross process borders."""
+        return _rebuilt, (type(self), self.args, dict(self.__dict__))
+
+
+def _rebuilt(kind: type[TerrazzoError], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,11 +291,6 @@ class SourceUnreadable(TerrazzoError):
             f"Item {item!r}, asset {asset!r} cannot be read: {reason}. Ingest the item again, "
             "or carry on without it with `--skip-bad` (it is listed in the run's record)."
         )
-
-    @override
-    def __reduce__(self) -> tuple[type[SourceUnreadable], tuple[str, str, str]]:
-        """Rebuild from its parts, so that the error crosses process borders."""
-        return type(self), (self.item, self.asset, self.reason)
 
 
 class AssetForbidden(TerrazzoError):

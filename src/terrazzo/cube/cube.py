@@ -95,6 +95,15 @@ class Cube:
         """Type of the values."""
         return self.values.dtype
 
+    @property
+    def has_all_labels(self) -> bool:
+        """Whether no label can be missing: true for metadata, and for cubes without space.
+
+        A block holds only the labels that somebody wants, so a label that is unknown there is
+        no mistake of the user; in the cube without pixels on which metadata are inferred it is.
+        """
+        return self.window is None or self.window.is_empty
+
     def axis(self, name: str) -> int:
         """Return the axis of a dimension.
 

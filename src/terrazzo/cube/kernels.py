@@ -121,7 +121,7 @@ def _store(value: float, low: float, high: float) -> float:
     """Return a value as an integer type takes it; `low` > `high` for floating types."""
     if low > high:
         return value
-    whole = math.floor(abs(value) + 0.5)
+    whole = np.floor(abs(value) + 0.5)  # math.floor would overflow int64
     return min(max(whole if value >= 0 else -whole, low), high)
 
 
@@ -278,7 +278,8 @@ def _chosen(values: Layers, count: int, kind: int) -> int:
     best, most, run = 0, 0, 0
     for k in range(count):
         same = k > 0 and (
-            values[k] == values[k - 1] or (values[k] != values[k] and values[k - 1] != values[k - 1])
+            values[k] == values[k - 1]
+            or (values[k] != values[k] and values[k - 1] != values[k - 1])
         )
         run = run + 1 if same else 1
         if run > most:

@@ -39,6 +39,14 @@ class Source(Protocol):
     def extent(self) -> Window:
         """The window of the native grid (`probe.grid`) that holds data."""
 
+    @property
+    def items(self) -> tuple[str, ...]:
+        """Ids of the images that it is made of, in reading order: its provenance."""
+
+    @property
+    def bad_items(self) -> tuple[str, ...]:
+        """Ids of the images that could not be read so far and were left out."""
+
     def read(
         self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]], method: str
     ) -> Cube:

@@ -176,7 +176,9 @@ def _near(
 def _containing(at: Floats, start: int) -> Ints:
     with np.errstate(invalid="ignore"):
         near = np.abs(at) < 1e15  # noqa: PLR2004 - what int64 and float64 share
-    return np.where(near, np.floor(np.where(near, at, 0.0)) - start, NOWHERE).astype(np.int64).ravel()
+    return (
+        np.where(near, np.floor(np.where(near, at, 0.0)) - start, NOWHERE).astype(np.int64).ravel()
+    )
 
 
 def _kernel(
@@ -282,7 +284,9 @@ def _check_method(method: str) -> None:
 def _check_dtype(dtype: np.dtype[np.generic], method: str) -> None:
     if dtype.kind in "iuf" or (dtype.kind == "b" and (method == "near" or method in ORDERED)):
         return
-    fit = ", ".join(("near", *ORDERED)) if dtype.kind == "b" else "none; cast to a number type first"
+    fit = (
+        ", ".join(("near", *ORDERED)) if dtype.kind == "b" else "none; cast to a number type first"
+    )
     raise ArgumentInvalid(
         f"{method!r} does not know values of type {dtype}. Methods for them: {fit}."
     )

@@ -134,9 +134,9 @@ def describe_run(plan: Plan, job: Job, block: int) -> dict[str, Any]:
         "block": block,
         "skip_bad": job.skip_bad,
         "items": {
-            step.bound.id: list(getattr(step.bound.source, "versions", ()))
+            step.bound.id: list(step.bound.source.items)
             for step in plan.steps
-            if step.reads
+            if step.bound.source is not None
         },
     }
 
@@ -233,6 +233,6 @@ def bad_items(plan: Plan) -> tuple[str, ...]:
     """Return the items that the plan's sources had to leave out so far."""
     names: set[str] = set()
     for step in plan.steps:
-        if step.reads:
-            names.update(getattr(step.bound.source, "bad_items", ()))
+        if step.bound.source is not None:
+            names.update(step.bound.source.bad_items)
     return tuple(sorted(names))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from terrazzo.catalog import Catalog
+from terrazzo.drivers.record import output_failed, write_atomically
 from terrazzo.engine import Inference, Plan, infer, make_plan
-from terrazzo.engine.grids import extent_on, resampled_grid
-from terrazzo.engine.sources import BadItems, CatalogOpener
+from terrazzo.engine.grids import resampled_grid
+from terrazzo.engine.sources import CatalogOpener
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.crs import crs_name
 from terrazzo.geo.extent import SpatialExtent, spatial_extent
@@ -22,6 +24,7 @@ from terrazzo.storage.gate import Gate
 
 CATALOG_FILE = "catalog.sqlite"
 ASSETS_FOLDER = "assets"
+ROOTS_FILE = "roots.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,22 @@ class Workspace:
     """Hosts from which files may be read over HTTP."""
     cache_bytes: int = 256_000_000
     """Bound of the cache of decoded tiles."""
+
+    @classmethod
+    def of(
+        cls,
+        home: Path,
+        roots: Sequence[Path] = (),
+        hosts: Sequence[str] = (),
+        cache_bytes: int = 256_000_000,
+    ) -> Workspace:
+        """Open a workspace with the folders that ingestion remembered besides `roots`.
+
+        Raises:
+            ArgumentInvalid: the list of folders is damaged.
+        """
+        known = dict.fromkeys((*roots, *remembered_roots(home)))
+        return cls(home, tuple(known), tuple(hosts), cache_bytes)
 
     @property
     def assets(self) -> Path:
@@ -64,9 +83,50 @@ class Workspace:
     def opener(self, *, skip_bad: bool = False) -> CatalogOpener:
         """Return what opens the collections that a graph names."""
         gate = Gate((self.home, *self.roots), self.hosts)
-        return CatalogOpener(
-            self.catalog(), gate, self.cache_bytes, BadItems() if skip_bad else None
+        return CatalogOpener(self.catalog(), gate, self.cache_bytes, skip_bad=skip_bad)
+
+
+def remembered_roots(home: Path) -> tuple[Path, ...]:
+    """Return the folders whose files are read in place, as ingestion remembered them.
+
+    Raises:
+        ArgumentInvalid: the list is damaged.
+    """
+    path = home / ROOTS_FILE
+    if not path.exists():
+        return ()
+    try:
+        return tuple(Path(text) for text in json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ArgumentInvalid(
+            f"{path} is no list of folders ({error}). Delete it and ingest the files that are read "
+            "in place again."
+        ) from error
+
+
+def remember_root(home: Path, folder: Path) -> None:
+    """Let the files of a folder be read from now on, wherever the workspace is opened.
+
+    Raises:
+        ArgumentInvalid: the folder is the root of the file system, or the list is damaged.
+        OutputFailed: the list cannot be written.
+    """
+    real = folder.resolve()
+    if real == Path(real.anchor):
+        raise ArgumentInvalid(
+            f"Reading files of {real} in place would open every file of this machine to the "
+            "catalogue. Move them into a folder of their own, or ingest them with --copy."
         )
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with (home / f".{ROOTS_FILE}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            known = remembered_roots(home)
+            if not any(real.is_relative_to(root) for root in (home.resolve(), *known)):
+                texts = [str(root) for root in (*known, real)]
+                write_atomically(home / ROOTS_FILE, json.dumps(texts, indent=1).encode())
+    except OSError as error:
+        raise output_failed(home, error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +201,3 @@ class Job:
         """Validate the graph and open its sources."""
         return infer(self.graph(), workspace.opener(skip_bad=self.skip_bad))
 
-
-def covers(plan: Plan, grid: Grid) -> bool:
-    """Tell whether a plan has pixels on a grid."""
-    return not extent_on(plan.grid, plan.window, grid).is_empty

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from terrazzo.cube.warp import support
+from terrazzo.cube.warp import source_window
 from terrazzo.engine.plan import arguments_of
 from terrazzo.errors import PlanTooLarge
 from terrazzo.geo.grid import Window
@@ -77,8 +77,8 @@ def needed_window(step: Step, source: Step, wanted: Window, name: str) -> Window
         return None
     if step.warps:
         pixel_map = PixelMap.between(step.grid, wanted, source.grid)
-        radii = support(step.method, scale_between(step.grid, source.grid))
-        return pixel_map.source_window(*radii, within=source.extent)
+        scale = scale_between(step.grid, source.grid)
+        return source_window(pixel_map, step.method, scale, source.extent)
     rule = step.bound.process.rules.window
     needed = rule(wanted, source.extent, arguments_of(step), name)
     borders = step.bound.process.rules.borders

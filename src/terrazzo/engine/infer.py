@@ -13,10 +13,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from terrazzo.cube import Cube, empty_cube
+from terrazzo.cube.warp import warp
 from terrazzo.engine.callbacks import CompiledCallback, checked_call, plain, prepared
 from terrazzo.engine.grids import extent_on, resampled_grid, union_on
 from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
 from terrazzo.geo.grid import Window
+from terrazzo.geo.pixelmap import PixelMap
 from terrazzo.graph import Callback, Graph, Parameter, Ref
 from terrazzo.processes import PROCESSES, Role
 
@@ -275,6 +277,7 @@ def _resampled(name: str, process: Process, arguments: Mapping[str, Any], data: 
     )
     if grid == data.grid:
         return _passed_on(name, process, arguments, data)
+    _check_method(data.result, grid, str(arguments.get("method", "near")))
     probe = replace(data.result, grid=grid, window=NO_PIXELS)
     return Bound(
         name, process, arguments, probe, extent_on(data.grid, data.extent, grid), free=False
@@ -286,9 +289,17 @@ def _onto(
 ) -> Bound:
     if data.grid is None or target.grid is None:
         raise ArgumentInvalid("Only raster cubes can be resampled in space.")
+    _check_method(data.result, target.grid, str(arguments.get("method", "near")))
     probe = replace(data.result, grid=target.grid, window=NO_PIXELS)
     extent = extent_on(data.grid, data.extent, target.grid)
     return Bound(name, process, arguments, probe, extent, free=target.free)
+
+
+def _check_method(cube: Cube, grid: Grid, method: str) -> None:
+    """Refuse a method that the cube's type does not know, by warping no pixels with it."""
+    if cube.grid is not None and cube.window is not None:
+        nothing = PixelMap.between(grid, NO_PIXELS, cube.grid)
+        warp(cube.values, cube.valid, NO_PIXELS, nothing, method)
 
 
 def without_pixels(cube: Cube, grid: Grid | None) -> Cube:

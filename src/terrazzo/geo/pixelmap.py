@@ -189,7 +189,10 @@ class PixelMap:
     def _corner_boxes(self) -> Footprints:
         rows, cols = self.centres
         corner_rows, corner_cols = _project(*np.meshgrid(*self._edges()), self.target, self.source)
-        box = [np.stack([c[:-1, :-1], c[:-1, 1:], c[1:, :-1], c[1:, 1:]]) for c in (corner_rows, corner_cols)]
+        box = [
+            np.stack([c[:-1, :-1], c[:-1, 1:], c[1:, :-1], c[1:, 1:]])
+            for c in (corner_rows, corner_cols)
+        ]
         with np.errstate(invalid="ignore"):
             if is_geographic(self.source.crs):
                 turn = 360.0 / self.source.pixel_x

@@ -93,9 +93,7 @@ def _grown(array: NDArray[np.generic], size: int) -> NDArray[np.generic]:
 
 
 @jit
-def _oriented(
-    x: Floats, y: Floats, starts: Longs, ring_signs: Floats
-) -> tuple[Floats, float]:
+def _oriented(x: Floats, y: Floats, starts: Longs, ring_signs: Floats) -> tuple[Floats, float]:
     """Return the sign that makes each ring add or take area, and the shape's area."""
     signs, area = np.empty(ring_signs.size), 0.0
     for k in range(ring_signs.size):

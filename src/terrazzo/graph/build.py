@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SIDE_EFFECTS = frozenset({"save_result", "inspect"})
 """Processes of which two equal calls are two calls."""
 
-MAX_NODES = 200_000
+MAX_NODES = 100_000
 """Nodes in a graph and its callbacks, user-defined processes put in place."""
 _MOST_NESTED_PROCESSES = 50
 _NAMED_IN_CYCLE = 100
@@ -46,6 +46,7 @@ class Builder(Reader):
         self._user_processes = user_processes
         self._nodes = 0
         self._defaults: dict[str, dict[str, str]] = {}
+        self._sound: dict[str, Definition] = {}  # checked once, however often they are called
 
     @override
     def build(self, raw: Mapping[str, Any], scope: Scope) -> Graph | None:
@@ -261,8 +262,14 @@ class Builder(Reader):
                 "levels deep."
             )
             raise TooLarge(message, at)
-        raw = self._user_processes[process]
-        return None, define(process, raw, At(at, "process_id"), draft.id, report)
+        call = At(at, "process_id")
+        if process in self._sound:
+            return None, self._sound[process]._replace(at=At(via=(process, call)))
+        before = len(report.problems)
+        definition = define(process, self._user_processes[process], call, draft.id, report)
+        if definition is not None and len(report.problems) == before:
+            self._sound[process] = definition
+        return None, definition
 
     def _call(self, draft: Draft, definition: Definition) -> Scope:
         """Return the scope in which a user-defined process runs for one call of it."""

@@ -120,9 +120,7 @@ PolygonsOrGeoJson = Annotated[
     Schema(
         [
             _CUBE
-            | {
-                "dimensions": [{"type": "geometry", "geometry_type": ["Polygon", "MultiPolygon"]}]
-            },
+            | {"dimensions": [{"type": "geometry", "geometry_type": ["Polygon", "MultiPolygon"]}]},
             _OLD_GEOJSON,
         ]
     ),

@@ -13,6 +13,7 @@ from terrazzo.errors import (
     DimensionLabelCountMismatch,
     LabelExists,
     LabelMismatch,
+    LabelNotAvailable,
     LabelsNotEnumerated,
 )
 from terrazzo.processes.cube_schemas import (
@@ -159,9 +160,12 @@ def rename_labels(
         raise LabelMismatch(
             f"There are {len(source)} labels to rename and {len(target)} new ones. Give as many."
         )
-    if is_probe(data):
-        for old in source:
-            labelled.index(old)
+    unknown = [old for old in source if old not in labelled.labels]
+    if unknown and is_probe(data):
+        raise LabelNotAvailable(
+            f"Dimension {dimension!r} has no label {', '.join(map(repr, unknown[:5]))}. Labels "
+            f"here: {', '.join(map(repr, labelled.labels[:20]))}."
+        )
     taken = [new for new in target if new in labelled.labels]
     if taken or len(set(target)) < len(target):
         raise LabelExists(
@@ -225,6 +229,7 @@ def dimension_labels(data: AnyCube, dimension: Text, *, place: Place) -> LabelAr
     Args:
         data: any cube.
         dimension: name of the dimension.
+        place: all pixels that there are.
 
     Returns:
         The labels in the order of the cube: RFC 3339 for time, coordinates of the pixel centres

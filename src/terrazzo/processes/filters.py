@@ -219,15 +219,16 @@ def filter_bands(
 
     Args:
         data: cube with one dimension of type bands.
-        bands: names of bands; a name that no band has selects nothing.
+        bands: names of bands.
         wavelengths: ranges in micrometres. Cubes do not know the wavelengths of their bands, so
             anything but an empty list is refused.
 
     Returns:
-        The cube with these bands; without any if no name is known.
+        The cube with these bands.
 
     Raises:
         BandFilterParameterMissing: neither bands nor wavelengths are given.
+        BandNotFound: no band has one of the names; lists the bands that there are.
         DimensionMissing: the cube has no dimension of type bands.
 
     Source:
@@ -241,8 +242,8 @@ def filter_bands(
             "The wavelengths of these bands are not known. Name the bands instead; here are "
             f"{', '.join(map(str, dimension.labels))}."
         )
-    places = {label: index for index, label in enumerate(dimension.labels)}
-    return data.take(dimension.name, [places[b] for b in dict.fromkeys(bands) if b in places])
+    wanted = [b for b in dict.fromkeys(bands) if data.has_all_labels or b in dimension.labels]
+    return data.take(dimension.name, [dimension.index(band) for band in wanted])
 
 
 @process(

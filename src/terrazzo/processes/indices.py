@@ -9,7 +9,6 @@ import numpy as np
 from terrazzo.cube import Cube, Dimension, Kind, Label
 from terrazzo.cube.pixels import as_float
 from terrazzo.errors import (
-    ArgumentInvalid,
     BandExists,
     DimensionAmbiguous,
     NirBandAmbiguous,
@@ -94,9 +93,7 @@ def ndvi(
     )
 
 
-def _band(
-    bands: Dimension, name: str, problem: type[NirBandAmbiguous | RedBandAmbiguous]
-) -> int:
+def _band(bands: Dimension, name: str, problem: type[NirBandAmbiguous | RedBandAmbiguous]) -> int:
     if name not in bands.labels:
         argument = "nir" if problem is NirBandAmbiguous else "red"
         raise problem(

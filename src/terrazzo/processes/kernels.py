@@ -18,7 +18,7 @@ from numba import njit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from terrazzo.cube import Mask, Values
+    from terrazzo.cube import Values
 
 BLOCK = 256
 """Pixels that are sorted together: the dates of a block stay in the processor's cache."""
@@ -188,8 +188,57 @@ def _between(a: float, b: float, share: float) -> float:
 
 
 @njit(nogil=True, cache=True)
+def _load(block: Any, values: Any, top: Any, has_nan: Any) -> None:
+    """Copy the rows of some pixels; NaN is noted and sorted behind everything else."""
+    for t in range(values.shape[0]):
+        source = values[t]
+        target = block[t]
+        for j in range(source.size):
+            value = source[j]
+            if np.isnan(value):
+                has_nan[j] = True
+                value = top
+            target[j] = value
+
+
+@njit(nogil=True, cache=True)
+def _load_valid(block: Any, values: Any, valid: Any, top: Any, has_nan: Any, count: Any) -> None:
+    """Like `_load`; what is not valid goes to the end too and is taken off the count."""
+    for t in range(values.shape[0]):
+        source = values[t]
+        mask = valid[t]
+        target = block[t]
+        for j in range(source.size):
+            value = source[j]
+            bad = np.isnan(value)
+            has_nan[j] |= bad and mask[j]
+            count[j] -= not mask[j]
+            target[j] = value if mask[j] and not bad else top
+
+
+@njit(nogil=True, cache=True)
+def _pick(block: Any, has_nan: Any, count: Any, probability: float, out: Any) -> None:
+    """Write one quantile of sorted pixels: 0 where nothing is valid, NaN where NaN is."""
+    for j in range(out.size):
+        found = count[j]
+        position = max(found - 1, 0) * probability
+        below = int(position)
+        above = min(below + 1, max(found - 1, 0))
+        value = _between(float(block[below, j]), float(block[above, j]), position - below)
+        if has_nan[j]:
+            value = np.nan
+        out[j] = value if found else 0.0
+
+
+@njit(nogil=True, cache=True)
 def quantiles(
-    values: Any, valid: Any, masked: bool, steps: Any, probabilities: Any, top: Any, out: Any,
+    values: Any,
+    valid: Any,
+    masked: bool,
+    steps: Any,
+    probabilities: Any,
+    top: Any,
+    out: Any,
     count: Any,
 ) -> None:
     """Write the quantiles (type 7) of the valid entries of every pixel.
@@ -200,50 +249,26 @@ def quantiles(
         masked: whether to look at `valid`.
         steps: what `exchanges` returns for the number of labels.
         probabilities: 0..1.
-        top: largest value of the dtype, sorted behind everything else.
-        out: (probability, pixel), written; 0 where nothing is valid, NaN where NaN is.
+        top: largest value of the dtype.
+        out: (probability, pixel), written.
         count: (pixel,) number of valid entries, written.
     """
     length, pixels = values.shape
-    sorted_block = np.empty((length, BLOCK), values.dtype)
+    block = np.empty((length, BLOCK), values.dtype)
     has_nan = np.zeros(BLOCK, np.bool_)
+    count[:] = length
     for start in range(0, pixels, BLOCK):
-        size = min(BLOCK, pixels - start)
+        stop = min(start + BLOCK, pixels)
         has_nan[:] = False
-        count[start : start + size] = length
-        for t in range(length):
-            row = values[t, start : start + size]
-            target = sorted_block[t]
-            for j in range(size):
-                target[j] = row[j]
-            if masked:
-                mask = valid[t, start : start + size]
-                for j in range(size):
-                    if not mask[j]:
-                        target[j] = top
-                        count[start + j] -= 1
-            for j in range(size):
-                if target[j] != target[j]:  # noqa: PLR0124 - NaN
-                    has_nan[j] = True
-                    target[j] = top
+        if masked:
+            rows_valid = valid[:, start:stop]
+            _load_valid(block, values[:, start:stop], rows_valid, top, has_nan, count[start:stop])
+        else:
+            _load(block, values[:, start:stop], top, has_nan)
         for step in range(steps.shape[0]):
-            _exchange(sorted_block[steps[step, 0], :size], sorted_block[steps[step, 1], :size])
+            _exchange(block[steps[step, 0]], block[steps[step, 1]])
         for index in range(probabilities.size):
-            for j in range(size):
-                found = count[start + j]
-                if found == 0:
-                    out[index, start + j] = 0
-                elif has_nan[j]:
-                    out[index, start + j] = np.nan
-                else:
-                    position = (found - 1) * probabilities[index]
-                    below = int(position)
-                    above = min(below + 1, found - 1)
-                    out[index, start + j] = _between(
-                        float(sorted_block[below, j]),
-                        float(sorted_block[above, j]),
-                        position - below,
-                    )
+            _pick(block, has_nan, count[start:stop], probabilities[index], out[index, start:stop])
 
 
 @njit(nogil=True, cache=True)

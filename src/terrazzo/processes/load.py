@@ -78,7 +78,7 @@ def load_collection(
     Source:
         openEO process `load_collection` 2.0.0-rc.2.
     """
-    if not isinstance(id, str) or not _COLLECTION.fullmatch(id):
+    if not _COLLECTION.fullmatch(str(id)):
         raise ArgumentInvalid(f"{id!r} cannot be the id of a collection: letters, digits, -_.~/.")
     return LoadRequest(
         id,
@@ -123,7 +123,7 @@ def load_stac(
     Source:
         openEO process `load_stac`, proposal of 2.0.0-rc.2.
     """
-    if not isinstance(url, str) or not _URL.fullmatch(url):
+    if not _URL.fullmatch(str(url)):
         raise ArgumentInvalid(f"{url!r} is no http or https address of a STAC document.")
     return LoadRequest(
         None,

@@ -123,9 +123,7 @@ def apply_kernel(
     if numbers.size:
         # One image at a time: SciPy's offsets table then has two axes, whatever the cube has.
         for index in np.ndindex(numbers.shape[:-2]):
-            ndimage.convolve(
-                numbers[index], weights, output=result[index], mode=mode, cval=outside
-            )
+            ndimage.convolve(numbers[index], weights, output=result[index], mode=mode, cval=outside)
         if factor != 1:
             result *= factor
     return data.same_pixels(result, all_valid(result.shape))
@@ -157,13 +155,10 @@ def _neighbourhood_window(
     """Need whole chunks, counted from the corner of the extent, and their overlap."""
     if wanted.is_empty:
         return wanted
-    cube = arguments.get(argument)
-    if isinstance(cube, Cube):
-        names, grid = cube.names, cube.grid
-    else:
-        names, grid = ("y", "x"), None
-    spans = _spans(arguments, names, grid, strict=isinstance(cube, Cube))
-    rows, cols = spans[names[-2]], spans[names[-1]]
+    del argument
+    # The rule sees no cube: an axis by another name, or cut by length, is needed whole.
+    spans = _spans(arguments, ("y", "x"), None, strict=False)
+    rows, cols = spans["y"], spans["x"]
     down = list(rows.chunks(wanted.row, wanted.row_stop, extent.row, extent.row_stop))
     across = list(cols.chunks(wanted.col, wanted.col_stop, extent.col, extent.col_stop))
     top, left = down[0][0], across[0][0]
@@ -202,6 +197,7 @@ def apply_neighborhood(
             CRS, rounded to pixels. A dimension that is not named, or with null, is not cut.
         overlap: what a chunk gets on either side, in the same form; changes there are ignored.
         context: passed on to `process`.
+        place: the pixels that are wanted and all that there are.
 
     Returns:
         (..., y, x): the chunks put together, without their overlap.
@@ -257,12 +253,8 @@ def _pieces(
     else:
         own_windows = (
             Window(top, left, bottom - top, right - left)
-            for top, bottom in rows.chunks(
-                target.row, target.row_stop, extent.row, extent.row_stop
-            )
-            for left, right in cols.chunks(
-                target.col, target.col_stop, extent.col, extent.col_stop
-            )
+            for top, bottom in rows.chunks(target.row, target.row_stop, extent.row, extent.row_stop)
+            for left, right in cols.chunks(target.col, target.col_stop, extent.col, extent.col_stop)
         )
     labelled = [
         _label_cuts(spans[dimension.name], len(dimension.labels))
@@ -292,11 +284,13 @@ def _label_cuts(span: Span, count: int) -> list[tuple[slice, slice]]:
 def _spans(
     arguments: Mapping[str, Any], names: tuple[str, ...], grid: Grid | None, *, strict: bool
 ) -> dict[str, Span]:
-    """Read `size` and `overlap`; with `strict`, refuse dimensions that are not there."""
+    """Read `size` and `overlap`; not `strict`, leave out what only the cube could tell."""
     lengths: dict[str, dict[str, int | None]] = {"size": {}, "overlap": {}}
     for key, found in lengths.items():
         for entry in arguments.get(key) or ():
             name = entry["dimension"]
+            if not strict and entry.get("unit") != "px":
+                continue
             if name in names:
                 pixel = _pixel_of(name, names, grid, entry.get("unit"))
                 found[name] = _length(entry.get("value"), entry.get("unit"), pixel, name)

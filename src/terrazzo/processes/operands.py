@@ -21,9 +21,7 @@ _EXACT_INTEGERS = 2**53
 """Integers up to here are exact in float64."""
 
 
-def elementwise(
-    function: Callable[..., Any], *operands: Number, integral: bool = False
-) -> Number:
+def elementwise(function: Callable[..., Any], *operands: Number, integral: bool = False) -> Number:
     """Apply a function of floats pixel by pixel; no-data in any operand makes no-data.
 
     Args:

@@ -7,7 +7,6 @@ from typing import Any
 from terrazzo.cube import Cube
 from terrazzo.errors import ArgumentInvalid, TargetDimensionExists
 from terrazzo.geo.crs import crs_name
-from terrazzo.geo.extent import geojson_geometry
 from terrazzo.processes.cube_schemas import (
     ALIGNMENTS,
     RESAMPLING_METHODS,
@@ -25,6 +24,17 @@ from terrazzo.processes.cube_schemas import (
 )
 from terrazzo.processes.registry import Role, process
 from terrazzo.processes.schemas import AnyCube, Context, RasterCube
+
+_GEOJSON_TYPES = (
+    "Point",
+    "MultiPoint",
+    "LineString",
+    "MultiLineString",
+    "Polygon",
+    "MultiPolygon",
+    "Feature",
+    "FeatureCollection",
+)
 
 
 @process("resample_spatial", Role.PLANNED, categories=("cubes", "reproject"))
@@ -114,7 +124,7 @@ def save_result(
     Source:
         openEO process `save_result` 2.0.0-rc.2.
     """
-    if not isinstance(format, str) or not format.strip():
+    if not str(format).strip():
         raise ArgumentInvalid(f"{format!r} is not the name of a file format.")
     if not hasattr(options, "keys"):
         raise ArgumentInvalid(f"Format options are an object of names and values, not {options!r}.")
@@ -154,8 +164,8 @@ def aggregate_spatial(
     if isinstance(geometries, Cube):
         if geometries.geometries is None:
             raise ArgumentInvalid("`geometries` is a cube without geometries. Give GeoJSON.")
-    else:
-        geojson_geometry(geometries)
+    elif geometries.get("type") not in _GEOJSON_TYPES:
+        raise ArgumentInvalid(f"`geometries` is no GeoJSON: {str(geometries)[:120]}.")
     if target_dimension is not None and target_dimension in data.names:
         raise TargetDimensionExists(
             f"There is a dimension {target_dimension!r} already: {', '.join(data.names)}."

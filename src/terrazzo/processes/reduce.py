@@ -34,9 +34,7 @@ from terrazzo.processes.returned import as_pixels, as_stack, stacked
 from terrazzo.processes.schemas import AnyCube, Callback, Context
 
 
-@process(
-    "apply", Role.CUBE, categories=("cubes",), rules=Rules(labels=same_labels, scratch=2.0)
-)
+@process("apply", Role.CUBE, categories=("cubes",), rules=Rules(labels=same_labels, scratch=2.0))
 def apply(data: AnyCube, process: PixelProcess, context: Context = None) -> AnyCube:
     """Compute every value anew from itself.
 
@@ -229,7 +227,7 @@ def aggregate_temporal(
     tests = [_interval_test(start, end) for start, end in intervals]
     if labels and len(labels) != len(tests):
         raise LabelMismatch(f"There are {len(tests)} intervals and {len(labels)} labels.")
-    named = tuple(labels) or tuple(start for start, _ in intervals)
+    named: tuple[Label | None, ...] = tuple(labels) or tuple(start for start, _ in intervals)
     if None in named or len(set(named)) < len(named):
         raise DistinctDimensionLabelsRequired(
             f"The labels {', '.join(map(repr, named))} are not distinct texts or numbers. Give "

@@ -129,6 +129,19 @@ class Gate:
         path = self.local_path(text, base)
         return AssetName(str(path), str(path), _driver_of_file(path), item, asset)
 
+    def address(self, url: str, base: str = "") -> str:
+        """Check the address of a document and return it; relative ones count from `base`.
+
+        Raises:
+            AssetForbidden: it is no http(s) URL, or its host is not allow-listed.
+        """
+        text, mark, query = (urljoin(base, url.strip(" ")) if base else url).partition("?")
+        if not _is_url(_plain(text)):
+            raise AssetForbidden("Documents are loaded from http:// and https:// addresses only.")
+        if _CONTROL.search(query) or not query.isascii() or set(query) & set(" <>#\\\"{}"):
+            raise AssetForbidden("The query of the address holds characters that are not sent.")
+        return self._url(_plain(text)) + mark + query
+
     def local_path(self, href: str, base: Path | str | None = None) -> Path:
         """Return the real path of a local href; a file that is gone passes, for readers to report.
 

@@ -32,6 +32,8 @@ CACHE_BYTES = 512 * 2**20
 """What the process-wide cache of decoded tiles holds unless told otherwise."""
 TILE_BYTES_LIMIT = 2**30
 """A file whose internal tiles are larger is not read: decoding one takes them whole."""
+STRIP_PIXELS = 2**17
+"""Strips of an untiled file are cached in runs of about so many pixels."""
 
 _MASK_KEY, _ALL_BANDS_KEY = -1, 0
 
@@ -203,6 +205,9 @@ class RasterReader:
             height, width = dataset.height, dataset.width
             block = tuple(dataset.block_shapes[0])
             masked = info.has_mask and MaskFlags.per_dataset in dataset.mask_flag_enums[0]
+        if block[1] >= width:
+            strips = max(STRIP_PIXELS // max(block[0] * width, 1), 1)
+            block = (block[0] * strips, width)
         size = np.dtype(max(info.dtypes, key=lambda name: np.dtype(name).itemsize)).itemsize
         count = len(info.dtypes) if info.interleaved else 1
         need = min(block[0], height) * min(block[1], width) * size * count

@@ -64,6 +64,16 @@ class SyntheticSource:
         """The whole native grid."""
         return self.grid.window
 
+    @property
+    def items(self) -> tuple[str, ...]:
+        """One image per date."""
+        return self.times
+
+    @property
+    def bad_items(self) -> tuple[str, ...]:
+        """None: every pixel is known."""
+        return ()
+
     def read(
         self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]], method: str
     ) -> Cube:

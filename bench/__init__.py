@@ -1,0 +1,1 @@
+"""Benchmarks: Terrazzo beside the best peer for each thing that it does, in one run."""

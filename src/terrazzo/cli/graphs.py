@@ -1,0 +1,228 @@
+"""Commands that take a graph: explain, run, extract. What they load, they load when called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from terrazzo.cli.options import (
+    GRAPH,
+    SKIP_BAD,
+    Settings,
+    pool_options,
+    read_graph,
+    where,
+)
+from terrazzo.progress import Cancelled, ProgressLine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from terrazzo.drivers.job import Job
+
+
+class Stopped(click.ClickException):
+    """The user stopped the command; says how to go on."""
+
+    exit_code = 130
+
+
+@click.command()
+@GRAPH
+@where
+@click.option(
+    "--block",
+    type=click.IntRange(min=1),
+    default=1024,
+    show_default=True,
+    help="Edge of the block whose cost is told, pixels.",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
+@click.pass_obj
+def explain(settings: Settings, graph: str, *, block: int, as_json: bool, **place: Any) -> None:
+    """Say what a graph would do, read and cost, without reading a pixel.
+
+    \b
+    Example:
+      terrazzo explain ndvi.json --bbox 22.15,45.20,22.16,45.21 --resolution 20
+    """  # noqa: D301 - \b is click's mark, not an escape
+    from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - loads the engine
+    from terrazzo.engine.explain import explain as told  # noqa: PLC0415
+    from terrazzo.engine.explain import explain_text  # noqa: PLC0415
+
+    job = _job(graph, place)
+    plan = job.plan(job.infer(Workspace(settings.home)))
+    if as_json:
+        click.echo(json.dumps(told(plan, block=block), indent=1))
+    else:
+        click.echo(explain_text(plan, block=block))
+
+
+@click.command()
+@GRAPH
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the results; the same unfinished run in it is gone on with.",
+)
+@where
+@pool_options
+@click.option(
+    "--executor",
+    type=click.Choice(["threads", "processes"]),
+    default="threads",
+    show_default=True,
+    help="Who computes the blocks.",
+)
+@SKIP_BAD
+@click.pass_obj
+def run(
+    settings: Settings,
+    graph: str,
+    output: Path,
+    *,
+    block: int,
+    workers: int,
+    memory: int,
+    executor: str,
+    skip_bad: bool,
+    **place: Any,
+) -> None:
+    """Run a process graph over its whole extent.
+
+    Results go to stdout as one JSON line per written file; progress goes to stderr. Exit status:
+    0 done, 2 bad input, 3 some blocks failed. A run that was stopped in any way goes on when the
+    same command is given again.
+
+    \b
+    Example:
+      terrazzo run ndvi.json -o ndvi --bbox 22.15,45.20,22.16,45.21
+    """  # noqa: D301 - \b is click's mark, not an escape
+    from terrazzo.drivers import batch  # noqa: PLC0415 - loads the engine
+    from terrazzo.drivers.job import Workspace  # noqa: PLC0415
+
+    job = _job(graph, place, skip_bad=skip_bad)
+    pool = batch.Pool(executor, workers, memory)
+    progress = ProgressLine()
+    try:
+        result = batch.run(
+            job, Workspace(settings.home), output, block=block, pool=pool, progress=progress
+        )
+    except (KeyboardInterrupt, Cancelled) as stop:
+        raise Stopped(
+            f"Stopped. The finished blocks are kept in {output}: give the same command again and "
+            "it goes on with the rest."
+        ) from stop
+    for asset in result.assets:
+        click.echo(json.dumps(describe(asset)))
+    if result.resumed:
+        click.echo(f"{result.resumed} of {result.blocks} blocks were there already.", err=True)
+    _tell_skipped(result.skipped)
+
+
+@click.command()
+@GRAPH
+@click.argument("polygons", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the table.",
+)
+@click.option(
+    "--stats",
+    default="",
+    metavar="LIST",
+    help="Statistics, with commas: count, valid_share, sum, mean, variance, sd, min, max, median.",
+)
+@click.option("--id", "id_column", default="", help="Attribute that names the polygons.")
+@click.option("--crs", default="", help="CRS of the polygons, where their file has none.")
+@pool_options
+@SKIP_BAD
+@click.pass_obj
+def extract(
+    settings: Settings,
+    graph: str,
+    polygons: Path,
+    output: Path,
+    *,
+    stats: str,
+    id_column: str,
+    crs: str,
+    block: int,
+    workers: int,
+    memory: int,
+    skip_bad: bool,
+) -> None:
+    """Reduce a graph's pixels under POLYGONS to a Parquet table.
+
+    Each pixel counts by the exact share of it that the polygon covers. POLYGONS is GeoParquet,
+    GeoPackage, Shapefile or GeoJSON; the table has one row per polygon, date and band.
+
+    \b
+    Example:
+      terrazzo extract ndvi.json parcels.gpkg -o table --stats mean,count --id parcel
+    """  # noqa: D301 - \b is click's mark, not an escape
+    from terrazzo.drivers.batch import Pool  # noqa: PLC0415 - loads the engine
+    from terrazzo.drivers.extract import extract as reduce_polygons  # noqa: PLC0415
+    from terrazzo.drivers.job import Workspace  # noqa: PLC0415
+    from terrazzo.drivers.statistics import DEFAULT  # noqa: PLC0415
+
+    names = [name.strip() for name in stats.split(",") if name.strip()]
+    try:
+        result = reduce_polygons(
+            _job(graph, {}, skip_bad=skip_bad),
+            Workspace(settings.home),
+            polygons,
+            output,
+            statistics=names or DEFAULT,
+            id_column=id_column,
+            crs=crs,
+            block=block,
+            pool=Pool("threads", workers, memory),
+            progress=ProgressLine(),
+        )
+    except (KeyboardInterrupt, Cancelled) as stop:
+        raise Stopped(
+            "Stopped before the table was written. Give the same command again to start over."
+        ) from stop
+    click.echo(
+        json.dumps(
+            {"path": str(result.table), "rows": result.rows, "polygons": result.polygons}
+        )
+    )
+    _tell_polygons("lie outside of the result and have no rows", result.outside)
+    _tell_polygons("had invalid rings and were repaired", result.repaired)
+    _tell_skipped(result.skipped)
+
+
+def _job(graph: str, place: dict[str, Any], *, skip_bad: bool = False) -> Job:
+    from terrazzo.drivers.job import Job  # noqa: PLC0415 - loads the engine
+
+    return Job.of(read_graph(graph), skip_bad=skip_bad, **place)
+
+
+def describe(asset: Any) -> dict[str, Any]:
+    """Return a written file as JSON values."""
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name in asset.__dataclass_fields__
+        if (value := getattr(asset, name)) not in (None, "", (), {})
+    }
+
+
+def _tell_skipped(names: Iterable[str]) -> None:
+    for name in names:
+        click.echo(f"Left out, because it cannot be read: {name}", err=True)
+
+
+def _tell_polygons(what: str, ids: tuple[Any, ...]) -> None:
+    if ids:
+        few = ", ".join(str(name) for name in ids[:10]) + (" ..." if len(ids) > 10 else "")  # noqa: PLR2004
+        click.echo(f"{len(ids)} polygons {what}: {few}", err=True)

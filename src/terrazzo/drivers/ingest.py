@@ -1,0 +1,381 @@
+"""Ingestion: files become STAC items of one collection in the embedded catalogue.
+
+An item is put into the catalogue when its files are whole, so that ingestion can be killed at
+any moment and the same call completes it: what is there already, from the same content, is
+kept, and of the rest nothing half-made is ever seen.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from terrazzo.catalog import ItemNotFound, make_collection, read_bands, refresh_collection
+from terrazzo.drivers.ingest_items import (
+    Draft,
+    FoundFile,
+    IngestOptions,
+    IngestReport,
+    Period,
+    Target,
+)
+from terrazzo.drivers.ingest_names import compile_pattern
+from terrazzo.drivers.ingest_netcdf import cube_drafts
+from terrazzo.drivers.ingest_raster import RasterFile, raster_drafts, read_raster
+from terrazzo.drivers.job import remember_root
+from terrazzo.drivers.record import output_failed
+from terrazzo.errors import (
+    ArgumentInvalid,
+    AssetForbidden,
+    CollectionNotFound,
+    SourceUnreadable,
+)
+from terrazzo.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
+
+    from terrazzo.catalog import Catalog
+    from terrazzo.errors import TerrazzoError
+    from terrazzo.drivers.job import Workspace
+
+In, Out = TypeVar("In"), TypeVar("Out")
+
+__all__ = ["IngestOptions", "IngestReport", "ingest"]
+
+IMAGES: Final = frozenset({".tif", ".tiff", ".gtiff", ".jp2", ".j2k"})
+CUBES: Final = frozenset({".nc", ".nc4", ".cdf"})
+INCOMPLETE: Final = "terrazzo:incomplete"
+"""Member of a collection whose summaries don't know all its items yet."""
+
+_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
+_BATCH: Final = 16
+_SHOWN: Final = 20
+_BAD_FILE: Final = (SourceUnreadable, ArgumentInvalid, AssetForbidden)
+
+
+def ingest(
+    paths: Sequence[Path],
+    collection: str,
+    workspace: Workspace,
+    *,
+    options: IngestOptions | None = None,
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Take files into a collection, one item per date.
+
+    NetCDF cubes are stored as one COG per band and date, so that a graph reads only the bands
+    that it needs. GeoTIFFs are read where they are, or copied as COGs.
+
+    Args:
+        paths: GeoTIFF, JPEG 2000 and CF NetCDF files, or folders of such, searched recursively.
+        collection: id; the collection is made if it is not there.
+        workspace: where catalogue and files are. Folders read in place are remembered there, so
+            open it again by `Workspace.of` to read the items.
+        options: how.
+        progress: is told of files that are left out, and may cancel.
+
+    Returns:
+        How many items were made and kept, and which files were left out.
+
+    Raises:
+        ArgumentInvalid: a path, the id or an option is wrong, another ingestion into the
+            collection runs, or nothing at all could be taken in.
+        OutputFailed: the disk is full or the workspace cannot be written; what is done is kept.
+        Cancelled: raised by `progress`; what is done is kept.
+    """
+    chosen, shown = options or IngestOptions(), progress or Progress()
+    _check(collection, chosen)
+    pattern = compile_pattern(chosen.pattern)
+    found = find_files(paths, besides=workspace.assets)
+    with ExitStack() as stack:
+        if not chosen.dry_run:
+            stack.enter_context(_alone(workspace.assets, collection))
+        catalog = None
+        if not chosen.dry_run or workspace.catalog_path.exists():
+            catalog = stack.enter_context(workspace.catalog(create=not chosen.dry_run))
+        pool = stack.enter_context(ThreadPoolExecutor(max(chosen.workers, 1)))
+        stack.callback(pool.shutdown, cancel_futures=True)
+        target = Target(collection, workspace.assets / collection, write=not chosen.dry_run)
+        run = _Ingestion(workspace, catalog, target, chosen, shown, pool)
+        with shown:
+            drafts = run.look(found, pattern)
+        with shown:
+            run.make(drafts)
+        return run.finish()
+
+
+def _check(collection: str, options: IngestOptions) -> None:
+    """Refuse what cannot be right before anything is read.
+
+    Raises:
+        ArgumentInvalid: the id cannot name a folder and a URL, or the date is none.
+    """
+    if not _ID.fullmatch(collection):
+        raise ArgumentInvalid(
+            f"--collection {collection!r} is no id. Valid are up to 128 letters, digits, '_', '-' "
+            "and '.', beginning with a letter or digit, for example sentinel-2-l2a."
+        )
+    if options.datetime:
+        Period.of(options.datetime)
+
+
+def find_files(paths: Sequence[Path], *, besides: Path) -> list[FoundFile]:
+    """Return the files that were named and those in folders that were named, in order.
+
+    Args:
+        paths: files and folders; links to folders inside folders are not followed.
+        besides: a folder that is left out: the workspace's own files.
+
+    Raises:
+        ArgumentInvalid: a path is not there, is of a kind that cannot be ingested, or a folder
+            holds no such file.
+    """
+    kinds, own = IMAGES | CUBES, besides.resolve()
+    found: dict[Path, FoundFile] = {}
+    for path in paths:
+        if path.is_dir():
+            inside = [
+                Path(folder, name)
+                for folder, _, names in sorted(os.walk(path))
+                for name in sorted(names)
+                if Path(name).suffix.lower() in kinds and not name.startswith(".")
+            ]
+            files = [(f, f.relative_to(path).as_posix(), path) for f in inside]
+        elif path.is_file() and path.suffix.lower() in kinds:
+            files = [(path, path.name, path.parent)]
+        else:
+            raise ArgumentInvalid(
+                f"{path} is not there. Name a file or a folder of files."
+                if not path.exists()
+                else f"{path} is no file that can be ingested. These can: {' '.join(sorted(kinds))}."
+            )
+        for file, name, root in files:
+            real = file.resolve()
+            if not real.is_relative_to(own):
+                found.setdefault(real, FoundFile(file.absolute(), name, root.resolve()))
+    if not found:
+        raise ArgumentInvalid(
+            f"There is nothing to ingest in {', '.join(map(str, paths)) or 'no path at all'}. "
+            f"Name files or folders of files that end in {' '.join(sorted(kinds))}."
+        )
+    return _unique(list(found.values()))
+
+
+def _unique(files: Sequence[FoundFile]) -> list[FoundFile]:
+    """Show files whose names are the same by their whole path."""
+    counts = Counter(file.name for file in files)
+    return [replace(f, name=str(f.path)) if counts[f.name] > 1 else f for f in files]
+
+
+@contextmanager
+def _alone(folder: Path, collection: str) -> Iterator[None]:
+    """Hold the lock of a collection's files; the system frees it when the process dies.
+
+    Raises:
+        ArgumentInvalid: another process holds it.
+        OutputFailed: the folder cannot be written.
+    """
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context((folder / f".{collection}.lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArgumentInvalid(
+                f"Another ingestion into {collection!r} is running. Wait until it is done."
+            ) from None
+        except OSError as error:
+            raise output_failed(folder, error) from error
+        yield
+
+
+@dataclass(slots=True)
+class _Ingestion:
+    """One call of `ingest`: what it was given, and what has become of it so far."""
+
+    workspace: Workspace
+    catalog: Catalog | None
+    target: Target
+    options: IngestOptions
+    progress: Progress
+    pool: ThreadPoolExecutor
+    made: int = 0
+    kept: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    roots: dict[Path, None] = field(default_factory=dict)
+    waiting: list[dict[str, Any]] = field(default_factory=list)
+    begun: bool = False
+
+    def look(self, found: Sequence[FoundFile], pattern: re.Pattern[str] | None) -> list[Draft]:
+        """Look at all files and return the items that they make."""
+        images = [file for file in found if file.path.suffix.lower() in IMAGES]
+        cubes = [file for file in found if file.path.suffix.lower() in CUBES]
+        types = {band.name: band.dtype for band in read_bands(self._collection() or {})}
+        drafts: list[Draft] = []
+        described: list[RasterFile] = []
+        self.progress.start(len(found), "files")
+        for file, raster in self._each(
+            images, lambda one: read_raster(one, self.options, pattern), lambda one: one.name
+        ):
+            described += [raster] if raster is not None else []
+            del file
+        for _, cube in self._each(
+            cubes,
+            lambda one: cube_drafts(one, self.options, self.target, types, pattern),
+            lambda one: one.name,
+        ):
+            drafts += cube or []
+        grouped, misfits = raster_drafts(described, self.options, self.target)
+        for name, reason in misfits.items():
+            self._fail(name, reason)
+        return self._distinct([*drafts, *grouped])
+
+    def _distinct(self, drafts: Sequence[Draft]) -> list[Draft]:
+        """Leave out items whose id another one has."""
+        found: dict[str, Draft] = {}
+        for draft in drafts:
+            first = found.setdefault(draft.id, draft)
+            if first is not draft:
+                self._fail(
+                    draft.source,
+                    f"its item {draft.id!r} is made of {first.source} already. Tell them apart "
+                    "with --pattern and a group (?P<item>...), or use two collections.",
+                )
+        return list(found.values())
+
+    def make(self, drafts: Sequence[Draft]) -> None:
+        """Make the items that are not there yet, and put them into the catalogue."""
+        self.progress.start(len(drafts), "items")
+        try:
+            for draft, result in self._each(drafts, self._made, lambda one: one.source):
+                if result is None:
+                    continue
+                item, is_new = result
+                self.roots |= dict.fromkeys(draft.roots)
+                self.made, self.kept = self.made + is_new, self.kept + (not is_new)
+                if is_new and not self.options.dry_run:
+                    self.waiting.append(item)
+                if len(self.waiting) >= _BATCH:
+                    self._put()
+        finally:
+            self._put()
+
+    def _made(self, draft: Draft) -> tuple[dict[str, Any], bool]:
+        """Return an item, and whether the catalogue has it otherwise or not at all."""
+        previous = self._item(draft.id)
+        item = draft.make(previous)
+        return item, item != previous
+
+    def _item(self, name: str) -> dict[str, Any] | None:
+        if self.catalog is None:
+            return None
+        try:
+            return self.catalog.item(self.target.collection, name)
+        except (ItemNotFound, CollectionNotFound):
+            return None
+
+    def _collection(self) -> dict[str, Any] | None:
+        if self.catalog is None:
+            return None
+        try:
+            return self.catalog.collection(self.target.collection)
+        except CollectionNotFound:
+            return None
+
+    def _put(self) -> None:
+        """Put finished items into the catalogue, and first the collection and its folders."""
+        if not self.waiting or self.catalog is None:
+            return
+        for root in self.roots:
+            remember_root(self.workspace.home, root)
+        if not self.begun:
+            collection = self._collection() or make_collection(self.target.collection)
+            self.catalog.put_collection(collection | self._stated() | {INCOMPLETE: True})
+            self.begun = True
+        items, self.waiting = self.waiting, []
+        self.catalog.put_items(items)
+
+    def _stated(self) -> dict[str, str]:
+        """Return what the user says of the collection."""
+        told = {
+            "title": self.options.title,
+            "description": self.options.description or self.options.title,
+            "license": self.options.license,
+        }
+        return {name: text for name, text in told.items() if text}
+
+    def finish(self) -> IngestReport:
+        """Bring the collection in line with its items, and report.
+
+        Raises:
+            ArgumentInvalid: nothing at all was taken in.
+        """
+        if not self.made + self.kept:
+            raise ArgumentInvalid(_nothing(self.failed))
+        name = self.target.collection
+        collection = self._collection()
+        if self.target.write and self.catalog is not None and collection is not None:
+            if self.made or INCOMPLETE in collection:
+                fresh = refresh_collection(self.catalog, name)
+                fresh.pop(INCOMPLETE, None)
+                self.catalog.put_collection(fresh | self._stated())
+            elif collection | self._stated() != collection:
+                self.catalog.put_collection(collection | self._stated())
+        return IngestReport(
+            name, self.made, self.kept, dict(self.failed), tuple(self.roots), self.options.dry_run
+        )
+
+    def _fail(self, name: str, reason: str) -> None:
+        """Leave out a file."""
+        self.failed[name] = reason
+        self.progress.note(f"left out {name}: {reason}")
+
+    def _each(
+        self,
+        inputs: Sequence[In],
+        work: Callable[[In], Out],
+        name: Callable[[In], str],
+    ) -> Iterator[tuple[In, Out | None]]:
+        """Work on inputs in threads; yields in order, None for bad files, which are noted.
+
+        At most twice as many are in hand as there are threads.
+        """
+        queue: deque[tuple[In, Future[Out]]] = deque()
+        coming = iter(inputs)
+        while True:
+            while len(queue) < 2 * max(self.options.workers, 1):
+                one = next(coming, None)
+                if one is None:
+                    break
+                queue.append((one, self.pool.submit(work, one)))
+            if not queue:
+                return
+            one, future = queue.popleft()
+            try:
+                yield one, future.result()
+            except _BAD_FILE as error:
+                self._fail(name(one), _reason(error))
+                yield one, None
+            self.progress.advance()
+
+
+def _reason(error: TerrazzoError) -> str:
+    """Return why a file was left out, without advice that is for readers of items."""
+    return error.reason if isinstance(error, SourceUnreadable) else str(error)
+
+
+def _nothing(failed: Mapping[str, str]) -> str:
+    """Say that nothing was taken in, and why."""
+    lines = [f"  {name}: {reason}" for name, reason in list(failed.items())[:_SHOWN]]
+    if len(failed) > _SHOWN:
+        lines.append(f"  ... and {len(failed) - _SHOWN} more")
+    return "Nothing was ingested:\n" + "\n".join(lines)

@@ -1,0 +1,270 @@
+"""What ingestion is told, what it reports, and how grids and dates become STAC items."""
+
+from __future__ import annotations
+
+import glob
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import shapely
+
+from terrazzo.catalog import BandInfo, make_item
+from terrazzo.drivers.record import output_failed
+from terrazzo.errors import ArgumentInvalid
+from terrazzo.geo.crs import WGS84, is_geographic, transformer
+from terrazzo.geo.grid import geographic_bounds
+from terrazzo.geo.times import parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from terrazzo.geo.grid import Bounds, Grid
+
+DIGEST: Final = "terrazzo:source_digest"
+"""Field of an asset: digest of the pixels and metadata that its file was made of."""
+FILE_EXTENSION: Final = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
+
+_COMMON_NAMES: Final = frozenset(
+    "pan coastal blue green green05 red rededge rededge071 rededge075 rededge078 nir nir08 nir09 "
+    "cirrus swir16 swir22 lwir lwir11 lwir12 yellow".split()
+)
+_EDGE_POINTS: Final = 21
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """How files become items."""
+
+    datetime: str = ""
+    """Instant of all files, or period `start/end`; empty takes it from each file."""
+    pattern: str = ""
+    """Regular expression with named groups `date`, `band`, `item`, searched in the path of a file
+    relative to the folder that was named."""
+    bands: tuple[str, ...] = ()
+    """Names of the bands of each file; empty takes them from the files."""
+    common_names: Mapping[str, str] = field(default_factory=dict)
+    """STAC common name by band name, for example B8: nir."""
+    copy: bool = False
+    """Whether GeoTIFFs are copied into the workspace as COGs instead of read where they are."""
+    verify: bool = False
+    """Whether every pixel of a GeoTIFF is decoded before it is taken in."""
+    narrow: bool = True
+    """Whether NetCDF bands that hold only whole numbers in 0..255 are stored as uint8."""
+    dry_run: bool = False
+    """Whether nothing is written and only the report is made."""
+    title: str = ""
+    """Title of the collection; empty keeps what it has."""
+    description: str = ""
+    """Description of the collection; empty keeps what it has."""
+    license: str = ""
+    """SPDX identifier of its licence; empty keeps what it has, or is `other`."""
+    workers: int = 2
+    """Threads that read and write files."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What an ingestion did, or with `dry_run` would do."""
+
+    collection: str
+    """Id of the collection."""
+    made: int
+    """Items that are new or changed."""
+    kept: int
+    """Items that were there already, from the same content."""
+    failed: Mapping[str, str]
+    """Name of a file (and date) that was left out, and why."""
+    roots: tuple[Path, ...] = ()
+    """Folders that are read in place and were remembered; `Workspace.of` knows them."""
+    dry_run: bool = False
+    """Whether nothing was written."""
+
+    @property
+    def items(self) -> int:
+        """Items that are in the catalogue from this ingestion."""
+        return self.made + self.kept
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file that the user named, or that lies in a folder that the user named."""
+
+    path: Path
+    """Where it is."""
+    name: str
+    """Its path relative to the folder named; its name if it was named itself."""
+    root: Path
+    """The folder named, or the file's own folder; real path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An item to be."""
+
+    id: str
+    """Id of the item."""
+    source: str
+    """What it is made of, for messages."""
+    make: Callable[[Mapping[str, Any] | None], dict[str, Any]]
+    """Write the files that are missing and return the item; is given the item as the catalogue
+    has it, or None."""
+    roots: tuple[Path, ...] = ()
+    """Folders that the item's files are read from in place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where files go."""
+
+    collection: str
+    """Id of the collection."""
+    folder: Path
+    """Folder of the collection's files."""
+    write: bool
+    """False in a dry run."""
+
+    def path(self, item: str, asset: str) -> Path:
+        """Return the file of an asset."""
+        return self.folder / item / f"{asset}.tif"
+
+    def prepare(self, path: Path) -> None:
+        """Make the folder of a file, and delete what a killed ingestion left of the file there.
+
+        Raises:
+            OutputFailed: the folder cannot be written.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for scratch in path.parent.glob(f".{glob.escape(path.name)}.*.part*"):
+                scratch.unlink(missing_ok=True)
+        except OSError as error:
+            raise output_failed(path.parent, error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The instant of an item, or its period."""
+
+    start: datetime
+    """The instant, or the start of the period."""
+    end: datetime | None = None
+    """End of the period, excluded; None for an instant."""
+
+    @classmethod
+    def of(cls, text: str) -> Period:
+        """Read an instant, or a period `start/end`.
+
+        Raises:
+            ArgumentInvalid: it is neither, or the end is not after the start.
+        """
+        first, slash, last = text.partition("/")
+        start = parse_time(first)
+        end = parse_time(last) if slash else None
+        if end is not None and end <= start:
+            raise ArgumentInvalid(f"--datetime {text!r}: its end must be after its start.")
+        return cls(start, end)
+
+
+def build_item(
+    name: str,
+    target: Target,
+    when: Period,
+    grids: Sequence[Grid],
+    assets: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Make an item as the catalogue gives it back.
+
+    Args:
+        name: its id.
+        target: names its collection.
+        when: its instant or period.
+        grids: grids of its assets, which it covers together.
+        assets: by key.
+    """
+    bbox, geometry = footprint(grids)
+    item = make_item(
+        name,
+        target.collection,
+        bbox=bbox,
+        geometry=geometry,
+        datetime=when.start if when.end is None else None,
+        start=None if when.end is None else when.start,
+        end=when.end,
+        assets=assets,
+    )
+    if any("file:size" in asset for asset in assets.values()):
+        item["stac_extensions"].append(FILE_EXTENSION)
+    stored: dict[str, Any] = json.loads(json.dumps(item))
+    return stored
+
+
+def footprint(grids: Sequence[Grid]) -> tuple[Bounds, dict[str, Any] | None]:
+    """Return bbox and GeoJSON geometry of grids in EPSG:4326; None where the bbox says it.
+
+    The geometry follows the edges of the grids, 21 points each. Across the antimeridian, and
+    around a pole, it is the bbox.
+    """
+    distinct = list(dict.fromkeys(grids))
+    boxes = [geographic_bounds(grid, grid.window) for grid in distinct]
+    crossing = [box for box in boxes if box[0] > box[2]]
+    if crossing:
+        west, _, east, _ = crossing[0]
+        return (west, min(b[1] for b in boxes), east, max(b[3] for b in boxes)), None
+    box = (
+        min(b[0] for b in boxes), min(b[1] for b in boxes),
+        max(b[2] for b in boxes), max(b[3] for b in boxes),
+    )  # fmt: skip
+    outlines = [_outline(grid) for grid in distinct]
+    shapes = [shapely.Polygon(points) for points in outlines if points is not None]
+    if len(shapes) < len(distinct) or not all(one.is_valid and one.area for one in shapes):
+        return box, None
+    whole = shapely.orient_polygons(shapely.union_all(shapes))
+    document: dict[str, Any] = json.loads(shapely.to_geojson(whole))
+    return box, document
+
+
+def _outline(grid: Grid) -> list[tuple[float, float]] | None:
+    """Return the edge of a grid in degrees; None where it cannot be drawn as one ring."""
+    left, bottom, right, top = grid.bounds
+    count = 2 if is_geographic(grid.crs) else _EDGE_POINTS
+    steps = np.linspace(0.0, 1.0, count)[:-1]
+    xs = np.concatenate([left + steps * (right - left), np.full(count - 1, right),
+                         right - steps * (right - left), np.full(count - 1, left)])  # fmt: skip
+    ys = np.concatenate([np.full(count - 1, bottom), bottom + steps * (top - bottom),
+                         np.full(count - 1, top), top - steps * (top - bottom)])  # fmt: skip
+    longitudes, latitudes = transformer(grid.crs, WGS84).transform(xs, ys)
+    jumps = np.abs(np.diff(longitudes))
+    if not np.isfinite(longitudes).all() or not np.isfinite(latitudes).all():
+        return None
+    if count > 2 and (jumps > 180.0).any():  # noqa: PLR2004 - half the globe
+        return None
+    return list(zip(longitudes.tolist(), latitudes.tolist(), strict=True))
+
+
+def transform_of(grid: Grid) -> tuple[float, ...]:
+    """Return a grid's affine (a, b, c, d, e, f) from column, row to x, y."""
+    return (grid.pixel_x, 0.0, grid.left, 0.0, -grid.pixel_y, grid.top)
+
+
+def band_info(
+    name: str,
+    grid: Grid,
+    options: IngestOptions,
+    *,
+    dtype: str,
+    nodata: float | None,
+    scale: float,
+    offset: float,
+    description: str = "",
+) -> BandInfo:
+    """Describe a band; its common name is told by the user, or its own name is one."""
+    common = options.common_names.get(name, name if name in _COMMON_NAMES else "")
+    gsd = None if is_geographic(grid.crs) else round(grid.pixel_metres, 6)
+    return BandInfo(
+        name=name, dtype=dtype, nodata=nodata, scale=scale, offset=offset, common_name=common,
+        gsd_m=gsd, description=description if description != name else "",
+    )  # fmt: skip

@@ -1,0 +1,191 @@
+"""Sources of a graph: from what `load_collection` asks for to images that can be read.
+
+Here the catalogue (which items) meets storage (how they are read); neither knows the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from terrazzo.catalog import BandInfo, Catalog, read_bands
+from terrazzo.catalog.stac import read_projection
+from terrazzo.errors import BandNotFound, NoDataAvailable
+from terrazzo.geo.crs import WGS84
+from terrazzo.geo.grid import Grid
+from terrazzo.geo.times import contains, format_time, parse_time
+from terrazzo.storage.blocks import BlockCache
+from terrazzo.storage.raster import RasterReader
+from terrazzo.storage.source import AssetBand, RasterSource, SceneItem
+from terrazzo.storage.stac import BASE, fetch_stac
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from terrazzo.errors import SourceUnreadable
+    from terrazzo.geo.extent import SpatialExtent
+    from terrazzo.processes.load import LoadRequest
+    from terrazzo.storage.gate import Gate
+
+
+class CatalogOpener:
+    """Opens the collections of one catalogue; all its sources share one block cache."""
+
+    def __init__(
+        self, catalog: Catalog, gate: Gate, cache_bytes: int, *, skip_bad: bool = False
+    ) -> None:
+        self._catalog, self._gate = catalog, gate
+        self._reader = RasterReader(BlockCache(cache_bytes))
+        self._skip_bad = skip_bad
+
+    def open(self, request: LoadRequest) -> RasterSource:
+        """Choose the items and bands of a request; opens no file unless an item lacks facts.
+
+        Raises:
+            CollectionNotFound: lists the collections that there are.
+            BandNotFound: lists the bands that there are.
+            NoDataAvailable: no item lies in the extent, period and filter.
+        """
+        if request.url is not None:
+            document, found = fetch_stac(self._gate, request.url)
+            items = _asked_for(found, request)
+        else:
+            document = self._catalog.collection(str(request.collection))
+            items = self._catalog.search(
+                (str(request.collection),),
+                bbox=_degrees(request.spatial),
+                interval=_times(request),
+            )
+        known = read_bands(document)
+        chosen = [item for item in items if _passes(item, request)]
+        if not chosen:
+            raise NoDataAvailable(_nothing(request, document))
+        known = known or read_bands(chosen[0])
+        names = _band_names(request.bands, known)
+        scenes = [self._scene(item, names) for item in chosen]
+        return RasterSource.of(
+            scenes, names, reader=self._reader, on_bad=_noted if self._skip_bad else None
+        )
+
+    def _scene(self, item: Mapping[str, Any], names: Sequence[str]) -> SceneItem:
+        base = item.get(BASE)
+        properties = item["properties"]
+        bands = []
+        for key, asset in item["assets"].items():
+            here = [(i, band) for i, band in enumerate(read_bands(item, key), 1)]
+            here = [(i, band) for i, band in here if band.name in names]
+            if not here:
+                continue
+            name = self._gate.open_name(
+                asset["href"], base or None, item=item["id"], asset=key
+            )
+            grid = _grid(item, key)
+            bands += [
+                AssetBand(b.name, name, i, b.nodata, b.scale, b.offset, grid, b.dtype)
+                for i, b in here
+            ]
+        moment = properties.get("datetime") or properties["start_datetime"]
+        west, south, east, north = _flat(item["bbox"])
+        return SceneItem(
+            item["id"], parse_time(moment), tuple(bands), (west, south, east, north)
+        )
+
+
+def _noted(error: SourceUnreadable) -> None:
+    """Let a source go on without an item: it keeps a list of what it left out."""
+    del error
+
+
+def _grid(item: Mapping[str, Any], key: str) -> Grid | None:
+    """Return the lattice that an item states for an asset, None where it must be opened."""
+    projection = read_projection(item, key)
+    if projection is None or len(projection.transform) != 6 or len(projection.shape) != 2:  # noqa: PLR2004 - affine, shape
+        return None
+    pixel_x, skew_x, left, skew_y, minus_pixel_y, top = projection.transform
+    if skew_x or skew_y or pixel_x <= 0 or minus_pixel_y >= 0:
+        return None
+    height, width = projection.shape
+    return Grid(projection.crs, left, top, pixel_x, -minus_pixel_y, height, width)
+
+
+def _band_names(asked: Sequence[str] | None, known: Sequence[BandInfo]) -> tuple[str, ...]:
+    """Return band names, common names replaced by the first band that has them."""
+    names = tuple(band.name for band in known)
+    if asked is None:
+        return names
+    common = {band.common_name: band.name for band in reversed(known) if band.common_name}
+    chosen = []
+    for band in asked:
+        if band not in names and band not in common:
+            raise BandNotFound(band, names)
+        chosen.append(band if band in names else common[band])
+    return tuple(dict.fromkeys(chosen))
+
+
+def _degrees(spatial: SpatialExtent | None) -> tuple[float, float, float, float] | None:
+    if spatial is None:
+        return None
+    if spatial.crs == WGS84:
+        west, south, east, north = spatial.bounds
+    else:
+        west, south, east, north = spatial.bounds_in(WGS84)
+    return max(west, -180.0), max(south, -90.0), min(east, 180.0), min(north, 90.0)
+
+
+def _times(request: LoadRequest) -> tuple[str | None, str | None] | None:
+    if request.interval is None:
+        return None
+    start, end = request.interval
+    return (format_time(start) if start else None, format_time(end) if end else None)
+
+
+def _passes(item: Mapping[str, Any], request: LoadRequest) -> bool:
+    properties = item["properties"]
+    return all(
+        name in properties and condition(value=properties[name]) is True
+        for name, condition in request.properties.items()
+    )
+
+
+def _touches(item: Mapping[str, Any], spatial: SpatialExtent | None) -> bool:
+    box = _degrees(spatial)
+    if box is None:
+        return True
+    west, south, east, north = _flat(item["bbox"])
+    return not (west > box[2] or east < box[0] or south > box[3] or north < box[1])
+
+
+def _flat(bbox: Sequence[float]) -> tuple[float, float, float, float]:
+    """Return west, south, east, north of a box that may have heights."""
+    half = len(bbox) // 2
+    return float(bbox[0]), float(bbox[1]), float(bbox[half]), float(bbox[half + 1])
+
+
+def _nothing(request: LoadRequest, document: Mapping[str, Any]) -> str:
+    extent = document.get("extent", {})
+    boxes = extent.get("spatial", {}).get("bbox", [])
+    periods = extent.get("temporal", {}).get("interval", [])
+    asked = []
+    if request.spatial is not None:
+        asked.append(f"extent {tuple(round(v, 6) for v in request.spatial.bounds)}")
+    times = _times(request)
+    if times is not None:
+        asked.append(f"period {times[0] or '..'} to {times[1] or '..'} (end excluded)")
+    if request.properties:
+        asked.append(f"conditions on {', '.join(request.properties)}")
+    there = f" It has items within {boxes[0]} (degrees)" if boxes else ""
+    there += f", {periods[0][0]} to {periods[0][1]}." if periods and boxes else ""
+    name = request.collection or request.url
+    return (
+        f"No item of {name!r} matches {' and '.join(asked) or 'the request'}.{there} Widen what is "
+        "asked for, or look with `terrazzo search`."
+    )
+
+
+def _asked_for(items: Iterable[Mapping[str, Any]], request: LoadRequest) -> Iterator[Any]:
+    """Yield the items of a request's extent and period, as the catalogue's search does."""
+    for item in items:
+        properties = item["properties"]
+        moment = parse_time(properties.get("datetime") or properties["start_datetime"])
+        inside = request.interval is None or contains(request.interval, moment)
+        if inside and _touches(item, request.spatial):
+            yield item

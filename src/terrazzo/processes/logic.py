@@ -1,0 +1,227 @@
+"""Three-valued logic: no-data stays where the outcome depends on what is missing."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+
+from terrazzo.cube import Mask, Number, Pixels, Stack, Values, all_valid
+from terrazzo.errors import ArgumentInvalid
+from terrazzo.processes.convert import (
+    as_stack,
+    common_dtype,
+    entries_of,
+    is_list,
+    pixel_shape,
+    result_of,
+    scalar,
+    spread,
+    stack_of,
+)
+from terrazzo.processes.registry import Role, process
+from terrazzo.processes.schemas import Anything, BooleanOrNull, Booleans, Schema
+
+_LOGIC = ("logic",)
+_REDUCER = ("logic", "reducer")
+
+Flag = Annotated[bool, Schema({"type": "boolean"})]
+
+
+@process("and", Role.SCALAR, categories=_LOGIC)
+def and_(x: BooleanOrNull, y: BooleanOrNull) -> BooleanOrNull:
+    """Whether both values are true, min(x, y).
+
+    Args:
+        x: boolean; of numbers per pixel all but 0 are true.
+        y: boolean.
+
+    Returns:
+        A boolean; false as soon as one is, else no-data where one is.
+
+    Source:
+        openEO process `and` 2.0.0-rc.2; Kleene's logic K3.
+    """
+    (a, has_a), (b, has_b) = _truth(x), _truth(y)
+    return _result(a & b, has_a & has_b | has_a & ~a | has_b & ~b, x, y)
+
+
+@process("or", Role.SCALAR, categories=_LOGIC)
+def or_(x: BooleanOrNull, y: BooleanOrNull) -> BooleanOrNull:
+    """Whether one value or both are true, max(x, y).
+
+    Args:
+        x: boolean; of numbers per pixel all but 0 are true.
+        y: boolean.
+
+    Returns:
+        A boolean; true as soon as one is, else no-data where one is.
+
+    Source:
+        openEO process `or` 2.0.0-rc.2; Kleene's logic K3.
+    """
+    (a, has_a), (b, has_b) = _truth(x), _truth(y)
+    return _result(a | b, has_a & has_b | a | b, x, y)
+
+
+@process("not", Role.SCALAR, categories=_LOGIC)
+def not_(x: BooleanOrNull) -> BooleanOrNull:
+    """Opposite of a boolean, 1 - x.
+
+    Args:
+        x: boolean; of numbers per pixel all but 0 are true. No-data passes.
+
+    Returns:
+        A boolean; no-data where `x` is.
+
+    Source:
+        openEO process `not` 2.0.0-rc.2.
+    """
+    if isinstance(x, Pixels):
+        return Pixels(~x.values.astype(np.bool_, copy=False), x.valid)
+    return None if x is None else not _boolean(x)
+
+
+@process("xor", Role.SCALAR, categories=_LOGIC)
+def xor(x: BooleanOrNull, y: BooleanOrNull) -> BooleanOrNull:
+    """Whether exactly one of two values is true, |x - y|.
+
+    Args:
+        x: boolean; of numbers per pixel all but 0 are true.
+        y: boolean.
+
+    Returns:
+        A boolean; no-data where `x` or `y` is.
+
+    Source:
+        openEO process `xor` 2.0.0-rc.2.
+    """
+    (a, has_a), (b, has_b) = _truth(x), _truth(y)
+    return _result(a ^ b, has_a & has_b, x, y)
+
+
+@process("all", Role.SCALAR, categories=_REDUCER)
+def all_(data: Booleans, ignore_nodata: Flag = True) -> BooleanOrNull:
+    """Whether every value of an array is true, min(data).
+
+    Args:
+        data: (n, ...) booleans; of numbers all but 0 are true.
+        ignore_nodata: whether no-data counts as true; else the outcome is no-data where it
+            depends on what is missing.
+
+    Returns:
+        A boolean; true for an empty array.
+
+    Source:
+        openEO process `all` 2.0.0-rc.2; Kleene's logic K3.
+    """
+    return _folded(as_stack(data), decisive=False, ignore_nodata=ignore_nodata)
+
+
+@process("any", Role.SCALAR, categories=_REDUCER)
+def any_(data: Booleans, ignore_nodata: Flag = True) -> BooleanOrNull:
+    """Whether at least one value of an array is true, max(data).
+
+    Args:
+        data: (n, ...) booleans; of numbers all but 0 are true.
+        ignore_nodata: whether no-data counts as false; else the outcome is no-data where it
+            depends on what is missing.
+
+    Returns:
+        A boolean; false for an empty array.
+
+    Source:
+        openEO process `any` 2.0.0-rc.2; Kleene's logic K3.
+    """
+    return _folded(as_stack(data), decisive=True, ignore_nodata=ignore_nodata)
+
+
+@process("if", Role.SCALAR, categories=("logic", "comparison", "masks"))
+def if_(value: BooleanOrNull, accept: Anything, reject: Anything = None) -> Anything:
+    """One of two values: value ? accept : reject.
+
+    Args:
+        value: boolean, or a boolean per pixel.
+        accept: result where `value` is true.
+        reject: result where `value` is false or no-data; no-data by default.
+
+    Returns:
+        `accept` or `reject` as it is for one boolean. For a boolean per pixel, pixels in the
+        dtype that holds both; arrays are chosen from entry by entry.
+
+    Raises:
+        ProcessParameterInvalid: `value` differs per pixel and a branch is text or an object, or
+            the branches are arrays of different length.
+
+    Source:
+        openEO process `if` 2.0.0-rc.2.
+    """
+    if not isinstance(value, Pixels):
+        return accept if value is not None and _boolean(value) else reject
+    if isinstance(accept, (Stack, list, tuple)) or isinstance(reject, (Stack, list, tuple)):
+        return _chosen_arrays(value, accept, reject)
+    dtype = common_dtype((accept, reject))
+    shape = pixel_shape((value, accept, reject))
+    chosen = value.values.astype(np.bool_, copy=False) & value.valid
+    yes, no = spread(accept, shape, dtype), spread(reject, shape, dtype)
+    return Pixels(np.where(chosen, yes.values, no.values), np.where(chosen, yes.valid, no.valid))
+
+
+def _chosen_arrays(value: Pixels, accept: Any, reject: Any) -> Stack:
+    branches = [None if branch is None else as_stack(branch) for branch in (accept, reject)]
+    lengths = {len(branch) for branch in branches if branch is not None}
+    if len(lengths) != 1:
+        raise ArgumentInvalid(
+            f"The branches of `if` are arrays of {' and '.join(map(str, sorted(lengths)))} "
+            "entries. Where the condition differs per pixel they must be of one length."
+        )
+    none = [None] * lengths.pop()
+    yes, no = (none if branch is None else entries_of(branch) for branch in branches)
+    labels = next(branch.labels for branch in branches if branch is not None)
+    return stack_of([if_(value, a, b) for a, b in zip(yes, no, strict=True)], labels)
+
+
+def _boolean(value: Any) -> bool:
+    value = scalar(value)
+    if not isinstance(value, (bool, int, float)):
+        raise ArgumentInvalid(
+            f"{value!r} is no boolean. Make one with a comparison, for example `gt` or `eq`."
+        )
+    return bool(value)
+
+
+def _truth(value: Any) -> tuple[Any, Any]:
+    """Return whether a value is true (never where it is missing) and whether it is there."""
+    if isinstance(value, Pixels):
+        return value.values.astype(np.bool_, copy=False) & value.valid, value.valid
+    there = value is not None
+    return np.bool_(there and _boolean(value)), np.bool_(there)
+
+
+def _result(values: Any, valid: Any, *operands: Any) -> Number:
+    pixels = [operand for operand in operands if isinstance(operand, Pixels)]
+    if not pixels:
+        return bool(values) if valid else None
+    shape = pixel_shape(pixels)
+    return Pixels(np.broadcast_to(values, shape), np.broadcast_to(valid, shape))
+
+
+def _folded(data: Stack, *, decisive: bool, ignore_nodata: bool) -> Number:
+    """Return `decisive` where an entry is it, else its opposite."""
+    shape = data.values.shape[1:]
+    decided = np.zeros(shape, np.bool_)
+    complete: Mask = np.ones(shape, np.bool_)
+    for index in range(len(data)):
+        there = data.valid[index, ...]
+        decided |= (_row(data, index) == decisive) & there
+        complete &= there
+    values: Values = decided if decisive else ~decided
+    valid = all_valid(shape) if ignore_nodata else decided | complete
+    return result_of(data, values, valid)
+
+
+def _row(data: Stack, index: int) -> Values:
+    entry = data.values[index, ...]
+    if is_list(data) and entry.dtype == np.object_ and data.valid[index]:
+        return np.asarray(_boolean(entry[()]))
+    return entry.astype(np.bool_, copy=False)

@@ -1,0 +1,248 @@
+"""Joining two cubes along their labels."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from terrazzo.cube import Cube, Dimension, Geometries, Kind, Label, Pixels, Values
+from terrazzo.errors import ArgumentInvalid, IncompatibleDataCubes, OverlapUnresolved
+from terrazzo.geo.times import parse_time
+from terrazzo.processes.cube_schemas import OverlapResolver
+from terrazzo.processes.labels import named_labels
+from terrazzo.processes.registry import Role, Rules, process
+from terrazzo.processes.returned import as_pixels
+from terrazzo.processes.schemas import AnyCube, Callback, Context
+
+Positions = tuple[tuple[int, ...], ...]
+"""Positions of labels, one tuple per labelled axis, in the order of the axes."""
+
+
+@process(
+    "merge_cubes",
+    Role.CUBE,
+    categories=("cubes",),
+    rules=Rules(labels=named_labels, joins=True, scratch=2.0),
+)
+def merge_cubes(
+    cube1: AnyCube,
+    cube2: AnyCube,
+    overlap_resolver: OverlapResolver = None,
+    context: Context = None,
+) -> AnyCube:
+    """Join two cubes into one that has the labels of both.
+
+    Where both have a value for the same labels, `overlap_resolver` makes one of the two. A cube
+    that lacks a dimension of the other holds for all labels of it.
+
+    Args:
+        cube1: (..., y, x) or vector cube; its grid is that of the result.
+        cube2: a cube whose dimensions are among those of `cube1`, or the other way round.
+        overlap_resolver: called with the values of `cube1` as `x` and of `cube2` as `y`.
+        context: passed on to `overlap_resolver`.
+
+    Returns:
+        The dimensions of the cube that has more of them. Dates are in order; other labels are
+        those of `cube1`, then the rest of `cube2`. No-data where neither cube has a value. The
+        type is one that holds the values of both.
+
+    Raises:
+        OverlapResolverMissing: both cubes have values for the same labels.
+        IncompatibleDataCubes: the dimensions do not fit together.
+
+    Source:
+        openEO process `merge_cubes` 2.0.0-rc.2.
+    """
+    wide = _wide(cube1, cube2)
+    first, second = _spread(cube1, cube2, wide), _spread(cube2, cube1, wide)
+    dimensions = tuple(
+        dimension
+        if dimension.kind is Kind.SPATIAL
+        else replace(dimension, labels=_joined(first.dimensions[axis], second.dimensions[axis]))
+        for axis, dimension in enumerate(wide.dimensions)
+    )
+    shared = tuple(
+        tuple(label for label in a.labels if label in set(b.labels))
+        for a, b in zip(first.dimensions, second.dimensions, strict=True)
+        if a.kind is not Kind.SPATIAL
+    )
+    full = all(a == b for a, b in zip(first.dimensions, second.dimensions, strict=True))
+    if overlap_resolver is None and all(shared):
+        overlap = "; ".join(
+            f"{dimension.name}: {', '.join(map(str, labels[:5]))}"
+            for dimension, labels in zip(_labelled(dimensions), shared, strict=True)
+        )
+        raise OverlapUnresolved(
+            f"Both cubes have values for the same labels ({overlap or 'every pixel'}). Give an "
+            "`overlap_resolver` such as `mean` or `max` that makes one value of two, or add a "
+            "dimension to both with `add_dimension` to keep the two."
+        )
+    merge = _Merge(first, second, dimensions, overlap_resolver, context)
+    values, valid = merge.whole() if full else merge.parts(shared)
+    merged = replace(wide, values=values, valid=valid, dimensions=dimensions)
+    return replace(merged, geometries=_joined_geometries(cube1, cube2, merged))
+
+
+@dataclass(frozen=True, slots=True)
+class _Merge:
+    """Two cubes with the same axes, and what their values are joined with."""
+
+    first: Cube
+    second: Cube
+    dimensions: tuple[Dimension, ...]
+    resolver: Callback | None
+    context: Any
+
+    def resolved(self, first: Pixels, second: Pixels) -> Pixels:
+        """Make one value of two."""
+        if self.resolver is None:
+            return first
+        result = self.resolver(x=first, y=second, context=self.context)
+        return as_pixels(result, first.shape, np.result_type(first.dtype, second.dtype))
+
+    def dtype(self, *, full: bool) -> np.dtype[Any]:
+        """Return the type of the result, which must not depend on the labels that are there.
+
+        That is why the resolver is asked with no pixels at all, whether or not it is needed.
+        """
+        both = np.result_type(self.first.dtype, self.second.dtype)
+        if self.resolver is None:
+            return both
+        nothing = np.zeros(0, np.bool_)
+        resolved = self.resolved(
+            Pixels(np.zeros(0, self.first.dtype), nothing),
+            Pixels(np.zeros(0, self.second.dtype), nothing),
+        ).dtype
+        if resolved.kind == "b" and both.kind != "b":
+            if full:
+                return resolved
+            raise ArgumentInvalid(
+                "The overlap resolver returns truth values, and the labels that do not overlap "
+                "have numbers. It must return numbers, or the cubes must have the same labels."
+            )
+        return np.result_type(both, resolved)
+
+    def whole(self) -> tuple[Values, Values]:
+        """Join cubes whose labels are the same."""
+        pixels = self.resolved(
+            Pixels(self.first.values, self.first.valid),
+            Pixels(self.second.values, self.second.valid),
+        )
+        return pixels.values.astype(self.dtype(full=True), copy=False), pixels.valid
+
+    def parts(self, shared: tuple[tuple[Label, ...], ...]) -> tuple[Values, Values]:
+        """Join cubes whose labels differ somewhere; `shared` are those that both have."""
+        pixels = self.first.values.shape[len(shared) :]
+        shape = (*(len(d.labels) for d in _labelled(self.dimensions)), *pixels)
+        values, valid = np.zeros(shape, self.dtype(full=False)), np.zeros(shape, np.bool_)
+        for cube in (self.first, self.second):
+            own = tuple(dimension.labels for dimension in _labelled(cube.dimensions))
+            key = _key(shape, _found(self.dimensions, own))
+            values[key], valid[key] = cube.values, cube.valid
+        if all(shared):
+            both = [
+                Pixels(cube.values[key], cube.valid[key])
+                for cube in (self.first, self.second)
+                for key in [_key(cube.values.shape, _found(cube.dimensions, shared))]
+            ]
+            result = self.resolved(both[0], both[1])
+            key = _key(shape, _found(self.dimensions, shared))
+            values[key], valid[key] = result.values, result.valid
+        return values, valid
+
+
+def _wide(cube1: Cube, cube2: Cube) -> Cube:
+    """Return the cube with more dimensions, having checked that the other one's fit into it."""
+    if (cube1.grid is None) != (cube2.grid is None):
+        raise IncompatibleDataCubes("A raster cube cannot be merged with one that has no pixels.")
+    wide, narrow = (cube1, cube2) if set(cube2.names) <= set(cube1.names) else (cube2, cube1)
+    for dimension in narrow.dimensions:
+        if dimension.name not in wide.names or (
+            wide.dimension(dimension.name).kind is not dimension.kind
+        ):
+            raise IncompatibleDataCubes(
+                f"The cubes have the dimensions {_told(cube1)} and {_told(cube2)}. One of them "
+                "must have all dimensions of the other, of the same type. Use `rename_dimension`, "
+                "`add_dimension` or `drop_dimension`."
+            )
+    return wide
+
+
+def _told(cube: Cube) -> str:
+    return ", ".join(f"{d.name} ({d.kind})" for d in cube.dimensions) or "none"
+
+
+def _spread(cube: Cube, other: Cube, wide: Cube) -> Cube:
+    """Return a cube with the axes of the wide one, repeated along those that it lacks."""
+    order = [cube.axis(name) for name in wide.names if name in cube.names]
+    values, valid = cube.values.transpose(order), cube.valid.transpose(order)
+    dimensions = []
+    for axis, name in enumerate(wide.names):
+        if name in cube.names:
+            dimensions.append(cube.dimension(name))
+            continue
+        dimensions.append(other.dimension(name))
+        values, valid = np.expand_dims(values, axis), np.expand_dims(valid, axis)
+    shape = tuple(
+        length if dimension.name in cube.names else len(dimension.labels)
+        for dimension, length in zip(dimensions, values.shape, strict=True)
+    )
+    return replace(
+        cube,
+        values=np.broadcast_to(values, shape),
+        valid=np.broadcast_to(valid, shape),
+        dimensions=tuple(dimensions),
+    )
+
+
+def _joined(first: Dimension, second: Dimension) -> tuple[Label, ...]:
+    """Return the labels of both, dates in order."""
+    labels = tuple(dict.fromkeys((*first.labels, *second.labels)))
+    if first.kind is not Kind.TEMPORAL or first.labels == second.labels:
+        return labels
+    try:
+        instants = {label: parse_time(str(label)) for label in labels}
+    except ArgumentInvalid:
+        return tuple(sorted(labels, key=str))  # names of periods: their text is in order
+    return tuple(sorted(labels, key=instants.__getitem__))
+
+
+def _labelled(dimensions: Sequence[Dimension]) -> list[Dimension]:
+    return [dimension for dimension in dimensions if dimension.kind is not Kind.SPATIAL]
+
+
+def _found(dimensions: Sequence[Dimension], labels: Sequence[Sequence[Label]]) -> Positions:
+    found = []
+    for dimension, wanted in zip(_labelled(dimensions), labels, strict=True):
+        places: Mapping[Label, int] = {label: i for i, label in enumerate(dimension.labels)}
+        found.append(tuple(places[label] for label in wanted))
+    return tuple(found)
+
+
+def _key(shape: tuple[int, ...], positions: Positions) -> Any:
+    """Return the index of these positions of the first axes and all of the others."""
+    if all(p == tuple(range(p[0], p[0] + len(p))) for p in positions if p) and all(positions):
+        return tuple(slice(p[0], p[0] + len(p)) for p in positions)
+    rest = [range(length) for length in shape[len(positions) :]]
+    return np.ix_(*(np.array(p, np.intp) for p in (*positions, *rest)))
+
+
+def _joined_geometries(cube1: Cube, cube2: Cube, merged: Cube) -> Geometries | None:
+    if not merged.has(Kind.GEOMETRY):
+        return None
+    known = [
+        (label, held.shapes[index], held.properties[index], held.crs)
+        for cube in (cube2, cube1)
+        if (held := cube.geometries) is not None
+        for index, label in enumerate(cube.only(Kind.GEOMETRY).labels)
+    ]
+    if len({crs for *_, crs in known}) > 1:
+        raise IncompatibleDataCubes("The geometries of the two cubes have different CRS.")
+    by_label = {label: (shape, properties) for label, shape, properties, _ in known}
+    labels = [label for label in merged.only(Kind.GEOMETRY).labels if label in by_label]
+    return Geometries(
+        tuple(by_label[label][0] for label in labels),
+        known[0][3] if known else "EPSG:4326",
+        tuple(by_label[label][1] for label in labels),
+    )

@@ -1,0 +1,37 @@
+"""Routes of tiles."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
+
+from terrazzo.server.look import Look
+from terrazzo.server.picture import Tile, answer
+from terrazzo.server.services import Services, services
+from terrazzo.server.work import ClientGone
+
+router = APIRouter()
+
+CLIENT_CLOSED = 499
+
+
+@router.get("/layers/{name}/tiles/{matrix}/{z}/{x}/{y}.{form}", response_class=Response)
+async def tile(
+    *,
+    name: str,
+    matrix: str,
+    z: int,
+    x: int,
+    y: int,
+    form: str,
+    look: Annotated[Look, Query()],
+    request: Request,
+    parts: Annotated[Services, Depends(services)],
+) -> Response:
+    """Compute a tile of a layer as png, webp or npy."""
+    wanted = Tile(name, matrix, z, x, y, form)
+    known = request.headers.get("if-none-match", "")
+    try:
+        return await parts.work.run(request, lambda: answer(parts.store, wanted, look, known))
+    except ClientGone:
+        return Response(status_code=CLIENT_CLOSED)

@@ -1,0 +1,66 @@
+"""A bounded pool of threads for computing pixels, so that the event loop stays free."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from terrazzo.server.faults import ServerBusy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fastapi import Request
+
+T = TypeVar("T")
+
+
+class ClientGone(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class Work:
+    """Runs what requests ask for, a few at a time, and forgets what nobody waits for."""
+
+    def __init__(self, threads: int = 0, *, longest_queue: int = 1000) -> None:
+        """Make the pool; 0 threads is one per core."""
+        self._executor = ThreadPoolExecutor(
+            threads or os.cpu_count() or 1, thread_name_prefix="pixels"
+        )
+        self._longest_queue = longest_queue
+        self._waiting = 0
+
+    async def run(self, request: Request, task: Callable[[], T]) -> T:
+        """Run a task for a request; one whose client has gone before it began never runs.
+
+        Raises:
+            ClientGone: the client went first.
+            ServerBusy: too many requests wait already.
+        """
+        if self._waiting >= self._longest_queue:
+            raise ServerBusy("Too many requests are waiting. Ask again in a moment.")
+        self._waiting += 1
+        job = asyncio.get_running_loop().run_in_executor(self._executor, task)
+        gone = asyncio.ensure_future(_disconnected(request))
+        try:
+            await asyncio.wait({job, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not job.done():
+                job.cancel()
+                raise ClientGone
+            return job.result()
+        finally:
+            self._waiting -= 1
+            gone.cancel()
+            job.cancel()
+
+    def close(self) -> None:
+        """Finish what runs and drop what waits."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+async def _disconnected(request: Request) -> None:
+    """Return when the client has gone; the body was read before, so nothing else can come."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,141 @@
+"""What ingestion asks of image files: their tags, whether they are whole, and a copy as COG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import rasterio.shutil
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as RasterioWindow
+
+from terrazzo.errors import SourceUnreadable
+from terrazzo.storage.gate import Gate
+from terrazzo.storage.handles import gdal_environment, open_dataset, unreadable
+from terrazzo.storage.writers.files import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from terrazzo.storage.gate import AssetName
+
+CLASS_TYPES: Final = frozenset({"uint8", "int8", "bool"})
+"""Types whose overviews take the nearest pixel, because their values are often classes."""
+
+_ROWS_AT_ONCE: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What a file states that is not about its pixels."""
+
+    tags: Mapping[str, str]
+    """Its own metadata and that of GDAL's domain `IMAGERY`."""
+    is_cog: bool
+    """Whether it is laid out, and says so, as a cloud-optimised GeoTIFF."""
+
+
+def file_facts(asset: AssetName) -> FileFacts:
+    """Return what a file states that is not about its pixels.
+
+    Raises:
+        SourceUnreadable: the file cannot be opened.
+    """
+    with open_dataset(asset) as dataset, gdal_environment():
+        tags = dict(dataset.tags(ns="IMAGERY")) | dict(dataset.tags())
+        return FileFacts(tags, dataset.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG")
+
+
+def check_whole(asset: AssetName, *, decode: bool = False) -> None:
+    """Refuse a TIFF that is cut short: every internal tile must lie within the file.
+
+    Args:
+        asset: what the gate let through.
+        decode: also decode every pixel of full resolution and overviews, as long as reading the
+            whole file takes. For JPEG 2000 nothing else is checked.
+
+    Raises:
+        SourceUnreadable: the file is gone, cut short or damaged.
+    """
+    with open_dataset(asset) as dataset:
+        levels = len(dataset.overviews(1)) if dataset.count else 0
+        if asset.driver == "GTiff" and not asset.is_remote:
+            size = asset.stamp[1]
+            with gdal_environment():
+                reach = max((_reach(dataset, level) for level in range(levels + 1)), default=0)
+            if reach > size:
+                raise unreadable(
+                    asset, f"it is cut short: {size} bytes of at least {reach}. Get it again"
+                )
+    if decode:
+        for level in range(levels + 1):
+            _decode_all(asset, level)
+
+
+def _reach(dataset: Any, level: int) -> int:
+    """Return the byte after the last internal tile of a level; 0 if there is none."""
+    overview = level - 1 if level else None
+    block_height, block_width = dataset.block_shapes[0]
+    factor = dataset.overviews(1)[level - 1] if level else 1
+    rows = -(-(-(-dataset.height // factor)) // block_height)
+    cols = -(-(-(-dataset.width // factor)) // block_width)
+    furthest = 0
+    for band in dataset.indexes:
+        for row in range(rows):
+            for col in range(cols):
+                where, length = (
+                    dataset.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=band, ovr=overview)
+                    for what in ("OFFSET", "SIZE")
+                )
+                if where and length:
+                    furthest = max(furthest, int(where) + int(length))
+    return furthest
+
+
+def _decode_all(asset: AssetName, level: int) -> None:
+    """Decode every pixel of a level, row of internal tiles by row."""
+    with open_dataset(asset, level) as dataset:
+        height = max(dataset.block_shapes[0][0], _ROWS_AT_ONCE)
+        for row in range(0, dataset.height, height):
+            window = RasterioWindow(0, row, dataset.width, min(height, dataset.height - row))
+            try:
+                with gdal_environment():
+                    dataset.read(window=window)
+            except RasterioError as error:
+                raise unreadable(asset, error) from None
+
+
+def copy_as_cog(asset: AssetName, path: Path) -> None:
+    """Copy an image, losslessly and with all that its header states, to a COG.
+
+    Overviews that the file has are kept; missing ones take the nearest pixel for types that
+    often hold classes (`CLASS_TYPES`), else the mean of the valid ones.
+
+    Args:
+        asset: what the gate let through.
+        path: the new file, in a folder that is there. It appears whole or not at all.
+
+    Raises:
+        SourceUnreadable: the image cannot be decoded.
+        OutputFailed: the copy cannot be written.
+    """
+    with whole_file(path) as part, open_dataset(asset) as dataset:
+        classes = CLASS_TYPES.intersection(dataset.dtypes)
+        try:
+            with gdal_environment():
+                rasterio.shutil.copy(
+                    dataset,
+                    part,
+                    driver="COG",
+                    COMPRESS="DEFLATE",
+                    PREDICTOR="YES",
+                    OVERVIEW_RESAMPLING="NEAREST" if classes else "AVERAGE",
+                    BIGTIFF="IF_SAFER",
+                )
+            check_whole(Gate((part.parent,)).open_name(str(part)))
+        except (RasterioError, OSError, CPLE_BaseError, SourceUnreadable) as error:
+            # GDAL reports both sides alike: where the source decodes, it was the other one.
+            check_whole(asset, decode=True)
+            raise OSError(str(error)) from error

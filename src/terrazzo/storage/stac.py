@@ -1,0 +1,106 @@
+"""STAC documents over HTTP: items of a remote item, collection, static catalogue or API."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from terrazzo.errors import AssetForbidden, SourceUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from terrazzo.storage.gate import Gate
+
+BASE = "terrazzo:base"
+"""Member of an item that says which address its relative hrefs count from."""
+LARGEST_BYTES = 64_000_000
+MOST_DOCUMENTS = 100_000
+TIMEOUT_S = 60.0
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirect could lead past the gate, so none is followed."""
+
+    @override
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
+
+
+def fetch_stac(gate: Gate, url: str) -> tuple[Mapping[str, Any], Iterator[Mapping[str, Any]]]:
+    """Return the document at an address, and its items as they are walked to.
+
+    An item is its own only item; a collection or catalogue gives the items that its `items`
+    link (API) or its `item` and `child` links (static) lead to.
+
+    Args:
+        gate: every address is checked by it, those in links too.
+        url: http or https.
+
+    Raises:
+        AssetForbidden: a host is not on the allow-list.
+        SourceUnreadable: the address gives no STAC document.
+    """
+    address = gate.address(url)
+    document = _fetch(address)
+    if document.get("type") not in {"Feature", "Collection", "Catalog"}:
+        raise SourceUnreadable(address, "document", "it is no STAC item, collection or catalogue")
+    return document, _items(gate, address, document)
+
+
+def _items(gate: Gate, address: str, document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    waiting: list[tuple[str, Mapping[str, Any] | None]] = [(address, document)]
+    seen = {address}
+    while waiting:
+        here, known = waiting.pop(0)
+        found = known if known is not None else _fetch(here)
+        if found.get("type") == "Feature":
+            yield {**found, BASE: here.rsplit("/", 1)[0]}
+            continue
+        if found.get("type") == "FeatureCollection":
+            for item in found.get("features", ()):
+                yield {**item, BASE: here.rsplit("/", 1)[0]}
+        for link in _followed(found):
+            following = gate.address(str(link["href"]), here)
+            if following not in seen and len(seen) < MOST_DOCUMENTS:
+                seen.add(following)
+                waiting.append((following, None))
+
+
+def _followed(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    links = [link for link in document.get("links", ()) if isinstance(link, dict) and "href" in link]
+    if document.get("type") == "FeatureCollection":
+        return [link for link in links if link.get("rel") == "next"]
+    by_api = [link for link in links if link.get("rel") == "items"]
+    return by_api or [link for link in links if link.get("rel") in {"item", "child"}]
+
+
+def _fetch(address: str) -> Mapping[str, Any]:
+    try:
+        with _OPENER.open(address, timeout=TIMEOUT_S) as answer:
+            content = answer.read(LARGEST_BYTES + 1)
+    except urllib.error.HTTPError as error:
+        if 300 <= error.code < 400:  # noqa: PLR2004 - HTTP's redirects
+            raise AssetForbidden(
+                f"{address} redirects elsewhere, and redirects are not followed. Use the final "
+                "address."
+            ) from error
+        raise SourceUnreadable(address, "document", f"HTTP status {error.code}") from error
+    except OSError as error:
+        raise SourceUnreadable(address, "document", "the server does not answer") from error
+    if len(content) > LARGEST_BYTES:
+        raise SourceUnreadable(address, "document", f"it has more than {LARGEST_BYTES:,} bytes")
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise SourceUnreadable(address, "document", "it is no JSON") from error
+    if not isinstance(document, dict):
+        raise SourceUnreadable(address, "document", "it is no JSON object")
+    return document

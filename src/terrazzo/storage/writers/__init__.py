@@ -1,0 +1,1 @@
+"""Writers of results: images, arrays, pictures and tables; all of them all-or-nothing."""

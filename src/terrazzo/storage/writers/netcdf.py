@@ -1,0 +1,189 @@
+"""NetCDF (CF-1.8): one variable per band, dimensions as the cube has them, written block by block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import h5netcdf
+import numpy as np
+
+from terrazzo import __version__
+from terrazzo.cube import Kind
+from terrazzo.errors import ArgumentInvalid, FormatUnsupported
+from terrazzo.geo.crs import crs_object, is_geographic
+from terrazzo.geo.times import parse_time
+from terrazzo.storage.writers.files import cubes, stored, stored_dtype, stored_nodata, whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from terrazzo.cube import Cube, Dimension, Label
+    from terrazzo.geo.grid import Grid, Window
+    from terrazzo.storage.writers.files import Blocks
+
+EPOCH = "1970-01-01T00:00:00Z"
+GRID_MAPPING = "spatial_ref"
+_CHUNK = 512
+
+
+def write_netcdf(
+    path: Path,
+    blocks: Blocks,
+    grid: Grid,
+    *,
+    probe: Cube,
+    window: Window | None = None,
+    nodata: float | None = None,
+    metadata: Mapping[str, str] | None = None,
+    level: int = 4,
+) -> Path:
+    """Write a raster cube as one NetCDF-4 file; returns its path.
+
+    Args:
+        path: where to; replaced if there.
+        blocks: cubes in any order, not overlapping, or a function of a window.
+        grid: the lattice of all blocks.
+        probe: a cube of the same dimensions, labels and type; its pixels don't matter.
+        window: the pixels of `grid` that make the file; None = all.
+        nodata: `_FillValue`; None = NaN for floats, 255 for booleans, none for integers.
+        metadata: global attributes, for example provenance.
+        level: of deflate, 0 to 9.
+
+    Raises:
+        FormatUnsupported: no raster, or no-data cannot be written.
+        OutputFailed: disk full or folder not writable; nothing is left behind.
+    """
+    area = grid.window if window is None else window
+    kinds = [dimension.kind for dimension in probe.dimensions]
+    if kinds.count(Kind.SPATIAL) != 2 or kinds[-2:] != [Kind.SPATIAL] * 2:  # noqa: PLR2004 - y, x
+        raise FormatUnsupported("NetCDF files hold rasters whose last dimensions are y and x.")
+    with whole_file(path) as part, h5netcdf.File(part, "w") as file:
+        file.attrs.update(
+            {"Conventions": "CF-1.8", "source": f"terrazzo {__version__}", **(metadata or {})}
+        )
+        outer = [d for d in probe.dimensions if d.kind not in {Kind.SPATIAL, Kind.BANDS}]
+        for dimension in outer:
+            _write_labels(file, dimension)
+        y, x = (dimension.name for dimension in probe.dimensions[-2:])
+        _write_space(file, grid, area, (y, x))
+        names = _variables(probe)
+        mark = stored_nodata(probe.dtype, nodata)
+        kind = stored_dtype(probe.dtype)
+        sizes = [len(dimension.labels) for dimension in outer]
+        chunks = (*([1] * len(outer)), min(_CHUNK, area.height), min(_CHUNK, area.width))
+        for name in names:
+            variable = file.create_variable(
+                name,
+                (*(d.name for d in outer), y, x),
+                kind,
+                fillvalue=None if mark is None else kind.type(mark),
+                chunks=chunks if all((*sizes, area.height, area.width)) else None,
+                compression="gzip",
+                compression_opts=level,
+                shuffle=True,
+            )
+            variable.attrs["grid_mapping"] = GRID_MAPPING
+            if probe.dtype.kind == "b":
+                variable.attrs["flag_values"] = np.array([0, 1], np.uint8)
+                variable.attrs["flag_meanings"] = "false true"
+        for cube in cubes(blocks, area):
+            _write_block(file, cube, area, names, nodata)
+    return path
+
+
+def _variables(probe: Cube) -> tuple[str, ...]:
+    """Return one variable name per band; a cube without bands is one variable."""
+    if not probe.has(Kind.BANDS):
+        return ("data",)
+    taken = {dimension.name for dimension in probe.dimensions} | {GRID_MAPPING}
+    names = [str(label).replace("/", "_") or "band" for label in probe.only(Kind.BANDS).labels]
+    return tuple(f"{name}_band" if name in taken else name for name in names)
+
+
+def _write_block(
+    file: Any, cube: Cube, area: Window, names: Sequence[str], nodata: float | None
+) -> None:
+    if cube.window is None:
+        raise FormatUnsupported("NetCDF files hold rasters only.")
+    inside = cube.window.intersection(area)
+    if inside.is_empty:
+        return
+    where = area.slices(inside)
+    cut = (..., *cube.window.slices(inside))
+    values, valid = cube.values[cut], cube.valid[cut]
+    if cube.has(Kind.BANDS):
+        axis = cube.axis(cube.only(Kind.BANDS).name)
+        values, valid = np.moveaxis(values, axis, 0), np.moveaxis(valid, axis, 0)
+    else:
+        values, valid = values[np.newaxis], valid[np.newaxis]
+    for name, band, mask in zip(names, values, valid, strict=True):
+        variable = file.variables[name]
+        outer = (slice(None),) * (band.ndim - 2)
+        variable[(*outer, *where)] = stored(band, mask, cube.dtype, nodata)
+
+
+def _write_labels(file: Any, dimension: Dimension) -> None:
+    file.dimensions[dimension.name] = len(dimension.labels)
+    attributes: dict[str, str] = {"long_name": dimension.name}
+    if dimension.kind is Kind.TEMPORAL:
+        values, attributes = _times(dimension.labels)
+    elif all(isinstance(label, int | float) for label in dimension.labels):
+        values = np.array(dimension.labels)
+    else:
+        values = np.array([str(label) for label in dimension.labels], dtype=object)
+    if values.dtype == object:
+        import h5py  # noqa: PLC0415 - only for text labels
+
+        variable = file.create_variable(
+            dimension.name, (dimension.name,), h5py.string_dtype(), data=values
+        )
+    else:
+        variable = file.create_variable(dimension.name, (dimension.name,), data=values)
+    variable.attrs.update(attributes)
+
+
+def _times(labels: Sequence[Label]) -> tuple[NDArray[Any], dict[str, str]]:
+    """Return whole seconds (or microseconds) since 1970; labels that are no times stay text."""
+    try:
+        instants = [parse_time(str(label)) for label in labels]
+    except ArgumentInvalid:
+        return np.array([str(label) for label in labels], dtype=object), {"long_name": "time"}
+    epoch = parse_time(EPOCH)
+    gaps = [instant - epoch for instant in instants]
+    micro = np.array(
+        [(g.days * 86_400 + g.seconds) * 1_000_000 + g.microseconds for g in gaps], np.int64
+    )
+    exact = not (micro % 1_000_000).any()
+    unit = "seconds" if exact else "microseconds"
+    return micro // 1_000_000 if exact else micro, {
+        "standard_name": "time",
+        "units": f"{unit} since 1970-01-01 00:00:00",
+        "calendar": "proleptic_gregorian",
+        "axis": "T",
+    }
+
+
+def _write_space(file: Any, grid: Grid, area: Window, names: tuple[str, str]) -> None:
+    degrees = is_geographic(grid.crs)
+    file.dimensions[names[0]] = area.height
+    file.dimensions[names[1]] = area.width
+    for name, values, axis in (
+        (names[0], grid.ys(area), "Y"),
+        (names[1], grid.xs(area), "X"),
+    ):
+        variable = file.create_variable(name, (name,), data=values)
+        place = {"Y": ("latitude", "degrees_north"), "X": ("longitude", "degrees_east")}[axis]
+        variable.attrs["axis"] = axis
+        variable.attrs["standard_name"] = (
+            place[0] if degrees else f"projection_{axis.lower()}_coordinate"
+        )
+        variable.attrs["units"] = place[1] if degrees else "m"
+    mapping = file.create_variable(GRID_MAPPING, (), data=np.int32(0))
+    crs = crs_object(grid.crs)
+    left, _, _, top = grid.bounds_of(area)
+    mapping.attrs.update({k: v for k, v in crs.to_cf().items() if v is not None})
+    mapping.attrs["crs_wkt"] = mapping.attrs["spatial_ref"] = crs.to_wkt()
+    mapping.attrs["GeoTransform"] = f"{left!r} {grid.pixel_x!r} 0 {top!r} 0 {-grid.pixel_y!r}"

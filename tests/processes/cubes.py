@@ -1,0 +1,214 @@
+"""Synthetic cubes, and calls of cube processes in the way in which the engine makes them."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from terrazzo.cube import Cube, Dimension, Kind, Pixels, Stack, empty_cube
+from terrazzo.geo.grid import Grid, Window
+from terrazzo.processes import PROCESSES
+from terrazzo.processes.registry import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+GRID = Grid.of("EPSG:32633", 500_000.0, 5_400_000.0, 10.0, 40, 50)
+EXTENT = Window(3, 5, 29, 37)
+"""Where the synthetic cubes have data: its edges lie on no round number."""
+NOTHING = Window(0, 0, 0, 0)
+
+TIMES = ("2020-06-01T00:00:00Z", "2020-06-03T00:00:00Z", "2020-06-05T12:00:00Z")
+BANDS = ("red", "nir", "blue")
+
+
+def time(labels: Sequence[str] = TIMES, name: str = "t") -> Dimension:
+    return Dimension(name, Kind.TEMPORAL, tuple(labels))
+
+
+def bands(labels: Sequence[Any] = BANDS, name: str = "bands") -> Dimension:
+    return Dimension(name, Kind.BANDS, tuple(labels))
+
+
+def other(labels: Sequence[Any], name: str = "other") -> Dimension:
+    return Dimension(name, Kind.OTHER, tuple(labels))
+
+
+Y, X = Dimension("y", Kind.SPATIAL), Dimension("x", Kind.SPATIAL)
+
+
+def cube(
+    *dimensions: Dimension,
+    window: Window = EXTENT,
+    dtype: str = "float32",
+    invalid: float = 0.2,
+    grid: Grid = GRID,
+) -> Cube:
+    """Return a raster whose pixels are made from labels, row and column, whatever the window."""
+    shape = (*(len(d.labels) for d in dimensions), grid.height, grid.width)
+    seed = zlib.crc32(repr(("|".join(d.name for d in dimensions), shape)).encode())
+    random = np.random.default_rng(seed)
+    values = (random.normal(size=shape) * 50 + 100).clip(0, 250).astype(dtype)
+    valid = random.random(shape) >= invalid
+    whole = Cube(values, valid, (*dimensions, Y, X), grid, grid.window)
+    return whole.crop(window)
+
+
+def frozen(given: Cube) -> Cube:
+    """Return the cube with arrays that raise when they are written to."""
+    values, valid = given.values.copy(), given.valid.copy()
+    values[~valid] = 77  # what is not valid is arbitrary
+    values.flags.writeable = valid.flags.writeable = False
+    return replace(given, values=values, valid=valid)
+
+
+def probe(given: Cube) -> Cube:
+    """Return what inference sees of a cube: all labels, no pixels."""
+    return empty_cube(
+        given.dimensions, given.dtype, given.grid, NOTHING if given.window is not None else None
+    )
+
+
+def infer(name: str, /, **arguments: Any) -> Any:
+    """Call a process on cubes without pixels."""
+    process = PROCESSES[name]
+    given = {k: probe(v) if isinstance(v, Cube) else v for k, v in arguments.items()}
+    if process.place:
+        first = next(v for v in arguments.values() if isinstance(v, Cube))
+        given[process.place] = process.nowhere(first.window)
+    return process.function(**given)
+
+
+def padded(given: Cube, window: Window) -> Cube:
+    """Return a cube on any window: no-data where it has no pixels."""
+    values = np.zeros((*given.values.shape[:-2], window.height, window.width), given.dtype)
+    valid = np.zeros(values.shape, np.bool_)
+    shared = given.window.intersection(window)
+    if not shared.is_empty:
+        target, source = window.slices(shared), given.window.slices(shared)
+        values[..., target[0], target[1]] = given.values[..., source[0], source[1]]
+        valid[..., target[0], target[1]] = given.valid[..., source[0], source[1]]
+    return replace(given, values=values, valid=valid, window=window)
+
+
+def evaluate(
+    name: str,
+    wanted: Window | None = None,
+    only: Mapping[str, Sequence[Any]] | None = None,
+    /,
+    **arguments: Any,
+) -> Cube:
+    """Compute some pixels and labels of a process's result from no more than its rules ask for.
+
+    Args:
+        name: id of the process.
+        wanted: pixels; None for all that the first cube has.
+        only: names of the labels that are wanted, by dimension.
+        arguments: of the process; cubes have all pixels and labels that there are.
+    """
+    process = PROCESSES[name]
+    rules = process.rules
+    output = infer(name, **arguments)
+    inputs = {k: v for k, v in arguments.items() if isinstance(v, Cube)}
+    extent = next(iter(inputs.values())).window
+    if rules.joins:
+        for each in inputs.values():
+            extent = extent.union(each.window)
+    crop = rules.crops(arguments)
+    if crop is not None:
+        extent = extent.intersection(crop.window(output.grid))
+    wanted = extent if wanted is None else wanted.intersection(extent)
+    asked = {
+        dimension: tuple(output.dimension(dimension).labels.index(label) for label in chosen)
+        for dimension, chosen in (only or {}).items()
+    }
+    probes = {k: probe(v) for k, v in inputs.items()}
+    plain = {k: v for k, v in arguments.items() if k not in inputs}
+    needs = rules.labels(asked, output, probes, plain)
+    given: dict[str, Any] = dict(plain)
+    for argument, whole in inputs.items():
+        needed = rules.window(wanted, whole.window, plain, argument)
+        part = whole.crop(needed.intersection(whole.window)) if rules.borders else whole
+        part = part if rules.borders else padded(whole, needed)
+        for dimension, positions in needs.get(argument, {}).items():
+            part = part.take(dimension, positions)
+        given[argument] = frozen(part)
+    if process.place:
+        first = next(iter(inputs.values()))
+        given[process.place] = Place(wanted, first.window)
+    result = process.function(**given).crop(wanted)
+    for dimension, chosen in (only or {}).items():
+        result = result.take(dimension, [result.dimension(dimension).index(n) for n in chosen])
+    return result
+
+
+def assert_same(actual: Cube, expected: Cube) -> None:
+    """Fail unless dimensions, dtype, validity and valid values are equal to the bit."""
+    assert actual.dimensions == expected.dimensions
+    assert actual.dtype == expected.dtype
+    assert actual.window == expected.window
+    np.testing.assert_array_equal(actual.valid, expected.valid)
+    np.testing.assert_array_equal(
+        actual.values[actual.valid], expected.values[expected.valid], strict=True
+    )
+
+
+def assert_blocks_agree(name: str, edges: Sequence[int] = (7, 16), /, **arguments: Any) -> Cube:
+    """Fail unless every block has, to the bit, the pixels of the whole; return the whole."""
+    whole = evaluate(name, **arguments)
+    inferred = infer(name, **arguments)
+    assert whole.dimensions == inferred.dimensions
+    assert whole.dtype == inferred.dtype
+    for edge in edges:
+        for block in whole.window.blocks(edge):
+            assert_same(evaluate(name, block, **arguments), whole.crop(block))
+    return whole
+
+
+def masked(given: Cube) -> np.ma.MaskedArray:
+    return np.ma.MaskedArray(given.values, ~given.valid)
+
+
+def mean_of(data: Stack, context: Any = None) -> Pixels:
+    """Average what is valid, one entry after the other: a reducer that needs no other process."""
+    del context
+    values = np.where(data.valid, data.values, 0).astype(np.float64)
+    total, count = np.zeros(values.shape[1:]), np.zeros(values.shape[1:])
+    for value, valid in zip(values, data.valid, strict=True):
+        total, count = total + value, count + valid
+    return Pixels(total / np.maximum(count, 1), count > 0)
+
+
+def callback(graph: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return a process graph as a function of its parameters, run node by node."""
+    from terrazzo.processes.convert import stack_of  # noqa: PLC0415 - only graphs need it
+
+    nodes = graph["process_graph"]
+    end = next(name for name, node in nodes.items() if node.get("result"))
+
+    def call(**scope: Any) -> Any:
+        def value(given: Any) -> Any:
+            if isinstance(given, dict) and "from_parameter" in given:
+                return scope[given["from_parameter"]]
+            if isinstance(given, dict) and "from_node" in given:
+                return run(nodes[given["from_node"]])
+            if isinstance(given, list):
+                return [value(entry) for entry in given]
+            return given
+
+        def run(node: Mapping[str, Any]) -> Any:
+            process = PROCESSES[node["process_id"]]
+            arguments = {}
+            for key, given in node["arguments"].items():
+                found = value(given)
+                if isinstance(found, list) and process.takes_stack(key):
+                    found = stack_of(found)
+                arguments[process.python_names.get(key, key)] = found
+            return process.function(**arguments)
+
+        return run(nodes[end])
+
+    return call

@@ -1,0 +1,350 @@
+"""Kernels and neighbourhoods: borders, no-data, and independence of the block."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.signal import convolve2d
+
+from terrazzo.cube import Cube, Pixels, Stack
+from terrazzo.errors import (
+    ArgumentInvalid,
+    DataCubePropertiesImmutable,
+    DimensionNotAvailable,
+    KernelDimensionsUneven,
+)
+from terrazzo.geo.grid import Grid, Window
+from terrazzo.processes import PROCESSES
+from terrazzo.processes.registry import Place
+from tests.processes.cubes import (
+    EXTENT,
+    GRID,
+    assert_blocks_agree,
+    assert_same,
+    bands,
+    cube,
+    evaluate,
+    infer,
+    padded,
+    time,
+)
+
+SKEW = [[1, 2, 3, 4, 5], [0, -1, 0, 7, 0], [2, 0, 0.5, 0, 1]]
+"""Neither symmetric nor square, so that a kernel that is not turned, or is transposed, shows."""
+PAD_MODES = {
+    "replicate": "edge",
+    "reflect": "symmetric",
+    "reflect_pixel": "reflect",
+    "wrap": "wrap",
+}
+
+
+def convolved(data: Cube, kernel: Any, border: Any, replace_invalid: float) -> Any:
+    """Pad and convolve in float64, with other libraries than the process does."""
+    numbers = np.where(data.valid, data.values.astype(float), replace_invalid)
+    numbers[~np.isfinite(numbers)] = replace_invalid
+    rows, cols = len(kernel) // 2, len(kernel[0]) // 2
+    halo = [(0, 0)] * (numbers.ndim - 2) + [(rows, rows), (cols, cols)]
+    mode = PAD_MODES.get(border)
+    if mode is None:
+        wide = np.pad(numbers, halo, constant_values=border)
+    else:
+        wide = np.pad(numbers, halo, mode=mode)
+    out = [convolve2d(image, kernel, mode="valid") for image in wide.reshape(-1, *wide.shape[-2:])]
+    return np.reshape(out, numbers.shape)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64", "bool"])
+@pytest.mark.parametrize("border", [0, -3.5, *PAD_MODES])
+def test_kernel_gives_what_numpy_and_scipy_give(border: Any, dtype: str) -> None:
+    data = cube(time(), bands(), dtype=dtype)
+
+    result = assert_blocks_agree("apply_kernel", data=data, kernel=SKEW, border=border)
+
+    expected = convolved(data, SKEW, border, 0)
+    tolerance = 1e-12 if dtype == "float64" else 1e-6
+    np.testing.assert_allclose(result.values, expected, rtol=tolerance, atol=tolerance * 1e3)
+    assert result.valid.all()
+
+
+def test_kernel_is_turned() -> None:
+    data = cube(window=Window(0, 0, 3, 3), invalid=0.0)
+    one = data.same_pixels(np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], "f4"), data.valid)
+    kernel = [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+
+    result = PROCESSES["apply_kernel"].function(data=one, kernel=kernel)
+
+    np.testing.assert_array_equal(result.values, kernel)
+
+
+def test_kernel_replaces_what_is_no_number_and_multiplies_by_the_factor() -> None:
+    data = cube(time())
+    values = data.values.copy()
+    values[0, 3, 3:6] = np.nan, np.inf, -np.inf
+    data = replace(data, values=values)
+
+    result = assert_blocks_agree(
+        "apply_kernel", data=data, kernel=SKEW, factor=0.25, replace_invalid=7, border=7
+    )
+
+    np.testing.assert_allclose(result.values, convolved(data, SKEW, 7, 7) * 0.25, rtol=1e-5)
+
+
+@settings(max_examples=60)
+@given(
+    rows=st.sampled_from([1, 3, 5, 9]),
+    cols=st.sampled_from([1, 3, 7]),
+    border=st.sampled_from([0, 5.0, *PAD_MODES]),
+    window=st.builds(
+        Window, st.integers(0, 30), st.integers(0, 40), st.integers(1, 9), st.integers(1, 9)
+    ),
+    edge=st.integers(1, 12),
+    seed=st.integers(0, 99),
+)
+def test_kernel_does_not_depend_on_the_block(
+    rows: int, cols: int, border: Any, window: Window, edge: int, seed: int
+) -> None:
+    kernel = np.random.default_rng(seed).normal(size=(rows, cols)).tolist()
+    data = cube(window=window.intersection(GRID.window))
+
+    result = assert_blocks_agree("apply_kernel", (edge,), data=data, kernel=kernel, border=border)
+
+    np.testing.assert_allclose(
+        result.values, convolved(data, kernel, border, 0), rtol=1e-4, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "changed"),
+    [
+        (KernelDimensionsUneven, {"kernel": [[1, 2]]}),
+        (KernelDimensionsUneven, {"kernel": [[1], [2]]}),
+        (ArgumentInvalid, {"kernel": [[1, 2, 3], [4]]}),
+        (ArgumentInvalid, {"kernel": [1, 2, 3]}),
+        (ArgumentInvalid, {"kernel": [["a"]]}),
+        (ArgumentInvalid, {"border": "mirror"}),
+    ],
+)
+def test_kernel_errors(error: type[Exception], changed: dict[str, Any]) -> None:
+    with pytest.raises(error):
+        infer("apply_kernel", **({"data": cube(time()), "kernel": [[1]]} | changed))
+
+
+def px(y: float | None, x: float | None, **more: float | None) -> list[dict[str, Any]]:
+    return [
+        {"dimension": name, "value": value, "unit": "px"}
+        for name, value in {"y": y, "x": x, **more}.items()
+    ]
+
+
+def mean_around(data: Cube, context: Any = None) -> Cube:
+    """Subtract from each pixel the mean of its chunk: a result that shows what the chunk was."""
+    del context
+    values = np.where(data.valid, data.values, 0).astype(np.float64)
+    total = values.sum(axis=(-2, -1), keepdims=True)
+    count = data.valid.sum(axis=(-2, -1), keepdims=True)
+    return data.same_pixels(values - total / np.maximum(count, 1), data.valid)
+
+
+def by_hand(data: Cube, size: tuple[int, int], overlap: tuple[int, int]) -> np.ndarray:
+    """Compute `mean_around` with explicit loops over chunks of the whole cube."""
+    out = np.zeros(data.values.shape)
+    height, width = data.values.shape[-2:]
+    for row in range(0, height, size[0]):
+        for col in range(0, width, size[1]):
+            rows = slice(max(row - overlap[0], 0), row + size[0] + overlap[0])
+            cols = slice(max(col - overlap[1], 0), col + size[1] + overlap[1])
+            part = np.where(data.valid, data.values, np.nan).astype(float)[..., rows, cols]
+            mean = np.nanmean(part, axis=(-2, -1), keepdims=True)
+            own = (..., slice(row, row + size[0]), slice(col, col + size[1]))
+            out[own] = data.values[own] - mean
+    return out
+
+
+@settings(max_examples=25)
+@given(
+    size=st.tuples(st.integers(2, 20), st.integers(2, 20)),
+    overlap=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    edge=st.integers(3, 20),
+)
+def test_neighborhood_does_not_depend_on_the_block(
+    size: tuple[int, int], overlap: tuple[int, int], edge: int
+) -> None:
+    data = cube(time())
+
+    result = assert_blocks_agree(
+        "apply_neighborhood",
+        (edge,),
+        data=data,
+        process=mean_around,
+        size=px(*size),
+        overlap=px(*overlap),
+    )
+
+    expected = by_hand(data, size, overlap)
+    np.testing.assert_array_equal(result.valid, data.valid)
+    np.testing.assert_allclose(
+        result.values[result.valid], expected[data.valid], rtol=1e-9, atol=1e-9
+    )
+
+
+def test_neighborhood_agrees_with_coarsening_where_there_is_no_overlap() -> None:
+    data = cube(window=Window(0, 0, 24, 36), invalid=0.0, dtype="float64")
+
+    result = evaluate("apply_neighborhood", data=data, process=mean_around, size=px(8, 12))
+
+    means = xr.DataArray(data.values, dims=("y", "x")).coarsen(y=8, x=12).mean()
+    expected = data.values - np.kron(means.values, np.ones((8, 12)))
+    np.testing.assert_allclose(result.values, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_chunks_have_one_size_and_no_data_outside_of_the_cube() -> None:
+    data = cube(time(), invalid=0.0)
+    seen = []
+
+    def look(data: Cube, context: Any) -> Cube:
+        seen.append((data.window, data.valid.copy(), context))
+        return data
+
+    evaluate(
+        "apply_neighborhood", data=data, process=look, size=px(16, 20), overlap=px(2, 3), context=9
+    )
+
+    chunks = [entry for entry in seen if not entry[0].is_empty]
+    assert {(w.height, w.width) for w, *_ in chunks} == {(20, 26)}
+    assert chunks[0][0] == Window(EXTENT.row - 2, EXTENT.col - 3, 20, 26)
+    assert {context for *_, context in seen} == {9}
+    for window, valid, _ in chunks:
+        inside = padded(data, window).valid
+        np.testing.assert_array_equal(valid, inside)
+
+
+def test_a_dimension_that_is_not_named_is_not_cut() -> None:
+    data = cube(time())
+
+    rows = assert_blocks_agree(
+        "apply_neighborhood",
+        data=data,
+        process=mean_around,
+        size=[{"dimension": "x", "value": 10, "unit": "px"}],
+    )
+    null = evaluate("apply_neighborhood", data=data, process=mean_around, size=px(None, 10))
+
+    expected = by_hand(data, (EXTENT.height, 10), (0, 0))
+    np.testing.assert_allclose(rows.values[rows.valid], expected[rows.valid], atol=1e-9)
+    assert_same(rows, null)
+
+
+def test_metres_and_units_of_the_crs_are_counted_in_pixels() -> None:
+    arguments = {"data": cube(time()), "process": mean_around}
+    metres = [{"dimension": d, "value": 120, "unit": "m"} for d in "yx"]
+    units = [{"dimension": d, "value": 120.0} for d in "yx"]
+
+    expected = evaluate("apply_neighborhood", size=px(12, 12), **arguments)
+
+    assert_same(assert_blocks_agree("apply_neighborhood", size=metres, **arguments), expected)
+    assert_same(evaluate("apply_neighborhood", size=units, **arguments), expected)
+
+
+def test_labels_are_cut_into_chunks_with_overlap() -> None:
+    data = cube(time(tuple(f"2020-06-{day:02d}" for day in range(1, 8))), bands())
+    seen = set()
+
+    def look(data: Cube, context: Any = None) -> Cube:
+        del context
+        seen.add(data.dimension("t").labels)
+        return data.same_pixels(data.values * len(data.dimension("t").labels), data.valid)
+
+    result = assert_blocks_agree(
+        "apply_neighborhood",
+        data=data,
+        process=look,
+        size=px(16, 16, t=3),
+        overlap=px(0, 0, t=1),
+    )
+
+    days = data.dimension("t").labels
+    assert seen == {days[:4], days[2:7], days[5:]}
+    factor = np.array([4, 4, 4, 5, 5, 5, 2]).reshape(7, 1, 1, 1)
+    np.testing.assert_array_equal(
+        result.values[result.valid], (data.values * factor).astype("f4")[data.valid]
+    )
+
+
+def test_chunks_of_one_pixel_are_arrays() -> None:
+    data = cube(time(), bands(["only"]))
+
+    def reverse(data: Stack, context: Any = None) -> Stack:
+        del context
+        return Stack(data.values[::-1], data.valid[::-1])
+
+    result = assert_blocks_agree("apply_neighborhood", data=data, process=reverse, size=px(1, 1))
+
+    np.testing.assert_array_equal(result.valid, data.valid[::-1])
+    np.testing.assert_array_equal(result.values[result.valid], data.values[::-1][result.valid])
+
+
+def test_process_may_return_pixels_of_another_type() -> None:
+    data = cube(time())
+
+    result = assert_blocks_agree(
+        "apply_neighborhood",
+        data=data,
+        process=lambda data, **_: Pixels(data.values > 100, data.valid),
+        size=px(8, 8),
+    )
+
+    assert result.dtype == bool
+
+
+def test_pixels_outside_of_the_cube_stay_no_data() -> None:
+    data = cube(invalid=0.0)
+    wanted = EXTENT.grown(4, 4)
+
+    result = PROCESSES["apply_neighborhood"].function(
+        data=data,
+        process=lambda data, **_: data.same_pixels(data.values, np.ones_like(data.valid)),
+        size=px(8, 8),
+        place=Place(wanted, EXTENT),
+    )
+
+    assert_same(result, padded(data, wanted))
+
+
+@pytest.mark.parametrize(
+    ("error", "changed"),
+    [
+        (DimensionNotAvailable, {"size": px(4, 4, z=3)}),
+        (DimensionNotAvailable, {"overlap": px(4, 4, z=3)}),
+        (ArgumentInvalid, {"size": px(0, 4)}),
+        (ArgumentInvalid, {"size": px(-4, 4)}),
+        (ArgumentInvalid, {"size": px(4.5, 4)}),
+        (ArgumentInvalid, {"size": [{"dimension": "t", "value": "P1D"}]}),
+        (ArgumentInvalid, {"size": [{"dimension": "t", "value": 3, "unit": "m"}]}),
+        (DataCubePropertiesImmutable, {"process": lambda data, **_: data.take("t", [0])}),
+        (DataCubePropertiesImmutable, {"process": lambda **_: 1.0}),
+        (
+            DataCubePropertiesImmutable,
+            {"size": px(1, 1), "process": lambda data, **_: Stack(data.values[:2], data.valid[:2])},
+        ),
+    ],
+)
+def test_neighborhood_errors(error: type[Exception], changed: dict[str, Any]) -> None:
+    arguments = {"data": cube(time()), "process": mean_around, "size": px(4, 4)}
+
+    with pytest.raises(error):
+        infer("apply_neighborhood", **(arguments | changed))
+
+
+def test_metres_of_a_grid_in_degrees_are_refused() -> None:
+    grid = Grid.of("EPSG:4326", 10.0, 50.0, 0.001, 40, 50)
+    size = [{"dimension": "x", "value": 100, "unit": "m"}]
+
+    with pytest.raises(ArgumentInvalid, match="px"):
+        infer("apply_neighborhood", data=cube(grid=grid), process=mean_around, size=size)

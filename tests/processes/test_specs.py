@@ -1,0 +1,62 @@
+"""The openEO description of every process says what the official specification says."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from terrazzo.processes import PROCESSES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WORDS = {"description", "title", "examples"}
+
+
+def bare(schema: Any) -> Any:
+    """Return a schema without the words around it."""
+    if isinstance(schema, dict):
+        return {key: bare(value) for key, value in schema.items() if key not in WORDS}
+    if isinstance(schema, (list, tuple)):
+        return [bare(entry) for entry in schema]
+    return schema
+
+
+def parameters(description: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": parameter["name"],
+            "optional": parameter.get("optional", False),
+            "default": parameter.get("default"),
+            "schema": bare(parameter["schema"]),
+        }
+        for parameter in description["parameters"]
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(PROCESSES))
+def test_description_is_official(name: str, shared: Path) -> None:
+    folder = shared / "openeo" / "specs"
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        path = folder / "proposals" / f"{name}.json"
+    official = json.loads(path.read_text())
+
+    ours = json.loads(json.dumps(PROCESSES[name].spec.to_json()))
+
+    assert parameters(ours) == parameters(official)
+    assert bare(ours["returns"]["schema"]) == bare(official["returns"]["schema"])
+    assert ours.get("experimental", False) == official.get("experimental", False)
+
+
+@pytest.mark.parametrize("name", sorted(PROCESSES))
+def test_description_has_words(name: str) -> None:
+    spec = PROCESSES[name].spec
+
+    assert spec.summary
+    assert spec.categories
+    assert spec.returns["description"]
+    assert all(parameter.description for parameter in spec.parameters)
+    assert "Source:" in (PROCESSES[name].function.__doc__ or "")
