@@ -248,6 +248,12 @@ class IncompatibleDataCubes(ArgumentInvalid):
     code = "IncompatibleDataCubes"
 
 
+class IncompatibleGeometryTypes(ArgumentInvalid):
+    """Vector cubes of points, lines and polygons were to be merged."""
+
+    code = "IncompatibleGeometryTypes"
+
+
 class FormatUnsupported(ArgumentInvalid):
     """No writer knows the format, or the format cannot hold the result."""
 

@@ -74,7 +74,8 @@ def theirs(target, source, values, valid, method, nodata=NODATA):
     with rasterio.MemoryFile() as memory:
         with memory.open(**profile) as made:
             made.write(filled, 1)
-        # An exact transformer (rasterio refuses tolerance 0) and our scale, which GDAL else takes from its chunk.
+        # An exact transformer (rasterio refuses tolerance 0), and our scale, which GDAL would
+        # take from its chunk.
         with (
             memory.open() as opened,
             WarpedVRT(

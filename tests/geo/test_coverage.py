@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import geopandas
 import numpy as np
@@ -17,6 +17,9 @@ from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo import rasterise
 from terrazzo.geo.coverage import Coverage, coverage
 from terrazzo.geo.grid import Grid, Window
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 GRID = Grid.of(32632, 500_000.0, 5_000_000.0, 10.0, 40, 50)
 EXACT = 1e-6

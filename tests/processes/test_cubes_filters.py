@@ -7,25 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import shapely
-
-from terrazzo.cube import Cube, Dimension, Geometries, Kind
-from terrazzo.errors import (
-    ArgumentInvalid,
-    BandFilterParameterMissing,
-    DimensionExists,
-    DimensionLabelCountMismatch,
-    DimensionMissing,
-    DimensionNotAvailable,
-    LabelExists,
-    LabelMismatch,
-    LabelNotAvailable,
-    LabelsNotEnumerated,
-    SpatialExtentEmpty,
-    TemporalExtentEmpty,
-)
-from terrazzo.geo.grid import Window, transform_bounds
-from terrazzo.processes import PROCESSES
-from terrazzo.processes.registry import Place
 from tests.processes.cubes import (
     BANDS,
     EXTENT,
@@ -42,6 +23,26 @@ from tests.processes.cubes import (
     other,
     time,
 )
+
+from terrazzo.cube import Cube, Dimension, Geometries, Kind
+from terrazzo.errors import (
+    ArgumentInvalid,
+    BandFilterParameterMissing,
+    BandNotFound,
+    DimensionExists,
+    DimensionLabelCountMismatch,
+    DimensionMissing,
+    DimensionNotAvailable,
+    LabelExists,
+    LabelMismatch,
+    LabelNotAvailable,
+    LabelsNotEnumerated,
+    SpatialExtentEmpty,
+    TemporalExtentEmpty,
+)
+from terrazzo.geo.grid import Window, transform_bounds
+from terrazzo.processes import PROCESSES
+from terrazzo.processes.registry import Place
 
 BOX = {"west": 500_100, "south": 5_399_800, "east": 500_250, "north": 5_399_930, "crs": 32633}
 TRIANGLE = {
@@ -212,12 +213,6 @@ def test_filter_bands_orders_bands_as_named_and_reads_no_other() -> None:
     assert needed["data"]["bands"] == (0, 2)
 
 
-def test_filter_bands_drops_what_no_band_is_called() -> None:
-    result = infer("filter_bands", data=cube(time(), bands()), bands=["red", "B99"])
-
-    assert result.dimension("bands").labels == ("red",)
-
-
 def test_filter_bands_errors() -> None:
     with pytest.raises(BandFilterParameterMissing):
         infer("filter_bands", data=cube(bands()))
@@ -225,6 +220,8 @@ def test_filter_bands_errors() -> None:
         infer("filter_bands", data=cube(time()), bands=["red"])
     with pytest.raises(ArgumentInvalid, match="wavelengths"):
         infer("filter_bands", data=cube(bands()), wavelengths=[[0.4, 0.5]])
+    with pytest.raises(BandNotFound, match="red, nir, blue"):
+        infer("filter_bands", data=cube(bands()), bands=["red", "B99"])
 
 
 def test_filter_labels_asks_the_condition_with_label_and_context() -> None:

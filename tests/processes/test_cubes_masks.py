@@ -8,10 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
-
-from terrazzo.cube import Cube, Dimension, Kind
-from terrazzo.errors import ArgumentInvalid, IncompatibleDataCubes
-from terrazzo.processes import PROCESSES
 from tests.processes.cubes import (
     EXTENT,
     GRID,
@@ -24,6 +20,10 @@ from tests.processes.cubes import (
     infer,
     time,
 )
+
+from terrazzo.cube import Cube, Dimension, Kind
+from terrazzo.errors import ArgumentInvalid, IncompatibleDataCubes
+from terrazzo.processes import PROCESSES
 
 POLYGON = {
     "type": "Polygon",

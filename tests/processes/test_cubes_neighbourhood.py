@@ -11,17 +11,6 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import convolve2d
-
-from terrazzo.cube import Cube, Pixels, Stack
-from terrazzo.errors import (
-    ArgumentInvalid,
-    DataCubePropertiesImmutable,
-    DimensionNotAvailable,
-    KernelDimensionsUneven,
-)
-from terrazzo.geo.grid import Grid, Window
-from terrazzo.processes import PROCESSES
-from terrazzo.processes.registry import Place
 from tests.processes.cubes import (
     EXTENT,
     GRID,
@@ -34,6 +23,17 @@ from tests.processes.cubes import (
     padded,
     time,
 )
+
+from terrazzo.cube import Cube, Pixels, Stack
+from terrazzo.errors import (
+    ArgumentInvalid,
+    DataCubePropertiesImmutable,
+    DimensionNotAvailable,
+    KernelDimensionsUneven,
+)
+from terrazzo.geo.grid import Grid, Window
+from terrazzo.processes import PROCESSES
+from terrazzo.processes.registry import Place
 
 SKEW = [[1, 2, 3, 4, 5], [0, -1, 0, 7, 0], [2, 0, 0.5, 0, 1]]
 """Neither symmetric nor square, so that a kernel that is not turned, or is transposed, shows."""
@@ -160,8 +160,9 @@ def by_hand(data: Cube, size: tuple[int, int], overlap: tuple[int, int]) -> np.n
         for col in range(0, width, size[1]):
             rows = slice(max(row - overlap[0], 0), row + size[0] + overlap[0])
             cols = slice(max(col - overlap[1], 0), col + size[1] + overlap[1])
-            part = np.where(data.valid, data.values, np.nan).astype(float)[..., rows, cols]
-            mean = np.nanmean(part, axis=(-2, -1), keepdims=True)
+            part = np.where(data.valid, data.values, 0).astype(float)[..., rows, cols]
+            count = data.valid[..., rows, cols].sum((-2, -1), keepdims=True)
+            mean = part.sum((-2, -1), keepdims=True) / np.maximum(count, 1)
             own = (..., slice(row, row + size[0]), slice(col, col + size[1]))
             out[own] = data.values[own] - mean
     return out

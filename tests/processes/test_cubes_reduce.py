@@ -6,23 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
-
-from terrazzo.cube import Cube, Dimension, Kind, Pixels, Stack
-from terrazzo.errors import (
-    ArgumentInvalid,
-    DimensionLabelCountMismatch,
-    DimensionNotAvailable,
-    DistinctDimensionLabelsRequired,
-    LabelMismatch,
-    TemporalExtentEmpty,
-    TooManyDimensions,
-)
-from terrazzo.processes.periods import label_of, ordinal_of
 from tests.processes.cubes import (
     TIMES,
     X,
@@ -39,14 +26,24 @@ from tests.processes.cubes import (
     time,
 )
 
+from terrazzo.cube import Cube, Dimension, Kind, Pixels, Stack
+from terrazzo.errors import (
+    ArgumentInvalid,
+    DimensionLabelCountMismatch,
+    DimensionNotAvailable,
+    DistinctDimensionLabelsRequired,
+    LabelMismatch,
+    TemporalExtentEmpty,
+    TooManyDimensions,
+)
+from terrazzo.processes.periods import label_of, ordinal_of
+
 
 def as_xarray(data: Cube) -> xr.DataArray:
     coords = {
-        d.name: (
-            pd.DatetimeIndex(d.labels).tz_localize(None)
-            if d.kind is Kind.TEMPORAL
-            else list(d.labels)
-        )
+        d.name: np.array([str(label).rstrip("Z") for label in d.labels], "datetime64[ns]")
+        if d.kind is Kind.TEMPORAL
+        else list(d.labels)
         for d in data.dimensions
         if d.labels
     }

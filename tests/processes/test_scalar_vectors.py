@@ -12,12 +12,12 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.processes.scalar_cases import SCALAR
 
 from terrazzo.cube import Stack
 from terrazzo.errors import TerrazzoError
 from terrazzo.processes import PROCESSES
 from terrazzo.processes.convert import entries_of, stack_of, to_json
-from tests.processes.scalar_cases import SCALAR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,7 @@ ERRATA = {
     ("array_element", 3): "asks for label BO2 with the letter O; the label is B02",
     ("array_find", 6): "3 is the first entry, the vector expects position 1",
     ("lte", 15): "infinity equals infinity, IEEE 754",
+    ("product", 10): "-infinity times infinity is -infinity, IEEE 754; the vector expects NaN",
 }
 """(process, position in the original file) and what is wrong with the vector."""
 

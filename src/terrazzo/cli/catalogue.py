@@ -75,7 +75,13 @@ def ingest(
         title=title,
         license=licence,
     )
-    report = take_in(paths, collection, Workspace(settings.home), options, ProgressLine())
+    report = take_in(
+        paths,
+        collection,
+        Workspace.of(settings.home),
+        options=options,
+        progress=ProgressLine(),
+    )
     told = {
         "collection": report.collection,
         "made": report.made,
@@ -143,7 +149,7 @@ def search(
     from terrazzo.catalog import PropertyFilter  # noqa: PLC0415 - loads the catalogue
     from terrazzo.drivers.job import Workspace  # noqa: PLC0415
 
-    found = Workspace(settings.home).catalog().search(
+    found = Workspace.of(settings.home).catalog().search(
         collections,
         bbox=bbox,
         interval=interval(when),

@@ -54,7 +54,7 @@ def explain(settings: Settings, graph: str, *, block: int, as_json: bool, **plac
     from terrazzo.engine.explain import explain_text  # noqa: PLC0415
 
     job = _job(graph, place)
-    plan = job.plan(job.infer(Workspace(settings.home)))
+    plan = job.plan(job.infer(Workspace.of(settings.home)))
     if as_json:
         click.echo(json.dumps(told(plan, block=block), indent=1))
     else:
@@ -111,7 +111,7 @@ def run(
     progress = ProgressLine()
     try:
         result = batch.run(
-            job, Workspace(settings.home), output, block=block, pool=pool, progress=progress
+            job, Workspace.of(settings.home), output, block=block, pool=pool, progress=progress
         )
     except (KeyboardInterrupt, Cancelled) as stop:
         raise Stopped(
@@ -178,7 +178,7 @@ def extract(
     try:
         result = reduce_polygons(
             _job(graph, {}, skip_bad=skip_bad),
-            Workspace(settings.home),
+            Workspace.of(settings.home),
             polygons,
             output,
             statistics=names or DEFAULT,

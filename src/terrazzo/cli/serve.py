@@ -31,7 +31,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     from terrazzo.server.listen import listen  # noqa: PLC0415
 
     listen(
-        Workspace(settings.home),
+        Workspace.of(settings.home),
         host,
         port,
         ready=lambda url: click.echo(f"Serving {settings.home} at {url}  (Ctrl-C stops)", err=True),

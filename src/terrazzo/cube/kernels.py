@@ -22,35 +22,61 @@ if TYPE_CHECKING:
     Masks = NDArray[np.bool_]
     Layers = NDArray[Any]
 
+FEW = 40
+"""Up to so many values sorting by insertion is the faster."""
 NOWHERE = -(1 << 62)
 """The source index of a coordinate that is not finite."""
 
-KERNELS = {"bilinear": 0, "cubic": 1, "cubicspline": 2, "lanczos": 3}
+BILINEAR, CUBIC, SPLINE, LANCZOS = range(4)
+AVERAGE, SUM, RMS = range(3)
+MIN, MAX, Q1, MED, Q3, MODE = range(6)
+
+FAR = 1e15
+"""Pixels: whole numbers up to here are exact in float64 and fit int64."""
+
+KERNELS = {"bilinear": BILINEAR, "cubic": CUBIC, "cubicspline": SPLINE, "lanczos": LANCZOS}
 RADII = {"near": 0.0, "bilinear": 1.0, "cubic": 2.0, "cubicspline": 2.0, "lanczos": 3.0}
-WEIGHTED = {"average": 0, "sum": 1, "rms": 2}
-ORDERED = {"min": 0, "max": 1, "q1": 2, "med": 3, "q3": 4, "mode": 5}
+WEIGHTED = {"average": AVERAGE, "sum": SUM, "rms": RMS}
+ORDERED = {"min": MIN, "max": MAX, "q1": Q1, "med": MED, "q3": Q3, "mode": MODE}
 
 
 @jit
-def _weight(kind: int, x: float) -> float:
-    """Return the kernel at distance x from its centre, in (stretched) pixels."""
-    x = abs(x)
-    if kind == 0:
-        return 1.0 - x if x < 1.0 else 0.0
-    if kind == 1:  # Keys 1981 with a = -0.5
-        if x < 1.0:
-            return (1.5 * x - 2.5) * x * x + 1.0
-        return ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0 if x < 2.0 else 0.0
-    if kind == 2:  # cubic B-spline
-        if x < 1.0:
-            return (0.5 * x - 1.0) * x * x + 2.0 / 3.0
-        return (2.0 - x) ** 3 / 6.0 if x < 2.0 else 0.0
-    if x < 1e-12:
-        return 1.0
-    if x >= 3.0 or x == 1.0 or x == 2.0:
-        return 0.0
+def _cubic(x: float) -> float:
+    """Keys 1981 with a = -0.5."""
+    if x < 1.0:
+        return (1.5 * x - 2.5) * x * x + 1.0
+    return ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+
+
+@jit
+def _spline(x: float) -> float:
+    """Cubic B-spline: smooths, does not interpolate."""
+    if x < 1.0:
+        return (0.5 * x - 1.0) * x * x + 2.0 / 3.0
+    left = 2.0 - x
+    return left * left * left / 6.0
+
+
+@jit
+def _lanczos(x: float) -> float:
+    """sinc(x) sinc(x / 3), exactly 0 at whole numbers."""
+    if x == 0.0 or x == np.floor(x):
+        return 1.0 if x == 0.0 else 0.0
     angle = math.pi * x
     return 3.0 * math.sin(angle) * math.sin(angle / 3.0) / (angle * angle)
+
+
+@jit
+def _weight(kind: int, reach: float, x: float) -> float:
+    """Return the kernel at distance x from its centre, 0 from `reach` on, unstretched pixels."""
+    x = abs(x)
+    if x >= reach:
+        return 0.0
+    if kind == BILINEAR:
+        return 1.0 - x
+    if kind == CUBIC:
+        return _cubic(x)
+    return _spline(x) if kind == SPLINE else _lanczos(x)
 
 
 @jit
@@ -69,15 +95,15 @@ def taps(
         weights: (n, k) output: weight of tap `first + j`.
     """
     for i in range(at.size):
-        if not abs(at[i]) < 1e15:
+        if not abs(at[i]) < FAR:
             first[i] = centre[i] = NOWHERE
             continue
         middle = at[i] - 0.5
-        first[i] = int(math.floor(middle - reach)) + 1
-        centre[i] = int(math.floor(at[i]))
+        first[i] = math.floor(middle - reach) + 1
+        centre[i] = math.floor(at[i])
         total = 0.0
         for j in range(weights.shape[1]):
-            weights[i, j] = _weight(kind, (first[i] + j - middle) / stretch)
+            weights[i, j] = _weight(kind, reach / stretch, (first[i] + j - middle) / stretch)
             total += weights[i, j]
         for j in range(weights.shape[1]):
             weights[i, j] /= total
@@ -85,33 +111,35 @@ def taps(
 
 @jit
 def _gather(
-    layer: Layers,
+    layers: Layers,
     valid: Masks,
-    row: int,
-    col: int,
-    row_weights: Floats,
-    col_weights: Floats,
+    n: int,
+    rows: tuple[Ints, Floats],
+    r: int,
+    cols: tuple[Ints, Floats],
+    c: int,
 ) -> tuple[float, float, bool]:
-    """Return weighted sum, sum of weights, and whether no tap was missing."""
-    height, width = layer.shape
-    masked = valid.size > 0
+    """Return weighted sum, sum of weights, and whether no tap was missing.
+
+    Entry r of the row table (first tap, weights) and c of the column table, layer n.
+    """
+    masked = valid.shape[1] > 0
     total, mass, complete = 0.0, 0.0, True
-    for a in range(row_weights.size):
-        if row_weights[a] == 0.0:
+    for a in range(rows[1].shape[1]):
+        row_weight, y = rows[1][r, a], rows[0][r] + a
+        if row_weight == 0.0:
             continue
-        r = row + a
-        if r < 0 or r >= height:
+        if y < 0 or y >= layers.shape[1]:
             complete = False
             continue
-        for b in range(col_weights.size):
-            if col_weights[b] == 0.0:
+        for b in range(cols[1].shape[1]):
+            weight, x = row_weight * cols[1][c, b], cols[0][c] + b
+            if weight == 0.0:
                 continue
-            c = col + b
-            if c < 0 or c >= width or (masked and not valid[r, c]):
+            if x < 0 or x >= layers.shape[2] or (masked and not valid[n, y, x]):
                 complete = False
                 continue
-            weight = row_weights[a] * col_weights[b]
-            total += weight * layer[r, c]
+            total += weight * layers[n, y, x]
             mass += weight
     return total, mass, complete
 
@@ -121,7 +149,7 @@ def _store(value: float, low: float, high: float) -> float:
     """Return a value as an integer type takes it; `low` > `high` for floating types."""
     if low > high:
         return value
-    whole = np.floor(abs(value) + 0.5)  # math.floor would overflow int64
+    whole: float = np.floor(abs(value) + 0.5)  # math.floor would overflow int64
     return min(max(whole if value >= 0 else -whole, low), high)
 
 
@@ -152,6 +180,8 @@ def convolve(
         out_valid: (n, H, W) output, False at first.
     """
     height, width = layers.shape[1], layers.shape[2]
+    masked = valid.shape[1] > 0
+    row_taps, row_spare, col_taps, col_spare = rows[1:3], rows[3:], cols[1:3], cols[3:]
     for i in range(out.shape[1]):
         for j in range(out.shape[2]):
             r = i if separable else i * out.shape[2] + j
@@ -160,16 +190,12 @@ def convolve(
             if row < 0 or row >= height or col < 0 or col >= width:
                 continue
             for n in range(layers.shape[0]):
-                if valid[n].size > 0 and not valid[n, row, col]:
+                if masked and not valid[n, row, col]:
                     continue
-                total, mass, complete = _gather(
-                    layers[n], valid[n], rows[1][r], cols[1][c], rows[2][r], cols[2][c]
-                )
+                total, mass, complete = _gather(layers, valid, n, row_taps, r, col_taps, c)
                 if not complete:
                     if signed:
-                        total, mass, complete = _gather(
-                            layers[n], valid[n], rows[3][r], cols[3][c], rows[4][r], cols[4][c]
-                        )
+                        total, mass, _ = _gather(layers, valid, n, row_spare, r, col_spare, c)
                     total /= mass
                 out[n, i, j] = _store(total, limits[0], limits[1])
                 out_valid[n, i, j] = True
@@ -204,9 +230,9 @@ def pick(
 @jit
 def _span(low: float, high: float, start: int, size: int) -> tuple[int, int]:
     """Return first and stop of the source pixels that [low, high] overlaps, cut to the window."""
-    if not (abs(low) < 1e15 and abs(high) < 1e15):
+    if not (abs(low) < FAR and abs(high) < FAR):
         return 0, 0
-    return max(int(math.floor(low)) - start, 0), min(int(math.ceil(high)) - start, size)
+    return max(math.floor(low) - start, 0), min(math.ceil(high) - start, size)
 
 
 @jit
@@ -255,33 +281,48 @@ def weigh(
                         at = float(start[1] + x)
                         weight = across * (min(at + 1.0, col_hi) - max(at, col_lo))
                         value = float(layers[n, y, x])
-                        total += weight * (value * value if kind == 2 else value)
+                        total += weight * (value * value if kind == RMS else value)
                         mass += weight
                 if mass > 0.0:
-                    if kind != 1:
+                    if kind != SUM:
                         total /= mass
-                    if kind == 2:
+                    if kind == RMS:
                         total = math.sqrt(total)
                     out[n, i, j] = _store(total, limits[0], limits[1])
                     out_valid[n, i, j] = True
 
 
 @jit
+def _sort(values: Layers, count: int) -> None:
+    """Sort the first values in place, NaN last; by insertion where there are few."""
+    if count > FEW:
+        values[:count] = np.sort(values[:count])
+        return
+    for k in range(1, count):
+        value, at = values[k], k
+        while at > 0 and (
+            value < values[at - 1] or (values[at - 1] != values[at - 1] and value == value)  # noqa: PLR0124 - NaN
+        ):
+            values[at] = values[at - 1]
+            at -= 1
+        values[at] = value
+
+
+@jit
 def _chosen(values: Layers, count: int, kind: int) -> int:
     """Return the index, in sorted values with NaN last, of the wanted order statistic."""
     last = values[count - 1]
-    if kind == 0 or (kind != 5 and last != last):
-        return 0 if last == last else count - 1
-    if kind < 5:
-        share = 1.0 if kind == 1 else 0.25 * (kind - 1)
-        return max(int(math.ceil(share * count)) - 1, 0)
+    if kind != MODE and last != last:  # noqa: PLR0124 - NaN
+        return count - 1
+    if kind in (MIN, MAX):
+        return 0 if kind == MIN else count - 1
+    if kind != MODE:
+        return max(math.ceil(0.25 * (kind - MAX) * count) - 1, 0)
     best, most, run = 0, 0, 0
     for k in range(count):
-        same = k > 0 and (
-            values[k] == values[k - 1]
-            or (values[k] != values[k] and values[k - 1] != values[k - 1])
-        )
-        run = run + 1 if same else 1
+        here, before = values[k], values[k - 1]
+        both_nan = here != here and before != before  # noqa: PLR0124 - NaN
+        run = run + 1 if k > 0 and (here == before or both_nan) else 1
         if run > most:
             best, most = k, run
     return best
@@ -323,6 +364,6 @@ def order(
                             buffer[count] = layers[n, y, x]
                             count += 1
                 if count:
-                    values = np.sort(buffer[:count])
-                    out[n, i, j] = values[_chosen(values, count, kind)]
+                    _sort(buffer, count)
+                    out[n, i, j] = buffer[_chosen(buffer, count, kind)]
                     out_valid[n, i, j] = True

@@ -22,11 +22,12 @@ bits for a pixel, whichever window it is computed in.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from terrazzo.cube.kernels import (
+    FAR,
     KERNELS,
     NOWHERE,
     ORDERED,
@@ -175,7 +176,7 @@ def _near(
 
 def _containing(at: Floats, start: int) -> Ints:
     with np.errstate(invalid="ignore"):
-        near = np.abs(at) < 1e15  # noqa: PLR2004 - what int64 and float64 share
+        near = np.abs(at) < FAR
     return (
         np.where(near, np.floor(np.where(near, at, 0.0)) - start, NOWHERE).astype(np.int64).ravel()
     )
@@ -259,7 +260,7 @@ def _stretch(scale: float) -> float:
     return scale if scale > NOT_STRETCHED else 1.0
 
 
-def _limits(dtype: np.dtype[np.generic]) -> tuple[float, float]:
+def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
     """Return least and greatest float64 that a dtype holds; (1, 0) for floating types."""
     if dtype.kind == "f":
         return 1.0, 0.0
@@ -281,7 +282,7 @@ def _check_method(method: str) -> None:
         )
 
 
-def _check_dtype(dtype: np.dtype[np.generic], method: str) -> None:
+def _check_dtype(dtype: np.dtype[Any], method: str) -> None:
     if dtype.kind in "iuf" or (dtype.kind == "b" and (method == "near" or method in ORDERED)):
         return
     fit = (

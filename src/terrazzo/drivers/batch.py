@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from terrazzo import __version__
 from terrazzo.drivers.record import RunRecord
-from terrazzo.drivers.results import Asset, write_results
+from terrazzo.drivers.results import Asset, output_format, write_results, write_value
+from terrazzo.drivers.stages import compute_result
 from terrazzo.engine import Plan, check_memory, evaluate
 from terrazzo.errors import OutputFailed, RunIncomplete, TerrazzoError
 from terrazzo.progress import Progress
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from terrazzo.drivers.job import Job, Workspace
+    from terrazzo.drivers.results import OutputFormat
     from terrazzo.engine import Inference
     from terrazzo.geo.grid import Window
 
@@ -96,15 +98,56 @@ def run(
     """
     pool, progress = pool or Pool(), progress or Progress()
     inference = job.infer(workspace)
-    plan = job.plan(inference)
-    check_memory(plan, block, pool.memory_bytes // pool.size)
-    record = RunRecord.open(folder, describe_run(plan, job, block))
-    blocks = list(plan.window.blocks(block))
+    made = RunResult((), (), 0, 0)
+    outputs = output_nodes(inference)
+    for node in outputs:
+        place = folder / node if len(outputs) > 1 else folder
+        output = output_format(inference, node)
+        if inference.cube(node).grid is None:
+            value = compute_result(job, inference, node, block=block, pool=pool, progress=progress)
+            place.mkdir(parents=True, exist_ok=True)
+            part = RunResult(write_value(value, output, place), (), 0, 0)
+        else:
+            task = _Task(job, workspace, inference, node, place, block)
+            part = _run_raster(task, output, pool, progress)
+        made = RunResult(
+            made.assets + part.assets,
+            tuple(sorted({*made.skipped, *part.skipped})),
+            made.blocks + part.blocks,
+            made.resumed + part.resumed,
+        )
+    return made
+
+
+def output_nodes(inference: Inference) -> tuple[str, ...]:
+    """Return the nodes whose results are written: the graph's result, and other `save_result`s."""
+    graph = inference.graph
+    others = [n for n in graph.sinks if graph[n].process_id == "save_result" and n != graph.result]
+    return (graph.result, *others)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One raster result of a run."""
+
+    job: Job
+    workspace: Workspace
+    inference: Inference
+    node: str
+    folder: Path
+    block: int
+
+
+def _run_raster(task: _Task, output: OutputFormat, pool: Pool, progress: Progress) -> RunResult:
+    plan = task.job.plan(task.inference, task.node)
+    check_memory(plan, task.block, pool.memory_bytes // pool.size)
+    record = RunRecord.open(task.folder, describe_run(plan, task.job, task.block))
+    blocks = list(plan.window.blocks(task.block))
     waiting = [window for window in blocks if not record.has(window)]
     failed: dict[Window, str] = {}
-    with progress, _executor(pool, job, workspace, plan, record) as (executor, task):
+    with progress, _executor(pool, task, plan, record) as (executor, compute):
         progress.start(len(blocks), "blocks", done=len(blocks) - len(waiting))
-        for window, error in _computed(executor, task, waiting, pool.size):
+        for window, error in _computed(executor, compute, waiting, pool.size):
             if error is None:
                 progress.advance()
             else:
@@ -113,12 +156,12 @@ def run(
     if failed:
         raise RunIncomplete(
             f"{len(failed)} of {len(blocks)} blocks failed; {len(blocks) - len(failed)} are kept "
-            f"in {folder}. First reason: {next(iter(failed.values()))} Run the same command again "
-            "to compute only what is missing."
+            f"in {task.folder}. First reason: {next(iter(failed.values()))} Run the same command "
+            "again to compute only what is missing."
         )
     skipped = sorted({name for window in blocks for name in record.skipped(window)})
-    assets = write_results(plan, inference, record, blocks, tuple(skipped))
-    record.close()
+    assets = write_results(plan, output, record, blocks)
+    record.close(skipped)
     return RunResult(assets, tuple(skipped), len(blocks), len(blocks) - len(waiting))
 
 
@@ -170,11 +213,8 @@ def _computed(
 class _executor:  # noqa: N801 - a context manager used like a function
     """Opens the pool and the task that it runs; closes it without waiting for what is queued."""
 
-    def __init__(
-        self, pool: Pool, job: Job, workspace: Workspace, plan: Plan, record: RunRecord
-    ) -> None:
-        self._pool, self._job, self._workspace = pool, job, workspace
-        self._plan, self._record = plan, record
+    def __init__(self, pool: Pool, task: _Task, plan: Plan, record: RunRecord) -> None:
+        self._pool, self._task, self._plan, self._record = pool, task, plan, record
 
     def __enter__(self) -> tuple[Executor, Callable[[Window], str | None]]:
         if self._pool.kind == "processes":
@@ -182,7 +222,7 @@ class _executor:  # noqa: N801 - a context manager used like a function
                 self._pool.size,
                 mp_context=multiprocessing.get_context("spawn"),
                 initializer=_start_worker,
-                initargs=(self._job, self._workspace, self._record),
+                initargs=(self._task.job, self._task.workspace, self._task.node, self._record),
             )
             return self._executor, _block_in_worker
         self._executor = ThreadPoolExecutor(self._pool.size, thread_name_prefix="block")
@@ -197,9 +237,8 @@ _worker: dict[str, Any] = {}
 """What a worker process keeps between blocks: its plan, made once."""
 
 
-def _start_worker(job: Job, workspace: Workspace, record: RunRecord) -> None:
-    inference: Inference = job.infer(workspace)
-    _worker["plan"], _worker["record"] = job.plan(inference), record
+def _start_worker(job: Job, workspace: Workspace, node: str, record: RunRecord) -> None:
+    _worker["plan"], _worker["record"] = job.plan(job.infer(workspace), node), record
 
 
 def _block_in_worker(window: Window) -> str | None:

@@ -14,7 +14,6 @@ import shapely
 from shapely.ops import transform as transform_geometry
 
 from terrazzo.drivers.batch import Pool, bad_items
-from terrazzo.drivers.record import output_failed
 from terrazzo.drivers.statistics import DEFAULT, check_statistics, polygon_statistics
 from terrazzo.drivers.zonal import label_rows, polygon_pixels
 from terrazzo.engine import check_memory
@@ -23,6 +22,7 @@ from terrazzo.geo.crs import transformer
 from terrazzo.progress import Progress
 from terrazzo.storage.gate import Gate
 from terrazzo.storage.vector import read_polygons
+from terrazzo.storage.writers.files import output_failed
 from terrazzo.storage.writers.table import write_table
 
 if TYPE_CHECKING:
@@ -101,9 +101,7 @@ def extract(
     shapes = in_grid(plan, read.shapes, read.crs)
     parts = [
         _rows(plan, done, read.ids, names)
-        for done in polygon_pixels(
-            plan, shapes, block=block, workers=pool.size, progress=progress
-        )
+        for done in polygon_pixels(plan, shapes, block=block, workers=pool.size, progress=progress)
     ]
     if not parts:
         raise SpatialExtentEmpty(
@@ -116,9 +114,9 @@ def extract(
     path = folder / TABLE
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_table(path, table)
     except OSError as error:
-        raise output_failed(folder, error) from error
+        raise output_failed(path, error) from error
+    write_table(path, table)
     outside = np.setdiff1d(np.arange(len(shapes)), seen)
     return ExtractResult(
         path,
@@ -149,8 +147,8 @@ def _rows(
     rows["id"] = np.array([ids[i] for i in pixels.polygons])[:, None].repeat(size, 1).ravel()
     for name, column in labels.items():
         rows[name] = np.tile(np.array(column), len(pixels.polygons))
-    for name, column in polygon_statistics(pixels, names).items():
-        rows[name] = column.ravel()
+    for name, numbers in polygon_statistics(pixels, names).items():
+        rows[name] = numbers.ravel()
     return rows
 
 

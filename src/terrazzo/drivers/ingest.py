@@ -30,7 +30,6 @@ from terrazzo.drivers.ingest_names import compile_pattern
 from terrazzo.drivers.ingest_netcdf import cube_drafts
 from terrazzo.drivers.ingest_raster import RasterFile, raster_drafts, read_raster
 from terrazzo.drivers.job import remember_root
-from terrazzo.drivers.record import output_failed
 from terrazzo.errors import (
     ArgumentInvalid,
     AssetForbidden,
@@ -38,16 +37,18 @@ from terrazzo.errors import (
     SourceUnreadable,
 )
 from terrazzo.progress import Progress
+from terrazzo.storage.writers.files import output_failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
 
     from terrazzo.catalog import Catalog
-    from terrazzo.errors import TerrazzoError
     from terrazzo.drivers.job import Workspace
+    from terrazzo.errors import TerrazzoError
 
-In, Out = TypeVar("In"), TypeVar("Out")
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 __all__ = ["IngestOptions", "IngestReport", "ingest"]
 
@@ -156,7 +157,7 @@ def find_files(paths: Sequence[Path], *, besides: Path) -> list[FoundFile]:
             raise ArgumentInvalid(
                 f"{path} is not there. Name a file or a folder of files."
                 if not path.exists()
-                else f"{path} is no file that can be ingested. These can: {' '.join(sorted(kinds))}."
+                else f"{path} cannot be ingested. Files that can end in {' '.join(sorted(kinds))}."
             )
         for file, name, root in files:
             real = file.resolve()
@@ -223,17 +224,16 @@ class _Ingestion:
         drafts: list[Draft] = []
         described: list[RasterFile] = []
         self.progress.start(len(found), "files")
-        for file, raster in self._each(
+        for _, raster in self._each(
             images, lambda one: read_raster(one, self.options, pattern), lambda one: one.name
         ):
             described += [raster] if raster is not None else []
-            del file
-        for _, cube in self._each(
+        for _, dates in self._each(
             cubes,
             lambda one: cube_drafts(one, self.options, self.target, types, pattern),
             lambda one: one.name,
         ):
-            drafts += cube or []
+            drafts += dates or []
         grouped, misfits = raster_drafts(described, self.options, self.target)
         for name, reason in misfits.items():
             self._fail(name, reason)
@@ -270,10 +270,10 @@ class _Ingestion:
             self._put()
 
     def _made(self, draft: Draft) -> tuple[dict[str, Any], bool]:
-        """Return an item, and whether the catalogue has it otherwise or not at all."""
+        """Return an item, and whether it or a file of it was not there like this."""
         previous = self._item(draft.id)
-        item = draft.make(previous)
-        return item, item != previous
+        made = draft.make(previous)
+        return made.item, made.wrote or made.item != previous
 
     def _item(self, name: str) -> dict[str, Any] | None:
         if self.catalog is None:
@@ -360,11 +360,12 @@ class _Ingestion:
             if not queue:
                 return
             one, future = queue.popleft()
+            result: Out | None = None
             try:
-                yield one, future.result()
+                result = future.result()
             except _BAD_FILE as error:
                 self._fail(name(one), _reason(error))
-                yield one, None
+            yield one, result
             self.progress.advance()
 
 

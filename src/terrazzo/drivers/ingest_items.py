@@ -5,22 +5,22 @@ from __future__ import annotations
 import glob
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import shapely
 
 from terrazzo.catalog import BandInfo, make_item
-from terrazzo.drivers.record import output_failed
 from terrazzo.errors import ArgumentInvalid
-from terrazzo.geo.crs import WGS84, is_geographic, transformer
+from terrazzo.geo.crs import WGS84, crs_name, crs_object, is_geographic, transformer
 from terrazzo.geo.grid import geographic_bounds
 from terrazzo.geo.times import parse_time
+from terrazzo.storage.writers.files import output_failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from terrazzo.geo.grid import Bounds, Grid
 
@@ -28,11 +28,13 @@ DIGEST: Final = "terrazzo:source_digest"
 """Field of an asset: digest of the pixels and metadata that its file was made of."""
 FILE_EXTENSION: Final = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 
-_COMMON_NAMES: Final = frozenset(
-    "pan coastal blue green green05 red rededge rededge071 rededge075 rededge078 nir nir08 nir09 "
-    "cirrus swir16 swir22 lwir lwir11 lwir12 yellow".split()
-)
+_COMMON_NAMES: Final = frozenset({
+    "pan", "coastal", "blue", "green", "green05", "red", "rededge", "rededge071", "rededge075",
+    "rededge078", "nir", "nir08", "nir09", "cirrus", "swir16", "swir22", "lwir", "lwir11",
+    "lwir12", "yellow",
+})  # fmt: skip
 _EDGE_POINTS: Final = 21
+_HALF_TURN: Final = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,16 @@ class FoundFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """An item, and what it took to make it."""
+
+    item: dict[str, Any]
+    """As the catalogue gives it back."""
+    wrote: bool = False
+    """Whether a file of it was written, or in a dry run would have been."""
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """An item to be."""
 
@@ -109,7 +121,7 @@ class Draft:
     """Id of the item."""
     source: str
     """What it is made of, for messages."""
-    make: Callable[[Mapping[str, Any] | None], dict[str, Any]]
+    make: Callable[[Mapping[str, Any] | None], Made]
     """Write the files that are missing and return the item; is given the item as the catalogue
     has it, or None."""
     roots: tuple[Path, ...] = ()
@@ -130,6 +142,26 @@ class Target:
     def path(self, item: str, asset: str) -> Path:
         """Return the file of an asset."""
         return self.folder / item / f"{asset}.tif"
+
+    def has(self, path: Path, digest: str, before: Mapping[str, Any]) -> bool:
+        """Tell whether a file is whole and made of the same content.
+
+        Args:
+            path: the file.
+            digest: of the content.
+            before: the asset as the catalogue has it; empty if it has none.
+        """
+        return (
+            before.get(DIGEST) == digest
+            and before.get("href") == str(path)
+            and path.is_file()
+            and before.get("file:size") == path.stat().st_size
+        )
+
+    def facts(self, path: Path, digest: str) -> dict[str, Any]:
+        """Return the fields of an asset by which `has` knows its file again."""
+        size_bytes = path.stat().st_size if path.is_file() else 0
+        return {DIGEST: digest, "file:size": size_bytes}
 
     def prepare(self, path: Path) -> None:
         """Make the folder of a file, and delete what a killed ingestion left of the file there.
@@ -205,11 +237,11 @@ def build_item(
 def footprint(grids: Sequence[Grid]) -> tuple[Bounds, dict[str, Any] | None]:
     """Return bbox and GeoJSON geometry of grids in EPSG:4326; None where the bbox says it.
 
-    The geometry follows the edges of the grids, 21 points each. Across the antimeridian, and
-    around a pole, it is the bbox.
+    The geometry follows the edges of the grids to a tenth of a pixel. Across the antimeridian,
+    and around a pole, it is the bbox.
     """
     distinct = list(dict.fromkeys(grids))
-    boxes = [geographic_bounds(grid, grid.window) for grid in distinct]
+    boxes = [_box(grid) for grid in distinct]
     crossing = [box for box in boxes if box[0] > box[2]]
     if crossing:
         west, _, east, _ = crossing[0]
@@ -222,9 +254,23 @@ def footprint(grids: Sequence[Grid]) -> tuple[Bounds, dict[str, Any] | None]:
     shapes = [shapely.Polygon(points) for points in outlines if points is not None]
     if len(shapes) < len(distinct) or not all(one.is_valid and one.area for one in shapes):
         return box, None
-    whole = shapely.orient_polygons(shapely.union_all(shapes))
+    pixel = min((b[2] - b[0]) / max(g.width, 1) for b, g in zip(boxes, distinct, strict=True))
+    whole = shapely.orient_polygons(shapely.union_all(shapes).simplify(pixel / 10))
     document: dict[str, Any] = json.loads(shapely.to_geojson(whole))
     return box, document
+
+
+def _box(grid: Grid) -> Bounds:
+    """Return the bbox of a grid in -180..180, -90..90; grids may count longitudes 0..360."""
+    west, south, east, north = geographic_bounds(grid, grid.window)
+    if west <= east and (west < -_HALF_TURN or east > _HALF_TURN):
+        whole = east - west >= 2 * _HALF_TURN
+        west, east = (-_HALF_TURN, _HALF_TURN) if whole else (_wrapped(west), _wrapped(east))
+    return west, max(south, -90.0), east, min(north, 90.0)
+
+
+def _wrapped(longitude: float) -> float:
+    return (longitude + _HALF_TURN) % (2 * _HALF_TURN) - _HALF_TURN
 
 
 def _outline(grid: Grid) -> list[tuple[float, float]] | None:
@@ -240,9 +286,21 @@ def _outline(grid: Grid) -> list[tuple[float, float]] | None:
     jumps = np.abs(np.diff(longitudes))
     if not np.isfinite(longitudes).all() or not np.isfinite(latitudes).all():
         return None
-    if count > 2 and (jumps > 180.0).any():  # noqa: PLR2004 - half the globe
+    if np.abs(longitudes).max() > _HALF_TURN or np.abs(latitudes).max() > _HALF_TURN / 2:
+        return None
+    if count > 2 and (jumps > _HALF_TURN).any():  # noqa: PLR2004 - not degrees themselves
         return None
     return list(zip(longitudes.tolist(), latitudes.tolist(), strict=True))
+
+
+def known_crs(name: str) -> str:
+    """Return the canonical name of a CRS without the datum shift that WKT 1 may carry (TOWGS84).
+
+    With it PROJ does not know EPSG codes again. The shift is to WGS 84 only, and PROJ has better
+    ones; GDAL drops it in GeoTIFFs likewise.
+    """
+    crs = crs_object(name)
+    return crs_name(crs.source_crs.to_wkt()) if crs.is_bound and crs.source_crs else name
 
 
 def transform_of(grid: Grid) -> tuple[float, ...]:

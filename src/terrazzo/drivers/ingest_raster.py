@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from terrazzo.catalog import BandInfo, make_asset
 from terrazzo.drivers.ingest_items import (
-    DIGEST,
     Draft,
     FoundFile,
     IngestOptions,
+    Made,
     Period,
     Target,
     band_info,
@@ -229,20 +229,22 @@ def _make(
     options: IngestOptions,
     target: Target,
     previous: Mapping[str, Any] | None,
-) -> dict[str, Any]:
+) -> Made:
     """Make the item of a group of files."""
     assets: dict[str, dict[str, Any]] = {}
+    wrote = False
     before: Mapping[str, Any] = (previous or {}).get("assets") or {}
     for file in group:
         key = safe_name(file.bands[0].name if len(file.bands) == 1 else "data")
         if key in assets:
             key = safe_name(file.found.path.stem)
         if options.copy:
-            assets[key] = _copied(file, target, name, key, before.get(key) or {})
+            assets[key], copied = _copied(file, target, target.path(name, key), before.get(key))
+            wrote |= copied
         else:
             assets[key] = _in_place(file)
     grids: list[Grid] = [file.info.grid for file in group]
-    return build_item(name, target, group[0].when, grids, assets)
+    return Made(build_item(name, target, group[0].when, grids, assets), wrote)
 
 
 def _in_place(file: RasterFile) -> dict[str, Any]:
@@ -254,21 +256,15 @@ def _in_place(file: RasterFile) -> dict[str, Any]:
 
 
 def _copied(
-    file: RasterFile, target: Target, item: str, key: str, before: Mapping[str, Any]
-) -> dict[str, Any]:
+    file: RasterFile, target: Target, path: Path, before: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], bool]:
     """Copy a file as COG, unless the copy of the same content is there."""
     digest = _digest_of_file(file.found.path)
-    path = target.path(item, key)
-    kept = (
-        before.get(DIGEST) == digest
-        and path.is_file()
-        and before.get("file:size") == path.stat().st_size
-    )
-    if not kept and target.write:
+    missing = not target.has(path, digest, before or {})
+    if missing and target.write:
         target.prepare(path)
         copy_as_cog(file.opened, path)
-    size_bytes = path.stat().st_size if path.is_file() else 0
-    return _asset(file, str(path), _TYPES["COG"], {DIGEST: digest, "file:size": size_bytes})
+    return _asset(file, str(path), _TYPES["COG"], target.facts(path, digest)), missing
 
 
 def _asset(

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from terrazzo.catalog import Catalog
-from terrazzo.drivers.record import output_failed, write_atomically
 from terrazzo.engine import Inference, Plan, infer, make_plan
 from terrazzo.engine.grids import resampled_grid
 from terrazzo.engine.sources import CatalogOpener
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.crs import crs_name
 from terrazzo.geo.extent import SpatialExtent, spatial_extent
-from terrazzo.geo.grid import Grid
 from terrazzo.graph import Graph, parse
 from terrazzo.processes import SPECS
 from terrazzo.storage.gate import Gate
+from terrazzo.storage.writers.files import output_failed, whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from terrazzo.geo.grid import Grid
 
 CATALOG_FILE = "catalog.sqlite"
 ASSETS_FOLDER = "assets"
@@ -124,7 +127,8 @@ def remember_root(home: Path, folder: Path) -> None:
             known = remembered_roots(home)
             if not any(real.is_relative_to(root) for root in (home.resolve(), *known)):
                 texts = [str(root) for root in (*known, real)]
-                write_atomically(home / ROOTS_FILE, json.dumps(texts, indent=1).encode())
+                with whole_file(home / ROOTS_FILE) as part:
+                    part.write_text(json.dumps(texts, indent=1))
     except OSError as error:
         raise output_failed(home, error) from error
 
@@ -200,4 +204,3 @@ class Job:
     def infer(self, workspace: Workspace) -> Inference:
         """Validate the graph and open its sources."""
         return infer(self.graph(), workspace.opener(skip_bad=self.skip_bad))
-

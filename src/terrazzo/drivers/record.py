@@ -7,26 +7,26 @@ the result is the same to the byte.
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from terrazzo.cube import Cube
-from terrazzo.errors import ArgumentInvalid, OutputFailed
+from terrazzo.errors import ArgumentInvalid
+from terrazzo.storage.writers.files import output_failed, whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from terrazzo.geo.grid import Window
 
 RECORD = "run.json"
 BLOCKS = ".blocks"
+SKIPPED = "skipped.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,10 @@ class RunRecord:
             if path.exists():
                 record.check(description)
             else:
-                write_atomically(path, json.dumps(description, indent=1, sort_keys=True).encode())
+                with whole_file(path) as part:
+                    part.write_text(json.dumps(description, indent=1, sort_keys=True))
         except OSError as error:
-            raise output_failed(folder, error) from error
+            raise output_failed(path, error) from error
         return record
 
     def check(self, description: Mapping[str, Any]) -> None:
@@ -101,19 +102,13 @@ class RunRecord:
         if window is None:
             raise TypeError("A block has pixels.")
         path = self._block(window)
-        scratch = path.with_suffix(f".{os.getpid()}.part")
-        try:
-            with scratch.open("wb") as file:
-                np.savez(
-                    file,
-                    values=np.ascontiguousarray(cube.values),
-                    valid=np.packbits(cube.valid),
-                    skipped=np.array(skipped, dtype=np.str_),
-                )
-            scratch.replace(path)
-        except OSError as error:
-            scratch.unlink(missing_ok=True)
-            raise output_failed(self.folder, error) from error
+        with whole_file(path) as part, part.open("wb") as file:
+            np.savez(
+                file,
+                values=np.ascontiguousarray(cube.values),
+                valid=np.packbits(cube.valid),
+                skipped=np.array(skipped, dtype=np.str_),
+            )
 
     def load(self, window: Window, probe: Cube) -> Cube:
         """Return a finished block; `probe` says its dimensions and grid."""
@@ -127,27 +122,9 @@ class RunRecord:
         with np.load(self._block(window)) as parts:
             return tuple(parts["skipped"].tolist())
 
-    def close(self) -> None:
-        """Delete the blocks: the results made of them are written."""
+    def close(self, skipped: Sequence[str]) -> None:
+        """Write down which items were left out, and delete the blocks: the results are written."""
+        if skipped:
+            with whole_file(self.folder / SKIPPED) as part:
+                part.write_text(json.dumps(list(skipped), indent=1))
         shutil.rmtree(self.folder / BLOCKS, ignore_errors=True)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file beside its final name and move it there."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        scratch.write_bytes(content)
-        scratch.replace(path)
-    except OSError:
-        scratch.unlink(missing_ok=True)
-        raise
-
-
-def output_failed(folder: Path, error: OSError) -> OutputFailed:
-    """Return the error that tells a user why a result could not be written."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return OutputFailed(
-            f"The disk of {folder} is full. Free some space or choose another folder; the same "
-            "command then goes on with what is missing."
-        )
-    return OutputFailed(f"Cannot write to {folder}: {error.strerror or error}.")

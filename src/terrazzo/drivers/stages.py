@@ -16,7 +16,6 @@ from terrazzo.cube import Cube, Kind, Pixels, Stack
 from terrazzo.drivers.zonal import PolygonPixels, polygon_pixels
 from terrazzo.engine import check_memory, evaluate_after
 from terrazzo.geo.crs import transformer
-from terrazzo.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from terrazzo.drivers.batch import Pool
     from terrazzo.drivers.job import Job
     from terrazzo.engine import Bound, Inference, Plan
+    from terrazzo.progress import Progress
 
 
 def stages_of(inference: Inference, node: str) -> list[str]:
@@ -67,11 +67,15 @@ def aggregate(plan: Plan, bound: Bound, *, block: int, workers: int, progress: P
         raise TypeError("aggregate_spatial gives a vector cube.")
     into = transformer(geometries.crs, plan.grid.crs).transform
     shapes = [
-        shape if geometries.crs == plan.grid.crs or shape.is_empty
+        shape
+        if geometries.crs == plan.grid.crs or shape.is_empty
         else shapely.transform(shape, into, interleaved=False)
         for shape in geometries.shapes
     ]
-    values = np.zeros(_label_shape(probe), probe.dtype)
+    counted = bound.arguments.get("target_dimension") is not None
+    values = np.zeros(probe.values.shape, probe.dtype).reshape(
+        *_label_shape(probe, counted=counted)
+    )
     valid = np.zeros(values.shape, np.bool_)
     reducer: Callable[..., Any] = bound.arguments["reducer"]
     context = bound.arguments.get("context")
@@ -79,16 +83,22 @@ def aggregate(plan: Plan, bound: Bound, *, block: int, workers: int, progress: P
         plan, shapes, block=block, workers=workers, progress=progress, keep=_centres(plan, shapes)
     ):
         for index, polygon in enumerate(done.polygons):
-            result = reducer(data=_stack(done, index), context=context)
-            values[polygon], valid[polygon] = _flat(result, values.shape[1])
+            stack = _stack(done, index)
+            result = _flat(reducer(data=stack, context=context), values.shape[1])
+            values[polygon, :, 0], valid[polygon, :, 0] = result
+            if counted:
+                values[polygon, :, 1] = len(stack)
+                values[polygon, :, 2] = stack.valid.sum(axis=0)
+                valid[polygon, :, 1:] = True
     return replace(
         probe, values=values.reshape(probe.values.shape), valid=valid.reshape(probe.values.shape)
     )
 
 
-def _label_shape(probe: Cube) -> tuple[int, int]:
-    geometries = len(probe.only(Kind.GEOMETRY).labels)
-    return geometries, probe.values.size // max(geometries, 1)
+def _label_shape(probe: Cube, *, counted: bool) -> tuple[int, int, int]:
+    """Return (geometry, label, value and counts)."""
+    geometries, numbers = len(probe.only(Kind.GEOMETRY).labels), 3 if counted else 1
+    return geometries, probe.values.size // max(geometries * numbers, 1), numbers
 
 
 def _stack(pixels: PolygonPixels, index: int) -> Stack:
@@ -117,7 +127,8 @@ def _centres(
         x = grid.left + (col + 0.5) * grid.pixel_x
         y = grid.top - (row + 0.5) * grid.pixel_y
         inside: NDArray[np.bool_] = shapely.intersects_xy(geometries[polygon], x, y)
-        return inside | ~polygonal[polygon]
+        kept: NDArray[np.bool_] = inside | ~polygonal[polygon]
+        return kept
 
     return keep
 

@@ -140,7 +140,7 @@ def _medians(
 @jit
 def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
     if len(values) == 1:
-        return values[0]
+        return float(values[0])
     n = len(values)
     # exactextract's weighted quantile: s_i = (i-1) w_i + (n-1) * sum of weights before i
     before = 0.0
@@ -150,9 +150,9 @@ def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) 
         s = index * weights[index] + (n - 1) * before
         if s >= target:
             if index == 0 or s == previous_s:
-                return values[index]
+                return float(values[index])
             share = (target - previous_s) / (s - previous_s)
-            return previous + share * (values[index] - previous)
+            return float(previous + share * (values[index] - previous))
         before += weights[index]
         previous_s, previous = s, values[index]
-    return values[n - 1]
+    return float(values[n - 1])

@@ -118,9 +118,7 @@ def _entries(plan: Plan, shapes: Sequence[BaseGeometry]) -> _Entries:
     )
 
 
-def _in_order(
-    plan: Plan, parts: Sequence[_Entries], workers: int
-) -> Iterator[tuple[Values, Mask]]:
+def _in_order(plan: Plan, parts: Sequence[_Entries], workers: int) -> Iterator[tuple[Values, Mask]]:
     """Compute blocks with a few threads, ahead of whoever takes the results in order."""
     with ThreadPoolExecutor(workers, thread_name_prefix="block") as pool:
         running: deque[Future[tuple[Values, Mask]]] = deque()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,8 @@ from terrazzo.geo.pixelmap import PixelMap, scale_between
 from terrazzo.processes.registry import Place
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from terrazzo.engine.demand import Demand
     from terrazzo.engine.infer import Inference
     from terrazzo.engine.plan import Plan, Step
@@ -50,7 +51,7 @@ def evaluate(plan: Plan, window: Window) -> Cube:
         elif step.warps:
             cubes[number] = _warp(step, here, cubes[step.inputs["data"]], wanted.needs[number])
         else:
-            cubes[number] = _run(step, here, _arguments(step, number, wanted, cubes, plan), plan)
+            cubes[number] = _run(step, here, _arguments(step, number, wanted, cubes, plan))
         for done in [n for n in cubes if plan.last_use[n] <= number and n != number]:
             del cubes[done]
     return fit(cubes[len(plan.steps) - 1], window)
@@ -110,7 +111,7 @@ def _arguments(
     return arguments
 
 
-def _run(step: Step, window: Window, arguments: dict[str, Any], plan: Plan) -> Cube:
+def _run(step: Step, window: Window, arguments: dict[str, Any]) -> Cube:
     if step.bound.process.id in {"resample_spatial", "resample_cube_spatial"}:
         cube: Cube = arguments["data"]  # the read or the warp below has done it
     else:
@@ -132,21 +133,27 @@ def _conform(step: Step, cube: Cube) -> Cube:
     return cube
 
 
+def paste(probe: Cube, window: Window, blocks: Iterable[Cube]) -> Cube:
+    """Return one cube of a window, put together from blocks; no-data where there is none."""
+    values = np.zeros((*probe.values.shape[:-2], window.height, window.width), probe.dtype)
+    valid = np.zeros(values.shape, np.bool_)
+    for block in blocks:
+        if block.window is None:
+            raise TypeError("A block has pixels.")
+        shared = block.window.intersection(window)
+        rows, cols = window.slices(shared)
+        part = block.crop(shared)
+        values[..., rows, cols], valid[..., rows, cols] = part.values, part.valid
+    return replace(probe, values=values, valid=valid, window=window)
+
+
 def fit(cube: Cube, window: Window) -> Cube:
     """Return the cube on a window, cropped, and padded with no-data where it has no pixels."""
     if cube.window is None or cube.window == window:
         return cube
     if cube.window.contains(window):
         return cube.crop(window)
-    shape = (*cube.values.shape[:-2], window.height, window.width)
-    values = np.zeros(shape, cube.dtype)
-    valid = np.zeros(shape, np.bool_)
-    shared = cube.window.intersection(window)
-    if not shared.is_empty:
-        rows, cols = window.slices(shared)
-        part = cube.crop(shared)
-        values[..., rows, cols], valid[..., rows, cols] = part.values, part.valid
-    return replace(cube, values=values, valid=valid, window=window)
+    return paste(cube, window, [cube])
 
 
 def evaluate_after(inference: Inference, node: str, known: Mapping[str, Cube]) -> Any:

@@ -57,10 +57,12 @@ def explain_text(plan: Plan, *, block: int = 1024) -> str:
     """Return the plan in lines that people read."""
     told = explain(plan, block=block)
     grid, one, whole = told["grid"], told["block"], told["whole"]
+    where = (
+        f"{grid['crs']}  pixel {_pixel(grid['pixel'])}  {grid['height']} x {grid['width']} pixels"
+    )
     lines = [
         f"graph   {told['digest'][:16]}  result: {told['result']}",
-        f"grid    {grid['crs']}  pixel {_pixel(grid['pixel'])}  "
-        f"{grid['height']} x {grid['width']} pixels  bounds {_rounded(grid['bounds'])}",
+        f"grid    {where}  bounds {_rounded(grid['bounds'])}",
         f"result  {_shape(told['dimensions'])}  {told['dtype']}",
         "",
         "steps, in the order in which they run (windows for one block):",
@@ -73,14 +75,15 @@ def explain_text(plan: Plan, *, block: int = 1024) -> str:
         if step.get("window"):
             row, col, height, width = step["window"]
             lines.append(f"       window: {height} x {width} pixels from row {row}, column {col}")
-    lines += [
-        "",
-        f"block   {one['pixels'][0]} x {one['pixels'][1]} pixels, {one['count']} of them: at most "
-        f"{_size(one['memory_bytes'])} of memory ({one['bytes_per_pixel']} bytes per pixel), reads "
-        f"{one['read_pixels']:,} pixels of {one['read_items']} files",
-        f"whole   reads {whole['read_pixels']:,} pixels ({_size(whole['read_bytes'])}) of "
-        f"{whole['read_items']} files; the result has {_size(whole['result_bytes'])}",
-    ]
+    memory = f"{_size(one['memory_bytes'])} of memory ({one['bytes_per_pixel']} bytes per pixel)"
+    reads = f"{one['read_pixels']:,} pixels of {one['read_items']} files"
+    rows, cols = one["pixels"]
+    lines.append("")
+    lines.append(f"block   {rows} x {cols} pixels, {one['count']} of them: at most {memory}")
+    lines.append(f"        reads {reads}")
+    reads = f"{whole['read_pixels']:,} pixels ({_size(whole['read_bytes'])})"
+    lines.append(f"whole   reads {reads} of {whole['read_items']} files")
+    lines.append(f"        the result has {_size(whole['result_bytes'])}")
     return "\n".join(lines)
 
 

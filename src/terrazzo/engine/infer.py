@@ -67,6 +67,8 @@ class Bound:
     """At a leaf: the extent outside of which there is no data."""
     alias: str = ""
     """Id of the node whose cube this is, where the node changes no pixel."""
+    unchanged: bool = False
+    """Whether its pixels are those of a source, which may then be resampled as they are read."""
     needs_whole: bool = False
     """Whether blocks must be merged before later nodes can run (`aggregate_spatial`)."""
 
@@ -92,9 +94,7 @@ class Inference:
     def cube(self, node: str) -> Bound:
         """Return the node whose pixels a node gives (itself, unless it passes them on)."""
         bound = self.nodes[node]
-        while bound.alias:
-            bound = self.nodes[bound.alias]
-        return bound
+        return self.nodes[bound.alias] if bound.alias else bound
 
 
 def infer(graph: Graph, opener: Opener) -> Inference:
@@ -214,7 +214,8 @@ def _run(
         arguments,
         result,
         extent=_extent(process, arguments, cubes),
-        free=all(bound.free for bound in list(cubes.values())[:1]),
+        free=first.free,
+        unchanged=process.rules.relays and len(cubes) == 1 and first.unchanged,
         needs_whole=process.role is Role.STAGE,
     )
 
@@ -231,7 +232,14 @@ def _leaf(name: str, process: Process, arguments: Mapping[str, Any], opener: Ope
                 f"{request.collection or request.url!r}. Widen it."
             )
     return Bound(
-        name, process, arguments, source.probe, extent=extent, source=source, crop=request.spatial
+        name,
+        process,
+        arguments,
+        source.probe,
+        extent=extent,
+        source=source,
+        crop=request.spatial,
+        unchanged=True,
     )
 
 
@@ -262,7 +270,14 @@ def _extent(process: Process, arguments: Mapping[str, Any], cubes: Mapping[str, 
 
 
 def _passed_on(name: str, process: Process, arguments: Mapping[str, Any], bound: Bound) -> Bound:
-    return Bound(name, process, arguments, bound.result, bound.extent, bound.free, alias=bound.id)
+    return replace(
+        bound,
+        id=name,
+        process=process,
+        arguments=arguments,
+        source=None,
+        alias=bound.alias or bound.id,
+    )
 
 
 def _resampled(name: str, process: Process, arguments: Mapping[str, Any], data: Bound) -> Bound:

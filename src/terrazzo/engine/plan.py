@@ -16,12 +16,12 @@ from terrazzo.engine.grids import extent_on
 from terrazzo.engine.infer import Bound, Inference, Input, without_pixels
 from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
 from terrazzo.geo.grid import Grid, Window
-from terrazzo.processes.registry import Labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from terrazzo.geo.extent import SpatialExtent
+    from terrazzo.processes.registry import Labels
 
 NEAREST = "near"
 
@@ -139,17 +139,8 @@ def _request(inference: Inference, node: str, grid: Grid | None, method: str) ->
     if bound.grid is None or grid is None:
         return _Request(bound.id, None, NEAREST)
     if bound.free or bound.grid == grid:
-        return _Request(bound.id, grid, method if _hands_on(inference, bound) else NEAREST)
+        return _Request(bound.id, grid, method if bound.unchanged else NEAREST)
     return _Request(bound.id, grid, method, warps=True)
-
-
-def _hands_on(inference: Inference, bound: Bound) -> bool:
-    """Tell whether a node gives unchanged pixels of a source, which may be resampled as read."""
-    while bound.source is None:
-        if not bound.process.rules.relays or len(bound.inputs) != 1:
-            return False
-        bound = inference.cube(next(iter(bound.inputs.values())))
-    return True
 
 
 def _inputs(inference: Inference, request: _Request) -> dict[str, _Request]:
@@ -163,7 +154,7 @@ def _inputs(inference: Inference, request: _Request) -> dict[str, _Request]:
         data = inference.cube(bound.inputs["data"])
         method = str(bound.arguments.get("method", NEAREST))
         strict = not bound.free or bound.grid == request.grid
-        if data.free and strict and not _hands_on(inference, data) and data.grid != request.grid:
+        if data.free and strict and not data.unchanged and data.grid != request.grid:
             # The maths below works on the source's own pixels; its result is then warped.
             return {"data": _Request(data.id, request.grid, method, warps=True)}
         return {"data": _request(inference, data.id, request.grid, method)}

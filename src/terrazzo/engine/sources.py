@@ -75,9 +75,7 @@ class CatalogOpener:
             here = [(i, band) for i, band in here if band.name in names]
             if not here:
                 continue
-            name = self._gate.open_name(
-                asset["href"], base or None, item=item["id"], asset=key
-            )
+            name = self._gate.open_name(asset["href"], base or None, item=item["id"], asset=key)
             grid = _grid(item, key)
             bands += [
                 AssetBand(b.name, name, i, b.nodata, b.scale, b.offset, grid, b.dtype)
@@ -85,9 +83,7 @@ class CatalogOpener:
             ]
         moment = properties.get("datetime") or properties["start_datetime"]
         west, south, east, north = _flat(item["bbox"])
-        return SceneItem(
-            item["id"], parse_time(moment), tuple(bands), (west, south, east, north)
-        )
+        return SceneItem(item["id"], parse_time(moment), tuple(bands), (west, south, east, north))
 
 
 def _noted(error: SourceUnreadable) -> None:

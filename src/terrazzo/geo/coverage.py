@@ -65,7 +65,7 @@ class Coverage:
 
     @cached_property
     def segments(self) -> tuple[Ints, NDArray[np.int64]]:
-        """(k,) shapes that have pixels here, ascending, and (k + 1,) where each one's run starts."""
+        """(k,) shapes with pixels here, ascending, and (k + 1,) where each one's run starts."""
         starts = np.flatnonzero(np.diff(self.polygon, prepend=-1))
         return self.polygon[starts], np.append(starts, self.pixels)
 

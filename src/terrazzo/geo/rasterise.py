@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int32]
     Longs = NDArray[np.int64]
     Floats = NDArray[np.float64]
+
+T = TypeVar("T", bound=np.generic)
 
 BAND_PIXELS = 1 << 20
 """Pixels of a polygon's bounding box that are accumulated at once: 8 MB."""
@@ -43,7 +45,7 @@ def _add_piece(sums: Floats, x0: float, x1: float, cover: float, width: int) -> 
     if high <= 0.0:
         sums[0] += cover
         return
-    first, stop = int(math.floor(max(low, 0.0))), int(math.ceil(min(high, float(width))))
+    first, stop = math.floor(max(low, 0.0)), math.ceil(min(high, float(width)))
     # Whether it is one cell must not depend on `width`: the window ends there, not the grid.
     if low >= 0.0 and high <= first + 1.0:
         _add_cell(sums, first, 0.5 * (low + high), cover)
@@ -67,8 +69,8 @@ def _add_edge(
         x0, y0, x1, y1, sign = x1, y1, x0, y0, -sign
     slope = (x1 - x0) / (y1 - y0)
     low, high = min(x0, x1), max(x0, x1)
-    first = max(int(math.floor(y0)), row)
-    stop = min(int(math.ceil(y1)), row + sums.shape[0])
+    first = max(math.floor(y0), row)
+    stop = min(math.ceil(y1), row + sums.shape[0])
     for r in range(first, stop):
         upper, lower = max(y0, float(r)), min(y1, r + 1.0)
         at_upper = x0 if upper == y0 else min(max(x0 + (upper - y0) * slope, low), high)
@@ -86,7 +88,7 @@ def _twice_area(xs: Floats, ys: Floats) -> float:
 
 
 @jit
-def _grown(array: NDArray[np.generic], size: int) -> NDArray[np.generic]:
+def _grown(array: NDArray[T], size: int) -> NDArray[T]:
     larger = np.empty(size, array.dtype)
     larger[: array.size] = array
     return larger

@@ -23,6 +23,7 @@ from terrazzo.processes import (
     statistics,
     texts,
     trigonometry,
+    zonal,
 )
 from terrazzo.processes.registry import PROCESSES, Process, Role, Rules
 
@@ -53,4 +54,5 @@ __all__ = [
     "statistics",
     "texts",
     "trigonometry",
+    "zonal",
 ]

@@ -386,7 +386,7 @@ def array_interpolate_linear(data: Numbers) -> Numbers:
 
     Args:
         data: (n, ...) numbers; no-data and NaN are gaps. The place of an entry on the line is
-            its label if all labels are numbers or times, else its position.
+            its label if the labels are ascending numbers or times, else its position.
 
     Returns:
         (n, ...) in the unit of `data`; gaps before the first and after the last number stay.
@@ -446,10 +446,15 @@ def _called(data: Stack, callback: Callback, context: Any) -> list[Any]:
 
 
 def _places(data: Stack) -> Values:
+    """Return where entries lie on a line: their labels if these are ascending, else positions."""
     labels = data.labels or ()
-    if labels and all(isinstance(label, (int, float)) for label in labels):
-        return np.array(labels, np.float64)
+    positions = np.arange(len(data), dtype=np.float64)
     try:
-        return np.array([parse_time(str(label)).timestamp() for label in labels], np.float64)
+        if all(isinstance(label, (int, float)) for label in labels):
+            places = np.array(labels, np.float64)
+        else:
+            places = np.array([parse_time(str(label)).timestamp() for label in labels], np.float64)
     except ArgumentInvalid:
-        return np.arange(len(data), dtype=np.float64)
+        return positions
+    ascending = places.size == positions.size and bool((np.diff(places) > 0).all())
+    return places if ascending else positions

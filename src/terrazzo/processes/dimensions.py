@@ -23,7 +23,7 @@ from terrazzo.processes.cube_schemas import (
     OneLabel,
     Text,
 )
-from terrazzo.processes.labels import is_probe, labelled_dimension
+from terrazzo.processes.labels import labelled_dimension
 from terrazzo.processes.registry import Labels, Place, Role, Rules, process, same_labels
 from terrazzo.processes.schemas import AnyCube
 
@@ -161,7 +161,7 @@ def rename_labels(
             f"There are {len(source)} labels to rename and {len(target)} new ones. Give as many."
         )
     unknown = [old for old in source if old not in labelled.labels]
-    if unknown and is_probe(data):
+    if unknown and data.has_all_labels:
         raise LabelNotAvailable(
             f"Dimension {dimension!r} has no label {', '.join(map(repr, unknown[:5]))}. Labels "
             f"here: {', '.join(map(repr, labelled.labels[:20]))}."

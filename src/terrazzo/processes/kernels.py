@@ -224,7 +224,7 @@ def _pick(block: Any, has_nan: Any, count: Any, probability: float, out: Any) ->
         position = max(found - 1, 0) * probability
         below = int(position)
         above = min(below + 1, max(found - 1, 0))
-        value = _between(float(block[below, j]), float(block[above, j]), position - below)
+        value = _between(np.float64(block[below, j]), np.float64(block[above, j]), position - below)
         if has_nan[j]:
             value = np.nan
         out[j] = value if found else 0.0
@@ -287,8 +287,8 @@ def interpolate(values: Any, valid: Any, positions: Any) -> None:
             if not valid[t, i] or np.isnan(values[t, i]):
                 continue
             if last >= 0 and t - last > 1:
-                a = float(values[last, i])
-                b = float(values[t, i])
+                a = np.float64(values[last, i])
+                b = np.float64(values[t, i])
                 for gap in range(last + 1, t):
                     share = (positions[gap] - positions[last]) / (positions[t] - positions[last])
                     values[gap, i] = _between(a, b, share)

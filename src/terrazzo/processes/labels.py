@@ -98,15 +98,6 @@ def labelled_dimension(data: Cube, name: str) -> Dimension:
     return dimension
 
 
-def is_probe(cube: Cube) -> bool:
-    """Tell whether a cube has no pixels and so serves inference: then all its labels are there.
-
-    A cube with pixels may lack labels that nobody wants; what a process says about labels that
-    are not there it says of probes only.
-    """
-    return cube.window is None or cube.window.is_empty
-
-
 def _positions(dimension: Dimension) -> dict[Label, list[int]]:
     places: dict[Label, list[int]] = defaultdict(list)
     for position, label in enumerate(dimension.labels):

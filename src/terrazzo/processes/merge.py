@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 
 from terrazzo.cube import Cube, Dimension, Geometries, Kind, Label, Pixels, Values
-from terrazzo.errors import ArgumentInvalid, IncompatibleDataCubes, OverlapUnresolved
+from terrazzo.errors import (
+    ArgumentInvalid,
+    IncompatibleDataCubes,
+    IncompatibleGeometryTypes,
+    OverlapUnresolved,
+)
 from terrazzo.geo.times import parse_time
 from terrazzo.processes.cube_schemas import OverlapResolver
 from terrazzo.processes.labels import named_labels
@@ -50,6 +55,7 @@ def merge_cubes(
     Raises:
         OverlapResolverMissing: both cubes have values for the same labels.
         IncompatibleDataCubes: the dimensions do not fit together.
+        IncompatibleGeometryTypes: one cube has points and the other lines or polygons.
 
     Source:
         openEO process `merge_cubes` 2.0.0-rc.2.
@@ -239,6 +245,11 @@ def _joined_geometries(cube1: Cube, cube2: Cube, merged: Cube) -> Geometries | N
     ]
     if len({crs for *_, crs in known}) > 1:
         raise IncompatibleDataCubes("The geometries of the two cubes have different CRS.")
+    bases = {shape.geom_type.removeprefix("Multi") for _, shape, *_ in known if not shape.is_empty}
+    if len(bases) > 1:
+        raise IncompatibleGeometryTypes(
+            f"The geometries are {' and '.join(sorted(bases))}. Merge cubes of one type only."
+        )
     by_label = {label: (shape, properties) for label, shape, properties, _ in known}
     labels = [label for label in merged.only(Kind.GEOMETRY).labels if label in by_label]
     return Geometries(

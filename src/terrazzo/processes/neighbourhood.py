@@ -263,7 +263,7 @@ def _pieces(
     for own in own_windows:
         for cuts in product(*labelled):
             yield _Piece(
-                own,
+                own.intersection(extent),
                 own.grown(rows.overlap, cols.overlap),
                 tuple(mine for mine, _ in cuts),
                 tuple(padded for _, padded in cuts),

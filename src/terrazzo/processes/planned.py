@@ -5,25 +5,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from terrazzo.cube import Cube
-from terrazzo.errors import ArgumentInvalid, TargetDimensionExists
+from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.crs import crs_name
 from terrazzo.processes.cube_schemas import (
     ALIGNMENTS,
     RESAMPLING_METHODS,
     Alignment,
-    GeometriesOrGeoJson,
     OutputFormat,
     OutputOptions,
     Projection,
     ResamplingMethod,
     Resolution,
     SavedResult,
-    TextOrNull,
-    VectorCube,
-    ZonalReducer,
 )
 from terrazzo.processes.registry import Role, process
-from terrazzo.processes.schemas import AnyCube, Context, RasterCube
+from terrazzo.processes.schemas import AnyCube, RasterCube
 
 _GEOJSON_TYPES = (
     "Point",
@@ -128,48 +124,6 @@ def save_result(
         raise ArgumentInvalid(f"{format!r} is not the name of a file format.")
     if not hasattr(options, "keys"):
         raise ArgumentInvalid(f"Format options are an object of names and values, not {options!r}.")
-    return data
-
-
-@process("aggregate_spatial", Role.STAGE, categories=("cubes", "aggregate"))
-def aggregate_spatial(
-    data: RasterCube,
-    geometries: GeometriesOrGeoJson,
-    reducer: ZonalReducer,
-    target_dimension: TextOrNull = None,
-    context: Context = None,
-) -> VectorCube:
-    """Collapse the pixels of each geometry to one value, for every date and band.
-
-    Args:
-        data: (..., y, x) raster.
-        geometries: GeoJSON (degrees, unless it says otherwise) or vector cube. Polygons take the
-            pixels whose centre they hold, points the pixel they lie in, lines those they cross.
-        reducer: called with the values of a geometry as `data`.
-        target_dimension: name of a dimension to add, with the labels `value`, `total_count` and
-            `valid_count`; null adds none.
-        context: passed on to `reducer`.
-
-    Returns:
-        (..., geometry) vector cube; no-data for geometries without a pixel.
-
-    Raises:
-        TargetDimensionExists: a dimension has the name `target_dimension` already.
-
-    Source:
-        openEO process `aggregate_spatial` 2.0.0-rc.2.
-    """
-    del reducer, context
-    _check_raster(data, "aggregate_spatial")
-    if isinstance(geometries, Cube):
-        if geometries.geometries is None:
-            raise ArgumentInvalid("`geometries` is a cube without geometries. Give GeoJSON.")
-    elif geometries.get("type") not in _GEOJSON_TYPES:
-        raise ArgumentInvalid(f"`geometries` is no GeoJSON: {str(geometries)[:120]}.")
-    if target_dimension is not None and target_dimension in data.names:
-        raise TargetDimensionExists(
-            f"There is a dimension {target_dimension!r} already: {', '.join(data.names)}."
-        )
     return data
 
 

@@ -26,7 +26,7 @@ def listen(workspace: Workspace, host: str, port: int, *, ready: Callable[[str],
     Raises:
         ArgumentInvalid: the address or port cannot be had.
     """
-    with _bound(host, port) as listener:
+    with bound(host, port) as listener:
         server = _Server(uvicorn.Config(create_app(workspace), log_level="warning"))
         server.when_ready = lambda: ready(url_of(listener))
         with contextlib.suppress(KeyboardInterrupt):
@@ -41,7 +41,7 @@ def serving(workspace: Workspace, host: str = "127.0.0.1", port: int = 0) -> Ite
         ArgumentInvalid: the address or port cannot be had.
     """
     ready = threading.Event()
-    with _bound(host, port) as listener:
+    with bound(host, port) as listener:
         server = _Server(uvicorn.Config(create_app(workspace), log_level="warning"))
         server.when_ready = ready.set
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -67,7 +67,7 @@ class _Server(uvicorn.Server):
             self.when_ready()
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
     """Return a socket that has the address.
 
     Raises:

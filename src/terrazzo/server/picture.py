@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from terrazzo.server.look import Look
     from terrazzo.server.store import LayerStore, OpenLayer
 
-MEDIA = {"png": "image/png", "webp": "image/webp", "npy": "application/octet-stream"}
+MEDIA = {"png": "image/png", "webp": "image/webp", "npy": "application/x-npy"}
 NO_CONTENT, NOT_MODIFIED = 204, 304
 
 

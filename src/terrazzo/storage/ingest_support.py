@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import rasterio.shutil
 from rasterio._err import CPLE_BaseError
@@ -61,36 +61,30 @@ def check_whole(asset: AssetName, *, decode: bool = False) -> None:
     """
     with open_dataset(asset) as dataset:
         levels = len(dataset.overviews(1)) if dataset.count else 0
-        if asset.driver == "GTiff" and not asset.is_remote:
-            size = asset.stamp[1]
-            with gdal_environment():
-                reach = max((_reach(dataset, level) for level in range(levels + 1)), default=0)
-            if reach > size:
-                raise unreadable(
-                    asset, f"it is cut short: {size} bytes of at least {reach}. Get it again"
-                )
+    size_bytes = asset.stamp[1]
+    if asset.driver == "GTiff" and not asset.is_remote:
+        reach = max(_reach(asset, level) for level in range(levels + 1))
+        if reach > size_bytes:
+            raise unreadable(
+                asset, f"it is cut short: {size_bytes} bytes of at least {reach}. Get it again"
+            )
     if decode:
         for level in range(levels + 1):
             _decode_all(asset, level)
 
 
-def _reach(dataset: Any, level: int) -> int:
-    """Return the byte after the last internal tile of a level; 0 if there is none."""
-    overview = level - 1 if level else None
-    block_height, block_width = dataset.block_shapes[0]
-    factor = dataset.overviews(1)[level - 1] if level else 1
-    rows = -(-(-(-dataset.height // factor)) // block_height)
-    cols = -(-(-(-dataset.width // factor)) // block_width)
+def _reach(asset: AssetName, level: int) -> int:
+    """Return the position behind the last internal tile of a level; 0 if there is none."""
     furthest = 0
-    for band in dataset.indexes:
-        for row in range(rows):
-            for col in range(cols):
-                where, length = (
-                    dataset.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=band, ovr=overview)
-                    for what in ("OFFSET", "SIZE")
-                )
-                if where and length:
-                    furthest = max(furthest, int(where) + int(length))
+    with open_dataset(asset, level) as dataset, gdal_environment():
+        height, width = dataset.block_shapes[0]
+        for band in dataset.indexes:
+            for row in range(-(-dataset.height // height)):
+                for col in range(-(-dataset.width // width)):
+                    where = dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band)
+                    length = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=band)
+                    if where and length:
+                        furthest = max(furthest, int(where) + int(length))
     return furthest
 
 

@@ -138,7 +138,10 @@ def _merge(draw: Draw, grown: Grown) -> Grown:
     )
     bands = tuple(dict.fromkeys((*grown.bands, *other.bands))) if grown.bands else ()
     return nodes.then(
-        "merge_cubes", {**cubes, "overlap_resolver": resolver}, time=True, bands=bands or other.bands
+        "merge_cubes",
+        {**cubes, "overlap_resolver": resolver},
+        time=True,
+        bands=bands or other.bands,
     )
 
 

@@ -1,0 +1,215 @@
+"""Polygons and points from files: GeoPackage, Shapefile, GeoJSON and (Geo)Parquet.
+
+Files are recognised by their first bytes and opened by one reader each, so that a file cannot be
+a program for another one (an OGR VRT, a GDALG pipeline). GeoJSON is read without GDAL.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+
+from terrazzo.errors import ArgumentInvalid, AssetForbidden, SourceUnreadable, suggest
+from terrazzo.geo.crs import WGS84, crs_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from shapely.geometry.base import BaseGeometry
+
+    from terrazzo.storage.gate import Gate
+
+_MAGIC = {
+    ".gpkg": b"SQLite format 3\0",
+    ".shp": b"\0\0\x27\x0a",
+    ".parquet": b"PAR1",
+    ".geoparquet": b"PAR1",
+    ".geojson": b"",
+    ".json": b"",
+}
+_SIDECARS = (".dbf", ".shx", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
+_GEOMETRY_COLUMNS = ("geometry", "geom", "wkb", "wkb_geometry", "the_geom")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Polygons:
+    """What a file of geometries holds, in the file's order."""
+
+    shapes: tuple[BaseGeometry, ...]
+    """As they are in the file: invalid rings are kept; a missing geometry is an empty one."""
+    crs: str
+    """Canonical name of their coordinates' CRS."""
+    ids: tuple[Any, ...]
+    """What names them: values of the id column, else their position from 0."""
+    properties: tuple[Mapping[str, Any], ...]
+    """Their other attributes, JSON values."""
+
+
+def read_polygons(
+    path: Path | str, gate: Gate, *, crs: str = "", id_column: str = "", layer: str = ""
+) -> Polygons:
+    """Read geometries and their attributes.
+
+    Args:
+        path: .gpkg, .shp, .geojson, .json, .parquet or .geoparquet; must lie in the gate's roots.
+        gate: what may be read.
+        crs: of the coordinates, where the file does not say; a file that does is believed.
+        id_column: attribute that names the geometries; their position otherwise.
+        layer: of a GeoPackage; its first one otherwise.
+
+    Raises:
+        AssetForbidden: outside the roots, or of a kind that is not read.
+        SourceUnreadable: gone or damaged.
+        ArgumentInvalid: no geometry in it, no CRS known, or no such id column.
+    """
+    real = gate.local_path(str(path))
+    suffix = real.suffix.lower()
+    if suffix not in _MAGIC:
+        raise AssetForbidden(
+            f"Files ending in {suffix!r} are not read as geometries; these are: "
+            f"{', '.join(_MAGIC)}."
+        )
+    try:
+        with real.open("rb") as file:
+            start = file.read(16)
+        if not start.startswith(_MAGIC[suffix]):
+            raise SourceUnreadable(real.stem, "geometries", f"it is no {suffix} file inside")
+        if suffix in {".geojson", ".json"}:
+            shapes, columns, found = _read_geojson(real)
+        elif suffix in {".parquet", ".geoparquet"}:
+            shapes, columns, found = _read_parquet(real)
+        else:
+            for sidecar in _SIDECARS if suffix == ".shp" else ():
+                if real.with_suffix(sidecar).is_symlink():
+                    gate.local_path(str(real.with_suffix(sidecar)))
+            shapes, columns, found = _read_gdal(real, layer)
+    except OSError:
+        raise SourceUnreadable(real.stem, "geometries", "the file is gone or closed") from None
+    return _polygons(real, shapes, columns, found or crs, id_column)
+
+
+def _polygons(
+    path: Path,
+    shapes: Sequence[BaseGeometry | None],
+    columns: Mapping[str, Sequence[Any]],
+    crs: str,
+    id_column: str,
+) -> Polygons:
+    if not len(shapes):
+        raise ArgumentInvalid(f"{path.name!r} holds no geometry. Give a file with at least one.")
+    if not crs:
+        raise ArgumentInvalid(
+            f"{path.name!r} does not say in which coordinate reference system it is. Name it, "
+            "for example with `--crs EPSG:4326`."
+        )
+    if id_column and id_column not in columns:
+        raise ArgumentInvalid(
+            f"{path.name!r} has no attribute {id_column!r}.{suggest(id_column, tuple(columns))} "
+            f"Attributes: {', '.join(columns) or 'none'}."
+        )
+    ids = columns[id_column] if id_column else range(len(shapes))
+    names = list(columns)
+    rows = zip(*columns.values(), strict=True) if columns else [()] * len(shapes)
+    return Polygons(
+        tuple(shapely.Polygon() if shape is None else shape for shape in shapes),
+        crs_name(crs),
+        tuple(ids),
+        tuple(dict(zip(names, row, strict=True)) for row in rows),
+    )
+
+
+def _read_geojson(path: Path) -> tuple[list[BaseGeometry | None], dict[str, list[Any]], str]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
+        kind = document["type"]
+        if kind == "FeatureCollection":
+            features = document["features"]
+        else:
+            features = [document if kind == "Feature" else {"geometry": document}]
+        shapes = [
+            shapely.from_geojson(json.dumps(feature["geometry"])) if feature["geometry"] else None
+            for feature in features
+        ]
+    except (ValueError, TypeError, KeyError, shapely.errors.GEOSException) as error:
+        raise SourceUnreadable(
+            path.stem, "geometries", f"it is no GeoJSON ({type(error).__name__})"
+        ) from None
+    names = dict.fromkeys(name for f in features for name in f.get("properties") or {})
+    columns = {
+        name: [(feature.get("properties") or {}).get(name) for feature in features]
+        for name in names
+    }
+    old = document.get("crs") if isinstance(document, dict) else None
+    named = (old or {}).get("properties", {}).get("name", "") if isinstance(old, dict) else ""
+    return shapes, columns, crs_name(named) if named else WGS84
+
+
+def _read_parquet(path: Path) -> tuple[list[BaseGeometry | None], dict[str, list[Any]], str]:
+    import pyarrow as pa  # noqa: PLC0415 - takes a while, and only this needs it
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        # A single file object: no folder of partitions, no other file system.
+        with path.open("rb") as file:
+            table = pq.read_table(file)
+        metadata = json.loads((table.schema.metadata or {}).get(b"geo", b"{}"))
+        told = metadata.get("primary_column", "")
+        column = told or next((n for n in _GEOMETRY_COLUMNS if n in table.column_names), "")
+        if not column or column not in table.column_names:
+            raise ArgumentInvalid(
+                f"{path.name!r} has no column of geometries. Its columns: "
+                f"{', '.join(table.column_names)}."
+            )
+        shapes = shapely.from_wkb(np.array(table.column(column).to_pylist(), dtype=object))
+    except (pa.ArrowException, ValueError, TypeError, shapely.errors.GEOSException) as error:
+        raise SourceUnreadable(
+            path.stem, "geometries", f"it is no GeoParquet with WKB ({type(error).__name__})"
+        ) from None
+    facts = metadata.get("columns", {}).get(column, {})
+    found = ""
+    if told:
+        # GeoParquet: an absent CRS is longitude and latitude, an explicit null is unknown.
+        projjson = facts.get("crs", WGS84)
+        found = crs_name(projjson) if projjson else ""
+    columns = {n: table.column(n).to_pylist() for n in table.column_names if n != column}
+    return list(shapes), columns, found
+
+
+def _read_gdal(
+    path: Path, layer: str
+) -> tuple[list[BaseGeometry | None], dict[str, list[Any]], str]:
+    import pyogrio  # noqa: PLC0415 - brings its own GDAL, and only this needs it
+
+    try:
+        meta, _, wkb, values = pyogrio.raw.read(path, layer=layer or None)
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError):
+        if layer:
+            known = [str(name) for name, _ in pyogrio.list_layers(path)]
+            if layer not in known:
+                raise ArgumentInvalid(
+                    f"{path.name!r} has no layer {layer!r}.{suggest(layer, known)} Layers: "
+                    f"{', '.join(known)}."
+                ) from None
+        raise SourceUnreadable(
+            path.stem, "geometries", "it is damaged or has no layer of geometries"
+        ) from None
+    if wkb is None:
+        raise ArgumentInvalid(f"{path.name!r} holds no geometry. Give a file with at least one.")
+    names = [str(name) for name in meta["fields"]]
+    columns = {n: [_json(v) for v in column] for n, column in zip(names, values, strict=True)}
+    found = meta["crs"] or ""
+    unknown = found.upper() in {"EPSG:-1", "EPSG:0"} or "undefined" in found.lower()
+    return list(shapely.from_wkb(wkb)), columns, "" if unknown else found
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, np.datetime64):
+        return None if np.isnat(value) else str(value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN
