@@ -9,8 +9,6 @@ import json
 import os
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
-from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +20,18 @@ from rasterio.transform import from_origin
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
-from bench.landscape import LEFT, NODATA, OFFSET, PIXEL, QUANTIFICATION, TOP, Landscape, Scene
+from bench.dataset import (
+    COLLECTION,
+    CRS,
+    LEFT,
+    NODATA,
+    OFFSET,
+    PIXEL,
+    QUANTIFICATION,
+    TOP,
+    Dataset,
+)
+from bench.landscape import Landscape, Scene
 from terrazzo.catalog import BandInfo, Catalog, make_asset, make_collection, make_item
 
 if TYPE_CHECKING:
@@ -31,68 +40,9 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "data"
 VERSION = 1
 """Of what is generated: data of another version is made anew."""
-CRS = "EPSG:32633"
-COLLECTION = "bench-s2"
 STRIP = 512
-FIRST_DAY, DAYS_BETWEEN = date(2023, 4, 5), 18
 GREEN_DATES = 1
 """Only so many dates have B03, which the three-band tile needs."""
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """What the contestants read."""
-
-    home: Path
-    """A Terrazzo workspace: the catalogue and the files."""
-    size: int
-    """Edge of the 10 m bands, pixels."""
-    dates: int
-    """How many dates are used; there may be more on disk."""
-
-    @property
-    def days(self) -> list[date]:
-        """The dates."""
-        return [FIRST_DAY + timedelta(days=DAYS_BETWEEN * n) for n in range(self.dates)]
-
-    @property
-    def interval(self) -> list[str]:
-        """Half-open temporal extent that selects exactly the dates."""
-        return [self.days[0].isoformat(), (self.days[-1] + timedelta(days=1)).isoformat()]
-
-    @property
-    def parcels(self) -> Path:
-        """GeoParquet with the polygons."""
-        return self.home / "parcels.parquet"
-
-    @property
-    def items(self) -> list[dict[str, Any]]:
-        """STAC items of the dates, in order of time."""
-        return [json.loads((self.folder(day) / "item.json").read_text()) for day in self.days]
-
-    @property
-    def bounds(self) -> tuple[float, float, float, float]:
-        """Left, bottom, right, top in `CRS`."""
-        edge = self.size * PIXEL
-        return LEFT, TOP - edge, LEFT + edge, TOP
-
-    def folder(self, day: date) -> Path:
-        """Return the folder of a date's files."""
-        return self.home / f"S2_{day:%Y%m%d}"
-
-    def asset(self, day: date, band: str) -> Path:
-        """Return a file."""
-        return self.folder(day) / f"{band}.tif"
-
-    def facts(self) -> dict[str, float]:
-        """Return bytes on disk and decoded, full resolution, of the bands B04, B08 and SCL."""
-        stored = sum(
-            self.asset(day, band).stat().st_size
-            for day in self.days
-            for band in ("B04", "B08", "SCL")
-        )
-        decoded = self.dates * self.size**2 * (2 + 2 + 1 / 4)
-        return {"stored_mb": stored / 1e6, "decoded_mb": decoded / 1e6}
 
 
 def dataset(

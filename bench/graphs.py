@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bench.data import COLLECTION, OFFSET
+from bench.dataset import COLLECTION, OFFSET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.data import Dataset
+    from bench.dataset import Dataset
 
 CLEAR = (4, 5, 6, 7, 11)
 """Scene classes that are used: vegetation, bare, water, unclassified, snow."""

@@ -15,6 +15,8 @@ import shapely
 from rasterio.features import rasterize
 from rasterio.transform import from_origin
 
+from bench.dataset import LEFT, NODATA, OFFSET, PIXEL, QUANTIFICATION, TOP
+
 if TYPE_CHECKING:
     from datetime import date
 
@@ -23,18 +25,14 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Bytes = NDArray[np.uint8]
 
-LEFT, TOP, PIXEL = 399_960.0, 5_300_040.0, 10.0
-"""Upper left corner and pixel of the 10 m bands, metres of EPSG:32633 (near Linz)."""
 FIELD_SPACING = 190.0
 """Mean distance of neighbouring fields, metres."""
 LANE = 5.0
 """Half the width of what separates fields, metres."""
-OFFSET, QUANTIFICATION = 1000, 10_000
-"""Stored number = reflectance * QUANTIFICATION + OFFSET, as from baseline 04.00 on."""
 SENSOR_NOISE = {"B03": 16.0, "B04": 18.0, "B08": 30.0}
 """Standard deviation of each band, stored numbers; decides how well the files compress."""
 
-NODATA, SHADOW, VEGETATION, BARE, WATER, CLOUD_MEDIUM, CLOUD_HIGH, CIRRUS = 0, 3, 4, 5, 6, 8, 9, 10
+SHADOW, VEGETATION, BARE, WATER, CLOUD_MEDIUM, CLOUD_HIGH, CIRRUS = 3, 4, 5, 6, 8, 9, 10
 
 
 class Fractal:
@@ -47,7 +45,7 @@ class Fractal:
         ]
 
     def sample(self, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Floats:
-        """Return the values where rows and columns cross; beyond the edge the noise goes on flat."""
+        """Return the values where rows and columns cross; flat beyond the edge."""
         total = np.zeros((len(rows), len(cols)), np.float32)
         for step, weight, lattice in self._octaves:
             last = len(lattice) - 1.001
@@ -75,7 +73,9 @@ class Landscape:
         ticks = np.arange(-FIELD_SPACING, edge + 2 * FIELD_SPACING, FIELD_SPACING)
         sites = np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2)
         sites = sites + rng.uniform(-0.6, 0.6, sites.shape) * FIELD_SPACING
-        cells = shapely.get_parts(shapely.voronoi_polygons(shapely.multipoints(sites), ordered=True))
+        cells = shapely.get_parts(
+            shapely.voronoi_polygons(shapely.multipoints(sites), ordered=True)
+        )
         cells = shapely.buffer(cells, -LANE, join_style="mitre")
         cells = shapely.segmentize(cells[shapely.area(cells) > 0], 60.0)
         cells = shapely.transform(cells, _uneven)

@@ -28,7 +28,7 @@ QUIET = {
 """The environment of every contestant."""
 
 
-class ContestantFailed(RuntimeError):  # noqa: N818
+class ContestantFailed(RuntimeError):
     """A contestant raised something; its traceback is the message."""
 
 
@@ -117,7 +117,7 @@ def race(
     runs: int,
     say: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
-    """Run every task by every contestant in turn: once to warm up and to compare, then `runs` times.
+    """Run tasks by all contestants in turn: once to warm up and to compare, then `runs` times.
 
     Raises:
         ContestantFailed: one of them raised something.

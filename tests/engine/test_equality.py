@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,9 @@ from terrazzo.processes import SPECS
 from terrazzo.testing.compare import assert_same_pixels
 from terrazzo.testing.graphs import collections, graphs
 
+MANY = int(os.environ.get("TERRAZZO_EXAMPLES", "150"))
+"""Random graphs per test; a night's run takes more."""
+
 
 @st.composite
 def windows(draw, whole: Window) -> Window:
@@ -25,7 +30,7 @@ def windows(draw, whole: Window) -> Window:
 
 
 @given(graph=graphs(), data=st.data())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=MANY, suppress_health_check=[HealthCheck.too_slow])
 def test_a_window_equals_the_same_window_of_the_whole(graph, data):
     plan = make_plan(infer(parse(graph, specs=SPECS), collections()))
     whole = evaluate(plan, plan.window)
@@ -40,7 +45,7 @@ def test_a_window_equals_the_same_window_of_the_whole(graph, data):
 
 
 @given(graph=graphs(steps=4), zoom=st.integers(11, 15))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=MANY // 3, suppress_health_check=[HealthCheck.too_slow])
 def test_map_tiles_equal_one_evaluation_of_the_zoom_level(graph, zoom):
     matrix = web_mercator(64)
     plan = make_plan(infer(parse(graph, specs=SPECS), collections()), matrix.grid(zoom + 2))
@@ -56,7 +61,7 @@ def test_map_tiles_equal_one_evaluation_of_the_zoom_level(graph, zoom):
 
 
 @given(graph=graphs(), edge=st.sampled_from((5, 16, 23)))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=MANY // 3, suppress_health_check=[HealthCheck.too_slow])
 def test_blocks_of_any_size_make_the_same_image(graph, edge):
     plan = make_plan(infer(parse(graph, specs=SPECS), collections()))
     whole = evaluate(plan, plan.window)

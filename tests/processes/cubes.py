@@ -94,6 +94,33 @@ def padded(given: Cube, window: Window) -> Cube:
     return replace(given, values=values, valid=valid, window=window)
 
 
+def call(
+    name: str,
+    wanted: Window,
+    needs: Mapping[str, Mapping[str, tuple[int, ...]]],
+    generous: str,
+    arguments: Mapping[str, Any],
+) -> Cube:
+    """Call a process with what its rules ask for, and one cube with all of its labels."""
+    process = PROCESSES[name]
+    plain = {k: v for k, v in arguments.items() if not isinstance(v, Cube)}
+    given: dict[str, Any] = dict(plain)
+    for argument, whole in arguments.items():
+        if argument in plain:
+            continue
+        needed = process.rules.window(wanted, whole.window, plain, argument)
+        part = padded(whole, needed)
+        if process.rules.borders:
+            part = whole.crop(needed.intersection(whole.window))
+        for dimension, positions in needs.get(argument, {}).items():
+            part = part if argument == generous else part.take(dimension, positions)
+        given[argument] = frozen(part)
+    if process.place:
+        first = next(v for v in arguments.values() if isinstance(v, Cube))
+        given[process.place] = Place(wanted, first.window)
+    return process.function(**given).crop(wanted)
+
+
 def evaluate(
     name: str,
     wanted: Window | None = None,
@@ -109,8 +136,7 @@ def evaluate(
         only: names of the labels that are wanted, by dimension.
         arguments: of the process; cubes have all pixels and labels that there are.
     """
-    process = PROCESSES[name]
-    rules = process.rules
+    rules = PROCESSES[name].rules
     output = infer(name, **arguments)
     inputs = {k: v for k, v in arguments.items() if isinstance(v, Cube)}
     extent = next(iter(inputs.values())).window
@@ -128,21 +154,17 @@ def evaluate(
     probes = {k: probe(v) for k, v in inputs.items()}
     plain = {k: v for k, v in arguments.items() if k not in inputs}
     needs = rules.labels(asked, output, probes, plain)
-    given: dict[str, Any] = dict(plain)
-    for argument, whole in inputs.items():
-        needed = rules.window(wanted, whole.window, plain, argument)
-        part = whole.crop(needed.intersection(whole.window)) if rules.borders else whole
-        part = part if rules.borders else padded(whole, needed)
-        for dimension, positions in needs.get(argument, {}).items():
-            part = part.take(dimension, positions)
-        given[argument] = frozen(part)
-    if process.place:
-        first = next(iter(inputs.values()))
-        given[process.place] = Place(wanted, first.window)
-    result = process.function(**given).crop(wanted)
-    for dimension, chosen in (only or {}).items():
-        result = result.take(dimension, [result.dimension(dimension).index(n) for n in chosen])
-    return result
+    results = []
+    # Other consumers of an input may want more of its labels: that must change nothing.
+    for generous in ("", *inputs) if only else ("",):
+        result = call(name, wanted, needs, generous, arguments)
+        for dimension, chosen in (only or {}).items():
+            labels = result.dimension(dimension).labels
+            result = result.take(dimension, [labels.index(label) for label in chosen])
+        results.append(result)
+    for other_result in results[1:]:
+        assert_same(other_result, results[0])
+    return results[0]
 
 
 def assert_same(actual: Cube, expected: Cube) -> None:

@@ -229,6 +229,7 @@ def test_truth_values_may_resolve_equal_labels_only() -> None:
     arguments = {"cube1": first, "cube2": shifted(first, 1), "overlap_resolver": less}
 
     assert assert_blocks_agree("merge_cubes", **arguments).dtype == bool
+    assert evaluate("merge_cubes", None, {"bands": ["nir"]}, **arguments).dtype == bool
     with pytest.raises(ArgumentInvalid, match="truth values"):
         infer("merge_cubes", **{**arguments, "cube2": cube(time(), bands(("red", "swir")))})
 

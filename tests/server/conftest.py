@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.testclient import TestClient
+from tests.server.small import graph, make_home
 
 from terrazzo.server.app import create_app
-from tests.server.small import graph, make_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

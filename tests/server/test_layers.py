@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.server.small import COLLECTION, DATES, LEFT, PIXEL, TOP, graph, make_home, nir, red
 
 from terrazzo.errors import TerrazzoError
 from terrazzo.geo.crs import transformer
 from terrazzo.server.store import LayerStore
-from tests.server.small import COLLECTION, DATES, LEFT, PIXEL, TOP, graph, make_home, nir, red
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +45,7 @@ def test_a_stored_layer_tells_what_a_map_needs(layer: dict[str, Any]) -> None:
 def test_layer_is_kept_by_its_digest_and_survives_the_server(
     layer: dict[str, Any], workspace: Workspace
 ) -> None:
-    files = os.listdir(workspace.home / "layers")
+    files = [path.name for path in (workspace.home / "layers").iterdir()]
 
     again = LayerStore(workspace).open(layer["id"])
 
@@ -144,7 +143,7 @@ def test_a_body_that_does_not_say_json_is_refused(client: TestClient) -> None:
 
 
 def test_a_wrong_graph_is_not_stored(client: TestClient, workspace: Workspace) -> None:
-    before = sorted(os.listdir(workspace.home / "layers"))
+    before = sorted([path.name for path in (workspace.home / "layers").iterdir()])
 
     unknown_band = client.post("/layers", json=graph(bands=("red", "nix")))
     unknown_collection = client.post("/layers", json=graph("nowhere"))
@@ -153,7 +152,7 @@ def test_a_wrong_graph_is_not_stored(client: TestClient, workspace: Workspace) -
     assert "nir" in unknown_band.json()["message"]
     assert unknown_collection.status_code == 404
     assert COLLECTION in unknown_collection.json()["message"]
-    assert sorted(os.listdir(workspace.home / "layers")) == before
+    assert sorted([path.name for path in (workspace.home / "layers").iterdir()]) == before
 
 
 def test_a_changed_collection_changes_the_layer(tmp_path: Path) -> None:

@@ -164,9 +164,16 @@ def test_a_port_in_use_names_the_option() -> None:
             bound("127.0.0.1", port)
 
 
-def test_an_address_of_nobody_is_refused() -> None:
-    with pytest.raises(TerrazzoError, match="--host"):
-        bound("192.0.2.1", 0)
+def test_a_port_of_the_system_or_an_address_of_nobody_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+
+    with pytest.raises(TerrazzoError, match=r"Permission denied.*--host"):
+        bound("127.0.0.1", 80)
 
 
 def test_real_server_answers_over_a_socket(workspace: Workspace) -> None:

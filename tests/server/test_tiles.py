@@ -81,7 +81,7 @@ def test_resolution_on_the_map_is_that_on_the_ground(
 
 
 def test_stretch_and_colours_change_the_picture(client: TestClient, layer: dict[str, Any]) -> None:
-    queries = [{}, {"min": 0.5, "max": 0.6}, {"colors": "gray"}, {"time": layer["dates"][2]}]
+    queries = [{}, {"min": 0.5, "max": 0.6}, {"colors": "gray"}, {"time": layer["dates"][0]}]
 
     answers = [client.get(address(layer, "1/0/0.png"), params=query) for query in queries]
 
@@ -143,7 +143,7 @@ def test_bad_requests_get_400_and_a_reason(
 ) -> None:
     answer = client.get(address(layer, BAD[name]))
 
-    assert answer.status_code in {400, 404}, answer.text
+    assert answer.status_code in {400, 404}
     assert set(answer.json()) == {"id", "code", "message", "links"}
     assert "Traceback" not in answer.text
 
@@ -158,7 +158,8 @@ def test_unknown_matrix_names_those_that_there_are(
 
 
 HOSTILE = [
-    "..%2F..%2Fcatalog.sqlite", "%2e%2e", "*", "0" * 16, "0" * 64, "[a-f]" * 4, "%00" * 16, "a" * 5000,
+    "..%2F..%2Fcatalog.sqlite", "%2e%2e", "*", "0" * 16, "0" * 64, "[a-f]" * 4, "%00" * 16,
+    "a" * 5000,
 ]  # fmt: skip
 
 

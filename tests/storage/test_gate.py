@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.storage.files import field, fresh_reader, write_tif
 
 from terrazzo.errors import AssetForbidden, SourceUnreadable
 from terrazzo.storage import gate as gate_module
 from terrazzo.storage.gate import Gate
 from terrazzo.storage.raster import RasterReader
-from tests.storage.files import field, fresh_reader, write_tif
 
 
 @pytest.fixture
@@ -177,7 +177,14 @@ def test_a_relative_name_without_folder_does_not_pass():
 
 def test_names_that_resolve_to_private_addresses_do_not_pass(monkeypatch: pytest.MonkeyPatch):
     gate = Gate((), ("data.example", "store.example=10.0.0.5"))
-    for address in ("127.0.0.1", "10.0.0.5", "169.254.169.254", "::1", "::ffff:10.0.0.1", "0.0.0.0"):
+    for address in (
+        "127.0.0.1",
+        "10.0.0.5",
+        "169.254.169.254",
+        "::1",
+        "::ffff:10.0.0.1",
+        "0.0.0.0",  # noqa: S104 - what must be refused
+    ):
         monkeypatch.setattr(gate_module, "_addresses", lambda *_, a=address: ("1.1.1.1", a))
 
         with pytest.raises(AssetForbidden, match="not public"):
@@ -261,7 +268,7 @@ def test_a_server_that_is_gone_is_named_by_item():
         host = f"127.0.0.1:{free.getsockname()[1]}"
     asset = Gate((), (host,)).open_name(f"http://{host}/a.tif", item="one", asset="red")
 
-    with pytest.raises(SourceUnreadable, match="'one'.*'red'.*does not answer"):
+    with pytest.raises(SourceUnreadable, match=r"'one'.*'red'.*does not answer"):
         fresh_reader().describe(asset)
 
 

@@ -5,6 +5,7 @@ import os
 import pickle
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,13 @@ from hypothesis import strategies as st
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
+from tests.storage.files import SINUSOIDAL, field, fresh_reader, write_tif
 
 from terrazzo.errors import ArgumentInvalid, SourceUnreadable
 from terrazzo.geo.grid import Grid, Window
 from terrazzo.storage.blocks import BlockCache
 from terrazzo.storage.gate import Gate
 from terrazzo.storage.raster import default_reader, describe, read_window
-from tests.storage.files import SINUSOIDAL, field, fresh_reader, write_tif
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,9 +143,7 @@ def test_nan_marks_no_data_only_where_declared(tmp_path: Path):
 
 def test_a_mask_band_says_what_is_valid(tmp_path: Path):
     mask = np.random.default_rng(0).integers(0, 2, (150, 130)).astype(np.uint8) * 255
-    path = write_tif(
-        tmp_path / "mask.tif", field(150, 130), mask=mask, nodata=None, overviews=(2,)
-    )
+    path = write_tif(tmp_path / "mask.tif", field(150, 130), mask=mask, nodata=None, overviews=(2,))
     reader = fresh_reader()
 
     info = reader.describe(named(path))
@@ -184,11 +183,14 @@ def test_a_crs_without_code_survives(tmp_path: Path, shared: Path):
 def test_what_has_no_place_names_the_way_out(tmp_path: Path, shared: Path):
     rotated = Affine(9, 3, 500_000, 3, -9, 5_000_000)
     write_tif(tmp_path / "rotated.tif", field(30, 30), transform=rotated)
-    gcps = [GroundControlPoint(r, c, 500_000 + c, 5_000_000 - r) for r, c in ((0, 0), (0, 9), (9, 0))]
-    with rasterio.open(
-        tmp_path / "points.tif", "w", driver="GTiff", dtype="uint8", count=1, height=9, width=9
-    ) as file:
-        file.gcps = (gcps, rasterio.CRS.from_epsg(32633))
+    gcps = [
+        GroundControlPoint(r, c, 500_000 + c, 5_000_000 - r) for r, c in ((0, 0), (0, 9), (9, 0))
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "height": 9, "width": 9}
+        with rasterio.open(tmp_path / "points.tif", "w", **profile) as file:
+            file.gcps = (gcps, rasterio.CRS.from_epsg(32633))
     paths = [*tmp_path.glob("*.tif"), shared / "data/riotiler_cogs/cog_gcps.tif"]
 
     for path in paths:

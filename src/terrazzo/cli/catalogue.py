@@ -23,7 +23,9 @@ _DAY, _MONTH, _YEAR = 10, 7, 4
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path))
+@click.argument(
+    "paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(path_type=Path)
+)
 @click.option("--collection", required=True, metavar="ID", help="The collection to fill.")
 @click.option("--title", default="", help="Title of the collection.")
 @click.option("--license", "licence", default="", help="SPDX identifier of its licence.")
@@ -149,12 +151,16 @@ def search(
     from terrazzo.catalog import PropertyFilter  # noqa: PLC0415 - loads the catalogue
     from terrazzo.drivers.job import Workspace  # noqa: PLC0415
 
-    found = Workspace.of(settings.home).catalog().search(
-        collections,
-        bbox=bbox,
-        interval=interval(when),
-        properties=[PropertyFilter(c.name, c.operator, c.value) for c in conditions],  # type: ignore[arg-type]
-        limit=limit,
+    found = (
+        Workspace.of(settings.home)
+        .catalog()
+        .search(
+            collections,
+            bbox=bbox,
+            interval=interval(when),
+            properties=[PropertyFilter(c.name, c.operator, c.value) for c in conditions],  # type: ignore[arg-type]
+            limit=limit,
+        )
     )
     if count:
         click.echo(sum(1 for _ in found))

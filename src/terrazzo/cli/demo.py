@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import webbrowser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from terrazzo.cli.options import Settings
+if TYPE_CHECKING:
+    from terrazzo.cli.options import Settings
 
 
 @click.command()

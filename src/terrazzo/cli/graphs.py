@@ -42,7 +42,7 @@ class Stopped(click.ClickException):
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 @click.pass_obj
-def explain(settings: Settings, graph: str, *, block: int, as_json: bool, **place: Any) -> None:
+def explain(settings: Settings, /, graph: str, *, block: int, as_json: bool, **place: Any) -> None:
     """Say what a graph would do, read and cost, without reading a pixel.
 
     \b
@@ -83,6 +83,7 @@ def explain(settings: Settings, graph: str, *, block: int, as_json: bool, **plac
 @click.pass_obj
 def run(
     settings: Settings,
+    /,
     graph: str,
     output: Path,
     *,
@@ -148,6 +149,7 @@ def run(
 @click.pass_obj
 def extract(
     settings: Settings,
+    /,
     graph: str,
     polygons: Path,
     output: Path,
@@ -193,9 +195,7 @@ def extract(
             "Stopped before the table was written. Give the same command again to start over."
         ) from stop
     click.echo(
-        json.dumps(
-            {"path": str(result.table), "rows": result.rows, "polygons": result.polygons}
-        )
+        json.dumps({"path": str(result.table), "rows": result.rows, "polygons": result.polygons})
     )
     _tell_polygons("lie outside of the result and have no rows", result.outside)
     _tell_polygons("had invalid rings and were repaired", result.repaired)

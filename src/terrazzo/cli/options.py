@@ -68,9 +68,7 @@ class Bytes(click.ParamType[int]):
     name = "SIZE"
 
     @override
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read a number with a unit: 4G is 4 000 000 000 bytes, 4GiB is 4 294 967 296."""
         if isinstance(value, int):
             return value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ import pyogrio.raw
 import shapely
 from shapely.affinity import rotate, scale, translate
 
-from terrazzo.drivers.record import output_failed
+from terrazzo.storage.writers.files import whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,10 +61,9 @@ def write_parcels(path: Path, grid: Grid) -> int:
         OutputFailed: the file cannot be written.
     """
     shapes = parcels(grid)
-    scratch = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with whole_file(path) as part:
         pyogrio.raw.write(
-            scratch,
+            part,
             shapely.to_wkb(np.array(shapes, dtype=object)),
             [np.arange(1, len(shapes) + 1)],
             ["parcel"],
@@ -74,8 +72,4 @@ def write_parcels(path: Path, grid: Grid) -> int:
             driver="GPKG",
             layer="parcels",
         )
-        scratch.replace(path)
-    except OSError as error:
-        scratch.unlink(missing_ok=True)
-        raise output_failed(path.parent, error) from error
     return len(shapes)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from terrazzo.cli.options import Settings
+if TYPE_CHECKING:
+    from terrazzo.cli.options import Settings
 
 
 @click.command()

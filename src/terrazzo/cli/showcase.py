@@ -65,12 +65,12 @@ def make_everything(home: Path) -> tuple[Workspace, str]:
         store = LayerStore(workspace)
         stored = store.put(json.loads(job.document), LAYER_TITLE, STYLE)
         layer = store.open(stored.id)
-        told.append(f"graph {stored.digest[:16]} kept as {home / 'layers'}/{stored.digest[:8]}....json")
+        told.append(f"graph {stored.id} kept as {home / 'layers' / stored.digest}.json")
     with step("tile") as told:
         told.append(f"{draw_tiles(layer, home / 'tiles')} in {home / 'tiles'}")
     with step("batch") as told:
         result = batch.run(job, workspace, home / "ndvi", progress=ProgressLine())
-        told += [str(asset.path) for asset in result.assets]
+        told.extend(str(asset.path) for asset in result.assets)
     with step("extract") as told:
         grid = layer.tiles.matrix(NATIVE)
         parcels = home / "parcels.gpkg"
@@ -86,7 +86,7 @@ def make_everything(home: Path) -> tuple[Workspace, str]:
         )
         told.append(f"{table.rows} rows for {count} parcels ({parcels}): {table.table}")
     with step("check") as told:
-        told += compare(layer, result, table)
+        told.extend(compare(layer, result, table))
     click.echo(
         "\nGo on by hand:\n"
         f"  terrazzo --home {home} search {COLLECTION} --datetime 2018 --limit 5\n"
@@ -145,7 +145,7 @@ def draw_tiles(layer: OpenLayer, folder: Path) -> str:
 
 def default_view(layer: OpenLayer) -> View:
     """Return the view that the layer's style describes."""
-    return view_of(layer, Look())
+    return view_of(layer, Look.model_validate({}))
 
 
 def places(layer: OpenLayer, matrix: str, zoom: int) -> list[tuple[int, int]]:
@@ -182,10 +182,10 @@ def compare(layer: OpenLayer, result: RunResult, table: ExtractResult) -> list[s
     extracted = last_mean(table.table)
     if not np.isclose(by_hand, extracted, rtol=1e-6):
         raise DriversDisagree(f"Parcel 1 has a mean of {extracted} and the COG of {by_hand}.")
+    means = f"{extracted:.6f}, and {by_hand:.6f} by numpy from the COG"
     return [
         f"tile = COG: {written.size} pixels of {asset.name} are the same to the bit",
-        f"table = COG: mean NDVI of parcel 1 is {extracted:.6f}, by numpy from the COG "
-        f"{by_hand:.6f}",
+        f"table = COG: the mean NDVI of parcel 1 is {means}",
     ]
 
 
@@ -202,7 +202,9 @@ def check_served(url: str, layer: str) -> None:
         DriversDisagree: what came is no picture.
     """
     told = json.loads(_fetch(f"{url}/layers/{layer}"))
-    content = _fetch(f"{url}/layers/{layer}/tiles/native/{told['matrices']['native']['zooms'][1]}/0/0.png")
+    content = _fetch(
+        f"{url}/layers/{layer}/tiles/native/{told['matrices']['native']['zooms'][1]}/0/0.png"
+    )
     if not content.startswith(b"\x89PNG"):
         raise DriversDisagree("The server's tile is no PNG.")
     click.echo(f"serve            {url} gave a tile of {len(content)} bytes")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from pyproj import CRS
+
     from terrazzo.geo.grid import Bounds, Grid
 
 DIGEST: Final = "terrazzo:source_digest"
@@ -294,13 +296,29 @@ def _outline(grid: Grid) -> list[tuple[float, float]] | None:
 
 
 def known_crs(name: str) -> str:
-    """Return the canonical name of a CRS without the datum shift that WKT 1 may carry (TOWGS84).
+    """Return the EPSG name of a CRS that is WKT 1 with a datum shift to WGS 84 (TOWGS84).
 
-    With it PROJ does not know EPSG codes again. The shift is to WGS 84 only, and PROJ has better
-    ones; GDAL drops it in GeoTIFFs likewise.
+    PROJ does not find such a CRS among its own. The shift is left out, as GDAL does for GeoTIFFs
+    because PROJ has better ones, and the EPSG code that the text states is believed if ellipsoid,
+    projection and parameters are those of the code.
     """
     crs = crs_object(name)
-    return crs_name(crs.source_crs.to_wkt()) if crs.is_bound and crs.source_crs else name
+    if crs.is_bound and crs.source_crs is not None:
+        crs = crs.source_crs
+    stated = crs.to_json_dict().get("id") or {}
+    if stated.get("authority") != "EPSG":
+        return crs_name(crs.to_wkt())
+    coded = crs_name(f"EPSG:{stated['code']}")
+    return coded if _parameters(crs) == _parameters(crs_object(coded)) else crs_name(crs.to_wkt())
+
+
+def _parameters(crs: CRS) -> tuple[object, ...]:
+    """Return the numbers that decide a CRS's coordinates; the order of axes is not among them."""
+    conversion = crs.to_json_dict().get("conversion", {})
+    numbers = [(one["name"], one["value"]) for one in conversion.get("parameters", ())]
+    shape = crs.ellipsoid
+    size = (shape.semi_major_metre, shape.inverse_flattening) if shape is not None else ()
+    return conversion.get("method", {}).get("name"), sorted(numbers), size
 
 
 def transform_of(grid: Grid) -> tuple[float, ...]:

@@ -11,6 +11,7 @@ from terrazzo.cube import Cube, Kind, empty_cube
 from terrazzo.cube.warp import warp
 from terrazzo.engine.demand import demand
 from terrazzo.engine.infer import Input
+from terrazzo.engine.plan import chosen
 from terrazzo.geo.pixelmap import PixelMap, scale_between
 from terrazzo.processes.registry import Place
 
@@ -94,6 +95,7 @@ def _warp(step: Step, window: Window, data: Cube, needs: Mapping[str, Window]) -
 def _arguments(
     step: Step, number: int, wanted: Demand, cubes: Mapping[int, Cube], plan: Plan
 ) -> dict[str, Any]:
+    """Return what the function is called with: cubes in the window and labels it asked for."""
     arguments: dict[str, Any] = {}
     borders = step.bound.process.rules.borders
     for name, value in step.bound.arguments.items():
@@ -104,7 +106,8 @@ def _arguments(
         needed = wanted.needs[number].get(name)
         if needed is not None:
             cube = cube.crop(needed) if borders else fit(cube, needed)
-        arguments[name] = cube
+        source = plan.steps[step.inputs[name]].bound.result
+        arguments[name] = _with_labels(cube, chosen(source, step.asked.get(name, {})))
     if step.bound.process.place:
         first = plan.steps[next(iter(step.inputs.values()))]
         arguments[step.bound.process.place] = Place(wanted.windows[number], first.extent)
@@ -119,15 +122,21 @@ def _run(step: Step, window: Window, arguments: dict[str, Any]) -> Cube:
     return _conform(step, cube.crop(window))
 
 
-def _conform(step: Step, cube: Cube) -> Cube:
-    """Give exactly the labels and the dtype that the plan promised."""
-    for dimension in step.probe.dimensions:
+def _with_labels(cube: Cube, probe: Cube) -> Cube:
+    """Return the cube with exactly the labels of a cube without pixels."""
+    for dimension in probe.dimensions:
         if dimension.kind is Kind.SPATIAL:
             continue
         have = cube.dimension(dimension.name)
         if have.labels != dimension.labels:
             positions = {label: index for index, label in enumerate(have.labels)}
             cube = cube.take(dimension.name, [positions[label] for label in dimension.labels])
+    return cube
+
+
+def _conform(step: Step, cube: Cube) -> Cube:
+    """Give exactly the labels and the dtype that the plan promised."""
+    cube = _with_labels(cube, step.probe)
     if cube.dtype != step.probe.dtype:
         cube = cube.same_pixels(cube.values.astype(step.probe.dtype), cube.valid)
     return cube

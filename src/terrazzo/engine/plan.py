@@ -42,6 +42,9 @@ class Step:
     """Positions of the wanted labels in the node's own result."""
     inputs: Mapping[str, int]
     """Steps whose cubes come in, by parameter name; empty for a read."""
+    asked: Mapping[str, Labels] = field(default_factory=dict)
+    """Positions of the labels that it gets of each input, in that node's own result: exactly
+    what its rule asks for, whatever else other steps want of the same input."""
     method: str = NEAREST
     """How a read or a warp resamples."""
     warps: bool = False
@@ -183,49 +186,56 @@ def _steps(inference: Inference, result: _Request) -> tuple[Step, ...]:
         order[request] = inputs
         waiting.pop()
     numbers = {request: number for number, request in enumerate(order)}
-    wanted = _wanted_labels(inference, order)
+    wanted, asked = _label_demand(inference, order)
     return tuple(
-        _step(inference, request, {k: numbers[v] for k, v in inputs.items()}, wanted[request])
+        replace(
+            _step(inference, request, wanted[request]),
+            inputs={name: numbers[needed] for name, needed in inputs.items()},
+            asked=asked[request],
+        )
         for request, inputs in order.items()
     )
 
 
-def _step(
-    inference: Inference, request: _Request, inputs: Mapping[str, int], wanted: Labels
-) -> Step:
+def _step(inference: Inference, request: _Request, wanted: Labels) -> Step:
     bound = inference.nodes[request.node]
     extent = Window(0, 0, 0, 0)
     if request.grid is not None and bound.grid is not None:
         extent = extent_on(bound.grid, bound.extent, request.grid)
-    probe = without_pixels(bound.result, request.grid)
-    for name, positions in wanted.items():
-        probe = probe.take(name, positions)
-    return Step(bound, request.grid, extent, probe, wanted, inputs, request.method, request.warps)
+    probe = chosen(without_pixels(bound.result, request.grid), wanted)
+    return Step(
+        bound, request.grid, extent, probe, wanted, {}, method=request.method, warps=request.warps
+    )
 
 
-def _wanted_labels(
+def chosen(cube: Cube, labels: Labels) -> Cube:
+    """Return the cube with the labels at these positions only."""
+    for name, positions in labels.items():
+        cube = cube.take(name, positions)
+    return cube
+
+
+def _label_demand(
     inference: Inference, order: Mapping[_Request, Mapping[str, _Request]]
-) -> dict[_Request, Labels]:
-    """Walk backwards and join what every consumer wants of a step."""
-    asked: dict[_Request, list[Labels]] = {request: [] for request in order}
+) -> tuple[dict[_Request, Labels], dict[_Request, Mapping[str, Labels]]]:
+    """Walk backwards: what is wanted of every step by all, and what each asks of its inputs."""
+    demands: dict[_Request, list[Labels]] = {request: [] for request in order}
     wanted: dict[_Request, Labels] = {}
+    asked: dict[_Request, Mapping[str, Labels]] = {}
     for request in reversed(order):
         bound = inference.nodes[request.node]
-        wanted[request] = _joined(asked[request])
         inputs = order[request]
-        if request.warps:
-            asked[inputs["data"]].append(wanted[request])
-            continue
-        probes = {name: inference.nodes[needed.node].result for name, needed in inputs.items()}
-        if bound.process.id in {"resample_spatial", "resample_cube_spatial"}:
-            needs: Mapping[str, Labels] = {"data": wanted[request]}
+        wanted[request] = _joined(demands[request])
+        if request.warps or bound.process.id in {"resample_spatial", "resample_cube_spatial"}:
+            asked[request] = {name: wanted[request] for name in inputs if name == "data"}
         else:
-            needs = bound.process.rules.labels(
+            probes = {name: inference.nodes[needed.node].result for name, needed in inputs.items()}
+            asked[request] = bound.process.rules.labels(
                 wanted[request], bound.result, probes, bound.arguments
             )
         for name, needed in inputs.items():
-            asked[needed].append(needs.get(name, {}))
-    return wanted
+            demands[needed].append(asked[request].get(name, {}))
+    return wanted, asked
 
 
 def _joined(demands: list[Labels]) -> Labels:

@@ -71,7 +71,7 @@ class CatalogOpener:
         properties = item["properties"]
         bands = []
         for key, asset in item["assets"].items():
-            here = [(i, band) for i, band in enumerate(read_bands(item, key), 1)]
+            here = [(i, band) for i, band in enumerate(read_bands(asset, key), 1)]
             here = [(i, band) for i, band in here if band.name in names]
             if not here:
                 continue

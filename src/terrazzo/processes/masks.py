@@ -51,7 +51,7 @@ def mask(data: RasterCube, mask: RasterCube, replacement: MaskReplacement = None
     Source:
         openEO process `mask` 2.0.0-rc.2.
     """
-    marked = aligned(mask, data)
+    marked, data = aligned(mask, data)
     hidden = marked.valid & (marked.values != 0)
     return replaced(data, np.broadcast_to(hidden, data.values.shape), replacement)
 
@@ -93,8 +93,11 @@ def mask_polygon(
     return replaced(data, hidden & data.valid, replacement)
 
 
-def aligned(mask: Cube, data: Cube) -> Cube:
-    """Return a mask with the axes and labels of `data`; axes that it lacks have length 1.
+def aligned(mask: Cube, data: Cube) -> tuple[Cube, Cube]:
+    """Return a mask with the axes and labels of `data`, and `data`.
+
+    Axes that the mask lacks have length 1. A block may bring labels of `data` that only others
+    want: those that the mask does not bring too are left out of both.
 
     Raises:
         IncompatibleDataCubes: the mask has a dimension that `data` lacks, or lacks a label.
@@ -110,22 +113,25 @@ def aligned(mask: Cube, data: Cube) -> Cube:
         if mine.kind is Kind.SPATIAL or mine.labels == dimension.labels:
             continue
         missing = [label for label in mine.labels if label not in dimension.labels]
-        if missing:
+        if missing and data.has_all_labels:
             raise IncompatibleDataCubes(
                 f"The mask lacks the labels {', '.join(map(repr, missing[:5]))} of the dimension "
                 f"{dimension.name!r}. Filter both to the same labels."
             )
-        mask = mask.take(dimension.name, [dimension.labels.index(name) for name in mine.labels])
+        shared = [label for label in mine.labels if label in dimension.labels]
+        mask = mask.take(dimension.name, [dimension.labels.index(label) for label in shared])
+        data = data.take(dimension.name, [mine.labels.index(label) for label in shared])
     order = [mask.axis(name) for name in data.names if name in mask.names]
     shape = iter(mask.values.transpose(order).shape)
     spread = tuple(next(shape) if name in mask.names else 1 for name in data.names)
-    return Cube(
+    marked = Cube(
         mask.values.transpose(order).reshape(spread),
         mask.valid.transpose(order).reshape(spread),
         data.dimensions,
         data.grid,
         data.window,
     )
+    return marked, data
 
 
 def replaced(data: Cube, hidden: Mask, replacement: float | bool | str | None) -> Cube:

@@ -121,7 +121,8 @@ class _Merge:
             Pixels(np.zeros(0, self.second.dtype), nothing),
         ).dtype
         if resolved.kind == "b" and both.kind != "b":
-            if full:
+            # A block may bring labels of one cube that only others want; they don't count.
+            if full or not self.first.has_all_labels:
                 return resolved
             raise ArgumentInvalid(
                 "The overlap resolver returns truth values, and the labels that do not overlap "

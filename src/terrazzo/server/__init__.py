@@ -1,1 +1,1 @@
-"""The server: the map page, stored graphs as layers, and their tiles. Knows FastAPI; nobody else does."""
+"""The server: the map page, stored graphs as layers, their tiles. Only here is FastAPI known."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from terrazzo.cube import Kind
 from terrazzo.drivers.tile import NATIVE, View, shown
 from terrazzo.engine import evaluate
 from terrazzo.engine.demand import central_block
@@ -49,11 +50,11 @@ def view_of(layer: OpenLayer, look: Look) -> View:
     low = look.low if look.low is not None else stored.get("min")
     high = look.high if look.high is not None else stored.get("max")
     bands = tuple(look.bands.split(",")) if look.bands else tuple(stored.get("bands", ()))
-    return View(
-        Style(_stretch(low, high), _colormap(look.colors or stored.get("colors", ""))),
-        _checked_bands(bands),
-        look.time or stored.get("time", ""),
-    )
+    time = look.time or stored.get("time", "")
+    _check_labels(layer, Kind.BANDS, _checked_bands(bands))
+    _check_labels(layer, Kind.TEMPORAL, (time,) if time else ())
+    style = Style(_stretch(low, high), _colormap(look.colors or stored.get("colors", "")))
+    return View(style, bands, time)
 
 
 def check_style(style: object) -> dict[str, Any]:
@@ -120,6 +121,16 @@ def legend(style: Mapping[str, Any]) -> dict[str, Any]:
         "colors": [f"#{bytes(colour[:3]).hex()}" for colour in rgba[0]],
         "colormaps": list(COLORMAPS),
     }
+
+
+def _check_labels(layer: OpenLayer, kind: Kind, wanted: tuple[str, ...]) -> None:
+    """Refuse bands and dates that the layer does not have, also where a tile is empty."""
+    cube = layer.inference.cube(layer.inference.graph.result).result
+    for label in wanted:
+        found = [dimension for dimension in cube.dimensions if dimension.kind is kind]
+        if not found:
+            raise ArgumentInvalid(f"This layer has no {kind.value} dimension, so no {label!r}.")
+        found[0].index(label)
 
 
 def _stretch(low: float | None, high: float | None) -> tuple[tuple[float, float], ...]:

@@ -55,9 +55,7 @@ def answer(store: LayerStore, tile: Tile, look: Look, known: str) -> Response:
         LayerNotFound: there is no such layer.
     """
     if tile.form not in FORMATS:
-        raise FormatUnsupported(
-            f"Tiles come as {', '.join(FORMATS)}, not {tile.form[:20]!r}."
-        )
+        raise FormatUnsupported(f"Tiles come as {', '.join(FORMATS)}, not {tile.form[:20]!r}.")
     layer = store.open(tile.layer)
     view = view_of(layer, look)
     tag = etag(layer, view, tile.form)
@@ -65,9 +63,7 @@ def answer(store: LayerStore, tile: Tile, look: Look, known: str) -> Response:
     headers = {
         "ETag": tag,
         "Cache-Control": "public, max-age=60, must-revalidate",
-        "X-Resolution-Metres": (
-            f"{resolution_metres(layer, tile.matrix, tile.zoom, tile.y):.6g}"
-        ),
+        "X-Resolution-Metres": (f"{resolution_metres(layer, tile.matrix, tile.zoom, tile.y):.6g}"),
     }
     if tag in {entry.strip().removeprefix("W/") for entry in known.split(",")}:
         return Response(status_code=NOT_MODIFIED, headers=headers)

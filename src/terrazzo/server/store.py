@@ -7,9 +7,7 @@ graph again replaces its title and style.
 from __future__ import annotations
 
 import json
-import os
 import re
-import secrets
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -17,11 +15,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from terrazzo.drivers.job import Job
-from terrazzo.drivers.record import output_failed
 from terrazzo.drivers.tile import TileLayer
 from terrazzo.engine import infer
 from terrazzo.geo.times import format_time
 from terrazzo.server.faults import LayerNotFound
+from terrazzo.storage.writers.files import output_failed, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,14 +105,12 @@ class LayerStore:
             indent=1,
         )
         path = self._folder / f"{stored.digest}.json"
-        scratch = self._folder / f".{stored.digest}.{os.getpid()}.{secrets.token_hex(4)}.part"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            scratch.write_text(content, encoding="utf-8")
-            scratch.replace(path)
         except OSError as error:
-            scratch.unlink(missing_ok=True)
-            raise output_failed(self._folder, error) from error
+            raise output_failed(path, error) from error
+        with whole_file(path) as part:
+            part.write_text(content, encoding="utf-8")
         self._keep(opened)
         return stored
 

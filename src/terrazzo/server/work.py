@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from terrazzo.server.faults import ServerBusy
 
@@ -45,7 +45,8 @@ class Work:
         job = asyncio.get_running_loop().run_in_executor(self._executor, task)
         gone = asyncio.ensure_future(_disconnected(request))
         try:
-            await asyncio.wait({job, gone}, return_when=asyncio.FIRST_COMPLETED)
+            both: set[asyncio.Future[Any]] = {job, gone}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not job.done():
                 job.cancel()
                 raise ClientGone

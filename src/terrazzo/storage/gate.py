@@ -113,7 +113,8 @@ class Gate:
         Args:
             href: a path, a `file://`, `http://` or `https://` URL, or relative to `base`.
             base: the folder (or URL of the folder) that the item lies in.
-            item: id of the item, for messages; `asset`: key of the asset.
+            item: id of the item, for messages.
+            asset: key of the asset, for messages.
 
         Raises:
             AssetForbidden: the href is not a plain name, leaves the roots, names a host that is
@@ -138,7 +139,7 @@ class Gate:
         text, mark, query = (urljoin(base, url.strip(" ")) if base else url).partition("?")
         if not _is_url(_plain(text)):
             raise AssetForbidden("Documents are loaded from http:// and https:// addresses only.")
-        if _CONTROL.search(query) or not query.isascii() or set(query) & set(" <>#\\\"{}"):
+        if _CONTROL.search(query) or not query.isascii() or set(query) & set(' <>#\\"{}'):
             raise AssetForbidden("The query of the address holds characters that are not sent.")
         return self._url(_plain(text)) + mark + query
 

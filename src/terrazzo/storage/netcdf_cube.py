@@ -65,12 +65,7 @@ class CfCube:
     def __init__(self, name: str, data: xr.Dataset) -> None:
         self._name, self._data = name, data
         try:
-            self._x, self._y = _axis(data, _X, "X"), _axis(data, _Y, "Y")
-            if not (self._x and self._y):
-                raise ArgumentInvalid(
-                    f"{name!r} has no coordinate variables of x and y. Its dimensions: "
-                    f"{', '.join(map(str, data.sizes))}."
-                )
+            self._x, self._y = _space(name, data)
             self._time = _axis(data, _TIME, "T")
             variables = self._variables()
             self.grid, self._flipped = _grid(name, data, variables, (self._y, self._x))
@@ -216,6 +211,16 @@ def _axis(data: xr.Dataset, names: set[str], axis: str) -> str:
     return ""
 
 
+def _space(name: str, data: xr.Dataset) -> tuple[str, str]:
+    x, y = _axis(data, _X, "X"), _axis(data, _Y, "Y")
+    if not (x and y):
+        raise ArgumentInvalid(
+            f"{name!r} has no coordinate variables of x and y. Its dimensions: "
+            f"{', '.join(map(str, data.sizes))}."
+        )
+    return x, y
+
+
 def _grid(
     name: str, data: xr.Dataset, variables: list[str], axes: tuple[str, str]
 ) -> tuple[Grid, tuple[bool, bool]]:
@@ -320,7 +325,9 @@ def _instant(text: str) -> datetime:
 
 def _band(variable: xr.DataArray) -> CfBand:
     attributes = variable.attrs
-    dtype = np.dtype(variable.dtype.str.replace("i", "u")) if _is_unsigned(variable) else variable.dtype
+    dtype = (
+        np.dtype(variable.dtype.str.replace("i", "u")) if _is_unsigned(variable) else variable.dtype
+    )
     return CfBand(
         name=str(variable.name),
         dtype=dtype.newbyteorder("=").name,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import RasterioError
+from typing_extensions import override
 
 from terrazzo.cube import all_valid
 from terrazzo.errors import ArgumentInvalid
@@ -102,6 +103,7 @@ class RasterReader:
         self._info = lru_cache(maxsize=4096)(self._read_info)
         self._level = lru_cache(maxsize=8192)(self._read_level)
 
+    @override
     def __reduce__(self) -> tuple[Callable[[], RasterReader], tuple[()]]:
         return default_reader, ()
 
@@ -363,7 +365,9 @@ def _valid_by_value(values: Values, nodata: Sequence[float | None]) -> Mask:
             continue
         if values.dtype.kind in "fc":
             band = values[position]
-            valid[position] = ~np.isnan(band) if math.isnan(value) else band != band.dtype.type(value)
+            valid[position] = (
+                ~np.isnan(band) if math.isnan(value) else band != band.dtype.type(value)
+            )
         elif not math.isnan(value) and value == int(value):
             info = np.iinfo(values.dtype)
             if info.min <= value <= info.max:

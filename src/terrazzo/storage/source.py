@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from terrazzo.cube import Cube, Dimension, Kind, ReadCost, all_valid, empty_cube
-from terrazzo.cube.pixels import compute_dtype, is_all_valid
+from terrazzo.cube.pixels import compute_dtype
 from terrazzo.cube.warp import source_window, warp
 from terrazzo.errors import BandNotFound, NoDataAvailable, SourceUnreadable, SpatialExtentEmpty
 from terrazzo.geo.crs import WGS84, is_geographic
@@ -227,7 +227,9 @@ class RasterSource:
         try:
             info = self.reader.describe(asset)
             if max(band.index for band in bands) > len(info.dtypes):
-                raise unreadable(asset, f"it has {len(info.dtypes)} bands, fewer than its item says")
+                raise unreadable(
+                    asset, f"it has {len(info.dtypes)} bands, fewer than its item says"
+                )
             level = target.level(info.grid, info.overviews)
             lattice = self.reader.level_grid(asset, level)
             pixel_map, scale, needed = target.map_to(lattice)

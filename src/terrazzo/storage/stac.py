@@ -75,7 +75,9 @@ def _items(gate: Gate, address: str, document: Mapping[str, Any]) -> Iterator[Ma
 
 
 def _followed(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    links = [link for link in document.get("links", ()) if isinstance(link, dict) and "href" in link]
+    links = [
+        link for link in document.get("links", ()) if isinstance(link, dict) and "href" in link
+    ]
     if document.get("type") == "FeatureCollection":
         return [link for link in links if link.get("rel") == "next"]
     by_api = [link for link in links if link.get("rel") == "items"]

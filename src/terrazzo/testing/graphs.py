@@ -1,7 +1,8 @@
 """Random process graphs for hypothesis: what the equality of all drivers is tested with.
 
 Every graph is valid and starts from the collections `fine` (10 m) and `coarse` (20 m, shifted)
-of `collections()`; it may mask, smooth, resample, merge and reduce them in any order.
+of `collections()`, or from those of another `Ground`; it may mask, smooth, resample, merge and
+reduce them in any order.
 """
 
 from __future__ import annotations
@@ -22,6 +23,24 @@ REDUCERS_OF_TWO = ("max",)
 METHODS = ("near", "bilinear", "cubic", "average", "mode", "max")
 
 Draw = Any
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The collections that graphs start from: two bands each, in one place."""
+
+    collections: tuple[str, ...] = ("fine", "coarse")
+    """Their ids."""
+    bands: tuple[str, str] = ("red", "nir")
+    """Red and near infrared, in the order in which they are loaded by default."""
+    extent: tuple[str, str] = ("2020-01-01", "2020-02-01")
+    """A period with some of the dates."""
+    box: tuple[float, float, float, float] = (LEFT + 33, TOP - 471, LEFT + 444, TOP - 57)
+    """(left, bottom, right, top) of a part of them, `crs`."""
+    crs: int = 32633
+    """EPSG code of `box`."""
+    levels: tuple[float, float] = (100, 500)
+    """Values that some pixels are below."""
 
 
 def collections(*, dtype: str = "uint16") -> SyntheticOpener:
@@ -45,6 +64,8 @@ class Grown:
     """Whether the cube has dimension `t`."""
     bands: tuple[str, ...] = ("red", "nir")
     """Labels of dimension `bands`; empty where it is gone."""
+    ground: Ground = Ground()
+    """What it starts from."""
 
     def then(self, process: str, arguments: dict[str, Any], **changes: Any) -> Grown:
         """Return the graph with one more node on its end."""
@@ -65,12 +86,15 @@ def callback(process: str, **arguments: Any) -> dict[str, Any]:
 
 
 def _load(draw: Draw, grown: Grown) -> Grown:
-    name = draw(st.sampled_from(("fine", "coarse")))
-    arguments = {"id": name, "spatial_extent": None, "temporal_extent": None}
-    if draw(st.booleans()):
-        arguments["bands"] = ["nir", "red"]
-    return Grown(grown.nodes, grown.last).then(
-        "load_collection", arguments, bands=("nir", "red") if "bands" in arguments else grown.bands
+    ground = grown.ground
+    name = draw(st.sampled_from(ground.collections))
+    turned = draw(st.booleans())
+    bands = ground.bands[::-1] if turned else ground.bands
+    arguments: dict[str, Any] = {"id": name, "spatial_extent": None, "temporal_extent": None}
+    if turned or ground != Ground():
+        arguments["bands"] = list(bands)
+    return Grown(grown.nodes, grown.last, ground=ground).then(
+        "load_collection", arguments, bands=bands
     )
 
 
@@ -112,7 +136,7 @@ def _scale(draw: Draw, grown: Grown) -> Grown:
 
 
 def _mask(draw: Draw, grown: Grown) -> Grown:
-    low = callback("lt", x={"from_parameter": "x"}, y=draw(st.sampled_from((100, 500))))
+    low = callback("lt", x={"from_parameter": "x"}, y=draw(st.sampled_from(grown.ground.levels)))
     masked = grown.then("apply", {"data": grown.data, "process": low})
     arguments = {"data": grown.data, "mask": masked.data}
     if draw(st.booleans()):
@@ -161,9 +185,10 @@ def _reduce(draw: Draw, grown: Grown) -> Grown:
 
 def _ndvi(draw: Draw, grown: Grown) -> Grown:
     del draw
-    if not {"red", "nir"} <= set(grown.bands):
+    red, nir = grown.ground.bands
+    if not {red, nir} <= set(grown.bands):
         return grown
-    return grown.then("ndvi", {"data": grown.data, "nir": "nir", "red": "red"}, bands=())
+    return grown.then("ndvi", {"data": grown.data, "nir": nir, "red": red}, bands=())
 
 
 def _bands(draw: Draw, grown: Grown) -> Grown:
@@ -178,7 +203,7 @@ def _dates(draw: Draw, grown: Grown) -> Grown:
         return grown
     if draw(st.booleans()):
         return grown.then(
-            "filter_temporal", {"data": grown.data, "extent": ["2020-01-01", "2020-02-01"]}
+            "filter_temporal", {"data": grown.data, "extent": list(grown.ground.extent)}
         )
     reducer = callback(draw(st.sampled_from(REDUCERS)), data={"from_parameter": "data"})
     return grown.then(
@@ -188,8 +213,10 @@ def _dates(draw: Draw, grown: Grown) -> Grown:
 
 def _box(draw: Draw, grown: Grown) -> Grown:
     del draw
-    box = {"west": LEFT + 33, "east": LEFT + 444, "south": TOP - 471, "north": TOP - 57}
-    return grown.then("filter_bbox", {"data": grown.data, "extent": {**box, "crs": 32633}})
+    sides = dict(zip(("west", "south", "east", "north"), grown.ground.box, strict=True))
+    return grown.then(
+        "filter_bbox", {"data": grown.data, "extent": {**sides, "crs": grown.ground.crs}}
+    )
 
 
 _STEPS = (
@@ -208,9 +235,14 @@ _STEPS = (
 
 
 @st.composite
-def graphs(draw: Draw, *, steps: int = 5) -> dict[str, Any]:
-    """Draw a valid process graph over `collections()` whose result is a raster cube."""
-    grown = _load(draw, Grown({}, ""))
+def graphs(draw: Draw, *, steps: int = 5, ground: Ground | None = None) -> dict[str, Any]:
+    """Draw a valid process graph whose result is a raster cube.
+
+    Args:
+        steps: nodes after the first one, at most.
+        ground: what it starts from; by default `collections()`.
+    """
+    grown = _load(draw, Grown({}, "", ground=ground or Ground()))
     for _ in range(draw(st.integers(0, steps))):
         grown = draw(st.sampled_from(_STEPS))(draw, grown)
     nodes = {name: dict(node) for name, node in grown.nodes.items()}

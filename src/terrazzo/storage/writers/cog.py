@@ -40,7 +40,18 @@ if TYPE_CHECKING:
 
 COMPRESSIONS = ("deflate", "zstd", "lzw", "lerc", "none")
 OVERVIEWS = ("average", "nearest", "mode", "bilinear", "cubic", "none")
-_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "int64", "uint64", "float32", "float64")
+_TYPES = (
+    "uint8",
+    "int8",
+    "uint16",
+    "int16",
+    "uint32",
+    "int32",
+    "int64",
+    "uint64",
+    "float32",
+    "float64",
+)
 _SCRATCH_BLOCK = 512
 _ENVIRONMENT = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -116,7 +127,16 @@ def write_cogs(
     Args:
         paths: one per time label, in their order.
         blocks: cubes with all dates each, in any order, or a function of a window.
+        grid: the lattice of all blocks.
+        dtype: type of the values.
+        bands: names of the bands; one name for cubes without bands.
         times: the labels, which go into the files' tags.
+        window: the pixels of `grid` that make the files; None = all.
+        options: how.
+
+    Raises:
+        FormatUnsupported: further dimensions, or no-data cannot be written.
+        OutputFailed: disk full or folder not writable; nothing is left behind.
     """
     chosen = options or CogOptions()
     _check(chosen, dtype)

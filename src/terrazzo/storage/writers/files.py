@@ -7,10 +7,10 @@ import os
 import shutil
 import uuid
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from terrazzo.cube import Kind
@@ -18,6 +18,7 @@ from terrazzo.errors import FormatUnsupported, OutputFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from terrazzo.cube import Cube, Mask, Values
     from terrazzo.geo.grid import Window
@@ -42,27 +43,27 @@ def whole_file(path: Path, *, suffix: str = "") -> Iterator[Path]:
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(path)
-    except (OSError, RasterioError) as error:
+    except (OSError, RasterioError, CPLE_BaseError) as error:
         raise output_failed(path, error) from error
     finally:
         part.unlink(missing_ok=True)
 
 
-def output_failed(path: Path, error: Exception | str) -> OutputFailed:
+def output_failed(path: Path, error: Exception) -> OutputFailed:
     """Make the error that says which file could not be written and what to do."""
     try:
         free = f"{shutil.disk_usage(path.parent).free / 1e6:.0f} MB are free there"
     except OSError:
         free = "its folder is not there"
     number = getattr(error, "errno", None)
-    if number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+    if isinstance(error, RasterioError | CPLE_BaseError):
+        reason = "GDAL stopped writing, most likely as the disk (or quota) is full"
+    elif number in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         reason = "the disk (or quota) is full"
     elif number in {errno.EACCES, errno.EROFS, errno.EPERM}:
         reason = "its folder may not be written"
-    elif isinstance(error, str):
-        reason = error
     else:
-        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        reason = f"{type(error).__name__} ({error.args[-1] if error.args else 'no reason given'})"
     return OutputFailed(
         f"{path.name!r} could not be written: {reason} ({free}). Make room or choose another "
         "folder with `--output`, then run again; finished blocks are kept."
@@ -84,14 +85,12 @@ def planes(cube: Cube) -> tuple[Values, Mask]:
     Raises:
         FormatUnsupported: the cube has further dimensions, or is no raster.
     """
-    order = []
     kinds = [dimension.kind for dimension in cube.dimensions]
     if cube.window is None or kinds.count(Kind.SPATIAL) != 2:  # noqa: PLR2004 - y and x
         raise FormatUnsupported("Images hold rasters only; save this as JSON, CSV or Parquet.")
     values, valid = cube.values, cube.valid
-    for kind in (Kind.TEMPORAL, Kind.BANDS):
-        if kinds.count(kind) == 1:
-            order.append(kinds.index(kind))
+    named = [kind for kind in (Kind.TEMPORAL, Kind.BANDS) if kinds.count(kind) == 1]
+    order = [kinds.index(kind) for kind in named]
     order += [axis for axis, kind in enumerate(kinds) if kind is Kind.SPATIAL]
     if len(order) != len(kinds):
         names = ", ".join(d.name for i, d in enumerate(cube.dimensions) if i not in order)

@@ -1,11 +1,14 @@
-"""NetCDF (CF-1.8): one variable per band, dimensions as the cube has them, written block by block."""
+"""NetCDF (CF-1.8): one variable per band, the cube's other dimensions, written block by block."""
 
 from __future__ import annotations
 
+import io
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import h5netcdf
 import numpy as np
+from typing_extensions import override
 
 from terrazzo import __version__
 from terrazzo.cube import Kind
@@ -15,7 +18,7 @@ from terrazzo.geo.times import parse_time
 from terrazzo.storage.writers.files import cubes, stored, stored_dtype, stored_nodata, whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -60,7 +63,7 @@ def write_netcdf(
     kinds = [dimension.kind for dimension in probe.dimensions]
     if kinds.count(Kind.SPATIAL) != 2 or kinds[-2:] != [Kind.SPATIAL] * 2:  # noqa: PLR2004 - y, x
         raise FormatUnsupported("NetCDF files hold rasters whose last dimensions are y and x.")
-    with whole_file(path) as part, h5netcdf.File(part, "w") as file:
+    with whole_file(path) as part, _sink(part) as sink, h5netcdf.File(sink, "w") as file:
         file.attrs.update(
             {"Conventions": "CF-1.8", "source": f"terrazzo {__version__}", **(metadata or {})}
         )
@@ -91,7 +94,69 @@ def write_netcdf(
                 variable.attrs["flag_meanings"] = "false true"
         for cube in cubes(blocks, area):
             _write_block(file, cube, area, names, nodata)
+            sink.check()
     return path
+
+
+class _Sink(io.RawIOBase):
+    """A file for HDF5 that remembers a failed write instead of failing: HDF5 crashes on those."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w+b", buffering=0)
+        self._problem: OSError | None = None
+
+    def check(self) -> None:
+        """Raise what went wrong so far."""
+        if self._problem is not None:
+            raise self._problem
+
+    @override
+    def write(self, data: Any) -> int:
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            self._problem = self._problem or error
+        return len(data)
+
+    @override
+    def readinto(self, buffer: Any) -> int:
+        found = self._file.readinto(buffer)
+        buffer[found:] = bytes(len(buffer) - found)
+        return len(buffer)
+
+    @override
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    @override
+    def tell(self) -> int:
+        return self._file.tell()
+
+    @override
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self._problem = self._problem or error
+            return size or 0
+
+    @override
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+@contextmanager
+def _sink(path: Path) -> Iterator[_Sink]:
+    """Open a sink; after the file in it was closed, raise what went wrong."""
+    sink = _Sink(path)
+    try:
+        yield sink
+        sink.check()
+    finally:
+        sink.close()
 
 
 def _variables(probe: Cube) -> tuple[str, ...]:

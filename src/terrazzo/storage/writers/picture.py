@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -28,9 +28,16 @@ _ANCHORS = {
 }  # fmt: skip
 COLORMAPS = tuple(_ANCHORS)
 """Names of the colour maps, which are linear between a few anchor colours."""
-FORMATS = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg", "npy": "application/x-npy"}
+FORMATS = {
+    "png": "image/png",
+    "webp": "image/webp",
+    "jpeg": "image/jpeg",
+    "npy": "application/x-npy",
+}
 """Formats and their media types."""
 _WHITE = 255
+TINY = 1e-30
+"""Width of a stretch without width: all above it is white."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +60,9 @@ def encode_picture(cube: Cube, style: Style, format_name: str = "png") -> bytes:
         format_name: one of `FORMATS`.
 
     Returns:
-        A picture that is transparent where any of its bands has no data (JPEG: white); for `npy` the
-        bytes of a masked array: bands first, then 255 where valid, as the cube's own dtype.
+        A picture that is transparent where any of its bands has no data (JPEG: white); for `npy`
+        the bytes of an array in the cube's own dtype: bands first, then 255 where valid (1 for
+        booleans, 127 for int8), else 0.
 
     Raises:
         FormatUnsupported: no such format, or a number of bands that is no picture.
@@ -131,11 +139,15 @@ def _scaled(band: Values, valid: Mask, limits: tuple[float, float] | None) -> ND
     low, high = limits
     if not (np.isfinite(low) and np.isfinite(high)) or high < low:
         raise ArgumentInvalid(f"A stretch goes from low to high, not from {low} to {high}.")
-    kind = np.float64 if band.dtype.kind in "iu" and band.dtype.itemsize > 2 else np.float32  # noqa: PLR2004
+    wide = band.dtype.kind in "iu" and band.dtype.itemsize > 2  # noqa: PLR2004 - bytes
+    numbers: NDArray[Any] = band.astype(np.float64 if wide else np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
-        unit = (band.astype(kind) - kind(low)) * kind(_WHITE / (high - low or 1e-30))
+        unit = (numbers - numbers.dtype.type(low)) * numbers.dtype.type(
+            _WHITE / (high - low or TINY)
+        )
         clipped = np.nan_to_num(np.clip(unit, 0, _WHITE), nan=0.0)
-    return (clipped + kind(0.5)).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.asarray(clipped + numbers.dtype.type(0.5), dtype=np.uint8)
+    return rounded
 
 
 @lru_cache(maxsize=16)

@@ -54,9 +54,7 @@ def write_table(path: Path, columns: Columns) -> Path:
     return path
 
 
-def write_geotable(
-    path: Path, columns: Columns, shapes: Sequence[BaseGeometry], crs: str
-) -> Path:
+def write_geotable(path: Path, columns: Columns, shapes: Sequence[BaseGeometry], crs: str) -> Path:
     """Write columns and a geometry per row as GeoParquet 1.1; returns the path.
 
     Args:

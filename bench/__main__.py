@@ -1,0 +1,84 @@
+"""`python -m bench`: measure Terrazzo beside its peers and write docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import composite, imports, parcels, pixels, tile
+from bench.data import FOLDER, STRIP, dataset
+from bench.options import Options
+from bench.report import page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BENCHMARKS = {
+    "tile": tile.run,
+    "composite": composite.run,
+    "parcels": parcels.run,
+    "pixels": pixels.run,
+    "import": imports.run,
+}
+MISSED, DIFFERENT = 3, 4
+"""Exit statuses: the target was missed; results of contestants differ."""
+
+
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser("python -m bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--size", type=int, default=0, help="edge of the scene, pixels; 10752 = S2")
+    parser.add_argument("--dates", type=int, default=0, help="dates: 10, with --quick 4")
+    parser.add_argument("--window", type=int, default=4096, help="edge of the composite at most")
+    parser.add_argument("--runs", type=int, default=0, help="runs that count: 5, with --quick 1")
+    parser.add_argument("--quick", action="store_true", help="small, to see that it works")
+    parser.add_argument("--seed", type=int, default=1, help="of the made-up data")
+    parser.add_argument("--data", type=Path, default=FOLDER, help="where the data is kept")
+    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks.md"), help="the report")
+    asked = parser.parse_args(argv)
+    unknown = [name for name in asked.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    asked.size = asked.size or (1024 if asked.quick else 2048)
+    asked.dates = asked.dates or (4 if asked.quick else 10)
+    asked.runs = asked.runs or (1 if asked.quick else 5)
+    if asked.size % STRIP:
+        parser.error(f"--size must be a multiple of {STRIP}, for example {_nearest(asked.size)}")
+    return asked
+
+
+def _nearest(size: int) -> int:
+    return max(1, round(size / STRIP)) * STRIP
+
+
+def say(text: str) -> None:
+    """Tell how it goes, on stderr."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run and report; see the exit statuses above."""
+    argv = sys.argv[1:] if argv is None else argv
+    asked = arguments(argv)
+    data = dataset(asked.size, asked.dates, seed=asked.seed, folder=asked.data, say=say)
+    options = Options(asked.runs, asked.quick, asked.window, say)
+    sections = [BENCHMARKS[name](data, options) for name in asked.names or BENCHMARKS]
+    shown = ["python -m bench", *asked.names, f"--size {asked.size} --dates {asked.dates}"]
+    shown += [f"--window {asked.window}", f"--runs {asked.runs}", "--quick" * asked.quick]
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    asked.out.write_text(page(sections, data, " ".join(filter(None, shown)), asked.runs))
+    say(f"wrote {asked.out.name}")
+    for section in sections:
+        for text in (*section.misses, *section.problems):
+            say(f"{section.name}: {text}")
+    if any(section.misses for section in sections):
+        return MISSED
+    return DIFFERENT if any(section.problems for section in sections) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The contestants: each module is loaded in a process of its own, and imports what it measures."""
