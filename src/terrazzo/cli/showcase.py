@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 import urllib.request
@@ -13,6 +14,7 @@ import click
 import numpy as np
 import pyarrow.parquet as pq
 
+from terrazzo import __version__
 from terrazzo.cli.parcels import ALIGNED, write_parcels
 from terrazzo.drivers import batch
 from terrazzo.drivers.extract import extract
@@ -41,7 +43,7 @@ NOTICE = "Contains modified Copernicus Sentinel data 2015-2021; from the wheel o
 COMMON_NAMES = {"B2": "blue", "B3": "green", "B4": "red", "B8": "nir"}
 GRAPH = Path(__file__).parent / "demo_graph.json"
 STYLE = {"min": 0.2, "max": 0.9, "colors": "rdylgn"}
-LAYER_TITLE = "NDVI, median of each year without clouds"
+LAYER_TITLE = "Yearly NDVI, cloud-free median"
 SHOWN_TILES = 8
 
 
@@ -69,7 +71,8 @@ def make_everything(home: Path) -> tuple[Workspace, str]:
     with step("tile") as told:
         told.append(f"{draw_tiles(layer, home / 'tiles')} in {home / 'tiles'}")
     with step("batch") as told:
-        result = batch.run(job, workspace, home / "ndvi", progress=ProgressLine())
+        folder = home / f"ndvi-{run_name(layer)}"
+        result = batch.run(job, workspace, folder, progress=ProgressLine())
         told.extend(str(asset.path) for asset in result.assets)
     with step("extract") as told:
         grid = layer.tiles.matrix(NATIVE)
@@ -141,6 +144,12 @@ def draw_tiles(layer: OpenLayer, folder: Path) -> str:
                 with whole_file(folder / f"{matrix}-{zoom}-{x}-{y}.png") as part:
                     part.write_bytes(content)
     return f"{len(list(folder.glob('*.png')))} PNG tiles of the last year"
+
+
+def run_name(layer: OpenLayer) -> str:
+    """Return a name for the run's folder: the same for the same graph, items and program."""
+    parts = [__version__, layer.stored.digest, *layer.versions]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
 
 
 def default_view(layer: OpenLayer) -> View:

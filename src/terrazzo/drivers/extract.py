@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
-from shapely.ops import transform as transform_geometry
 
 from terrazzo.drivers.batch import Pool, bad_items
 from terrazzo.drivers.statistics import DEFAULT, check_statistics, polygon_statistics
@@ -93,7 +92,8 @@ def extract(
     """
     pool, progress = pool or Pool(), progress or Progress()
     names = check_statistics(statistics)
-    read = read_polygons(polygons, Gate((polygons.parent,)), crs=crs, id_column=id_column)
+    source = polygons.absolute()
+    read = read_polygons(source, Gate((source.parent,)), crs=crs, id_column=id_column)
     inference = job.infer(workspace)
     plan = job.plan(inference)
     check_memory(plan, block, pool.memory_bytes // pool.size)
@@ -134,7 +134,10 @@ def in_grid(plan: Plan, shapes: Sequence[BaseGeometry], crs: str) -> list[BaseGe
     if crs == plan.grid.crs:
         return repaired
     into = transformer(crs, plan.grid.crs).transform
-    return [transform_geometry(into, shape) if not shape.is_empty else shape for shape in repaired]
+    found: NDArray[np.object_] = shapely.transform(
+        np.array(repaired, dtype=object), into, interleaved=False
+    )
+    return list(found)
 
 
 def _rows(

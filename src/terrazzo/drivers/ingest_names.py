@@ -127,13 +127,15 @@ def date_in(text: str) -> datetime | None:
 
 def _instants(match: re.Match[str], form: str) -> Iterator[datetime]:
     """Yield the instant of a match, or its day alone, if the calendar has them."""
-    for time in (match["time"], None):
+    date, time = match["date"], match["time"]
+    for text, full in ((f"{date} {time}", f"{form} %H%M%S"), (date, form)):
         try:
-            found = datetime.strptime(match["date"] + (time or ""), form + "%H%M%S" * bool(time))  # noqa: DTZ007 - names have no zone
+            found = datetime.strptime(text, full).replace(tzinfo=UTC)
         except ValueError:
             continue
-        if found.year in _YEARS:
-            yield found.replace(tzinfo=UTC)
+        # Day 366 of a common year is read as the first day of the next one.
+        if found.year in _YEARS and date.startswith(f"{found.year}"):
+            yield found
 
 
 def _stated_date(text: str, name: str) -> datetime:

@@ -56,7 +56,8 @@ class Workspace:
         Raises:
             ArgumentInvalid: the list of folders is damaged.
         """
-        known = dict.fromkeys((*roots, *remembered_roots(home)))
+        home = home.expanduser().absolute()
+        known = dict.fromkeys((*(root.absolute() for root in roots), *remembered_roots(home)))
         return cls(home, tuple(known), tuple(hosts), cache_bytes)
 
     @property

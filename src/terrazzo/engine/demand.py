@@ -59,7 +59,7 @@ def demand(plan: Plan, window: Window) -> Demand:
     windows[-1] = window.intersection(steps[-1].extent)
     for number in range(len(steps) - 1, -1, -1):
         step = steps[number]
-        if windows[number].is_empty:
+        if windows[number].is_empty or nothing_wanted(step, windows[number]):
             continue
         for name, source in step.inputs.items():
             wanted = needed_window(step, steps[source], windows[number], name)
@@ -91,7 +91,7 @@ def cost(plan: Plan, window: Window) -> Cost:
     alive: dict[int, int] = {}
     peak = items = pixels = read_bytes = 0
     for number, step in enumerate(plan.steps):
-        if wanted.windows[number].is_empty and step.grid is not None:
+        if nothing_wanted(step, wanted.windows[number]):
             continue
         own = cube_bytes(step.probe, wanted.windows[number])
         largest = max(
@@ -115,6 +115,13 @@ def cost(plan: Plan, window: Window) -> Cost:
         for done in [n for n in alive if plan.last_use[n] <= number]:
             del alive[done]
     return Cost(peak, items, pixels, read_bytes)
+
+
+def nothing_wanted(step: Step, window: Window) -> bool:
+    """Tell whether nobody wants a pixel or a label of a step in a window, so that it is not run."""
+    if step.grid is None:
+        return False
+    return window.is_empty or any(len(chosen) == 0 for chosen in step.wanted.values())
 
 
 def cube_bytes(probe: Cube, window: Window) -> int:

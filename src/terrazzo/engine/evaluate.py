@@ -9,9 +9,9 @@ import numpy as np
 
 from terrazzo.cube import Cube, Kind, empty_cube
 from terrazzo.cube.warp import warp
-from terrazzo.engine.demand import demand
+from terrazzo.engine.demand import demand, nothing_wanted
 from terrazzo.engine.infer import Input
-from terrazzo.engine.plan import chosen
+from terrazzo.engine.plan import RESAMPLERS, chosen
 from terrazzo.geo.pixelmap import PixelMap, scale_between
 from terrazzo.processes.registry import Place
 
@@ -45,7 +45,7 @@ def evaluate(plan: Plan, window: Window) -> Cube:
     cubes: dict[int, Cube] = {}
     for number, step in enumerate(plan.steps):
         here = wanted.windows[number]
-        if here.is_empty and step.grid is not None:
+        if nothing_wanted(step, here):
             cubes[number] = _empty(step, here)
         elif step.reads:
             cubes[number] = _read(step, here)
@@ -80,6 +80,7 @@ def _read(step: Step, window: Window) -> Cube:
 def _warp(step: Step, window: Window, data: Cube, needs: Mapping[str, Window]) -> Cube:
     if data.grid is None or step.grid is None:
         raise TypeError(f"{step.name} has no grid to warp from.")
+    data = _with_labels(data, step.probe)
     source = data.crop(needs["data"]) if not needs["data"].is_empty else data
     values, valid = warp(
         source.values,
@@ -115,7 +116,7 @@ def _arguments(
 
 
 def _run(step: Step, window: Window, arguments: dict[str, Any]) -> Cube:
-    if step.bound.process.id in {"resample_spatial", "resample_cube_spatial"}:
+    if step.bound.process.id in RESAMPLERS:
         cube: Cube = arguments["data"]  # the read or the warp below has done it
     else:
         cube = step.bound.process.function(**arguments)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from terrazzo.processes.registry import Labels
 
 NEAREST = "near"
+RESAMPLERS = frozenset({"resample_spatial", "resample_cube_spatial"})
+"""Processes that a read or a warp below them carries out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ def _inputs(inference: Inference, request: _Request) -> dict[str, _Request]:
         return {"data": _Request(bound.id, bound.grid, NEAREST)}
     if bound.source is not None:
         return {}
-    if bound.process.id in {"resample_spatial", "resample_cube_spatial"}:
+    if bound.process.id in RESAMPLERS:
         data = inference.cube(bound.inputs["data"])
         method = str(bound.arguments.get("method", NEAREST))
         strict = not bound.free or bound.grid == request.grid
@@ -226,7 +228,7 @@ def _label_demand(
         bound = inference.nodes[request.node]
         inputs = order[request]
         wanted[request] = _joined(demands[request])
-        if request.warps or bound.process.id in {"resample_spatial", "resample_cube_spatial"}:
+        if request.warps or bound.process.id in RESAMPLERS:
             asked[request] = {name: wanted[request] for name in inputs if name == "data"}
         else:
             probes = {name: inference.nodes[needed.node].result for name, needed in inputs.items()}

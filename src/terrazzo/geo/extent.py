@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 from shapely.geometry import shape
-from shapely.ops import transform as transform_geometry
 
 from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
 from terrazzo.geo.crs import WGS84, crs_name, transformer
@@ -170,4 +169,4 @@ def geojson_crs(value: Mapping[str, Any]) -> str:
 def _in_crs(geometry: BaseGeometry, source: str, target: str) -> BaseGeometry:
     if source == target:
         return geometry
-    return transform_geometry(transformer(source, target).transform, geometry)
+    return shapely.transform(geometry, transformer(source, target).transform, interleaved=False)

@@ -51,6 +51,7 @@ def about(layer: OpenLayer) -> dict[str, Any]:
         "resolution_metres": native_metres(layer),
         "dates": _labels(cube, Kind.TEMPORAL),
         "bands": _labels(cube, Kind.BANDS),
+        "sources": [dict(source) for source in layer.sources],
         "dtype": cube.dtype.name,
         "style": dict(stored.style),
         "legend": legend(stored.style),

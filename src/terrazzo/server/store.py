@@ -10,7 +10,7 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,8 @@ class OpenLayer:
     tiles: TileLayer
     versions: tuple[str, ...]
     """Versions of the collections whose items were chosen."""
+    sources: tuple[Mapping[str, str], ...]
+    """Id, title, description and licence of these collections, which a map has to show."""
 
 
 class LayerStore:
@@ -147,7 +149,7 @@ class LayerStore:
         if opened is None or opened.versions != self._versions(opened.inference.graph):
             opened = self._open(stored, Job.of(stored.document).graph())
         elif opened.stored != stored:
-            opened = OpenLayer(stored, opened.inference, opened.tiles, opened.versions)
+            opened = replace(opened, stored=stored)
         self._keep(opened)
         return opened
 
@@ -155,13 +157,11 @@ class LayerStore:
         # Versions first: what changes while items are chosen is then seen as a change.
         versions = self._versions(graph)
         inference = infer(graph, self._opener)
-        return OpenLayer(stored, inference, TileLayer(inference), versions)
+        sources = tuple(_source(self._catalog.collection(name)) for name in _collections(graph))
+        return OpenLayer(stored, inference, TileLayer(inference), versions, sources)
 
     def _versions(self, graph: Graph) -> tuple[str, ...]:
-        names = {
-            str(node.arguments.get("id")) for node in graph if node.process_id == "load_collection"
-        }
-        return tuple(self._catalog.version(name) for name in sorted(names))
+        return tuple(self._catalog.version(name) for name in _collections(graph))
 
     def _keep(self, opened: OpenLayer) -> None:
         with self._lock:
@@ -169,6 +169,17 @@ class LayerStore:
             self._opened.move_to_end(opened.stored.digest)
             while len(self._opened) > OPEN_LAYERS:
                 self._opened.popitem(last=False)
+
+
+def _collections(graph: Graph) -> list[str]:
+    loads = (node for node in graph if node.process_id == "load_collection")
+    return sorted({str(node.arguments.get("id")) for node in loads})
+
+
+def _source(collection: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: str(collection.get(name, "")) for name in ("id", "title", "description", "license")
+    }
 
 
 def _read(path: Path) -> StoredLayer:

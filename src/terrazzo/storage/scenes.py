@@ -107,7 +107,8 @@ def labels_of(groups: Sequence[Sequence[SceneItem]]) -> tuple[str, ...]:
 def completed(item: SceneItem, names: Sequence[str], reader: RasterReader) -> SceneItem:
     """Return the item with lattice and type of its chosen bands.
 
-    Files are opened only for facts that are missing. Bands whose file cannot be read are left without facts.
+    Files are opened only for facts that are missing. Bands whose file cannot be read are left
+    without facts.
     """
     return replace(
         item,

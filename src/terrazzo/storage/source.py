@@ -283,6 +283,7 @@ class _Target:
     method: str
     _maps: dict[Grid, tuple[PixelMap, tuple[float, float], Window]] = field(default_factory=dict)
     _bounds: dict[str, Bounds | None] = field(default_factory=dict)
+    _touched: dict[tuple[Bounds, str], bool] = field(default_factory=dict)
 
     def level(self, source: Grid, overviews: Sequence[int]) -> int:
         """Choose the overview: a function of both lattices, never of the window."""
@@ -303,11 +304,15 @@ class _Target:
     def may_touch(self, item: SceneItem, band: AssetBand) -> bool:
         """Tell whether an image can have a pixel here: False only where it surely has none."""
         if band.grid is not None:
-            return self._near(band.grid.bounds, band.grid.crs)
-        if item.bbox is None:
+            bounds, crs = band.grid.bounds, band.grid.crs
+        elif item.bbox is not None:
+            west, south, east, north = item.bbox
+            bounds, crs = (west, south, east + 360.0 * (west > east), north), WGS84
+        else:
             return True
-        west, south, east, north = item.bbox
-        return self._near((west, south, east + 360.0 * (west > east), north), WGS84)
+        if (bounds, crs) not in self._touched:
+            self._touched[bounds, crs] = self._near(bounds, crs)
+        return self._touched[bounds, crs]
 
     def _near(self, bounds: Bounds, crs: str) -> bool:
         """Compare rectangles, where the image is projected to the target or the target to it.

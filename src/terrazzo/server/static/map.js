@@ -87,8 +87,10 @@ export class TileMap {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.fillStyle = colour("--ground");
     context.fillRect(0, 0, width, height);
-    this.graticule(context, width, height, colour("--line"), colour("--soft"));
+    const lines = this.lines(width, height);
+    this.graticule(context, width, height, lines, colour("--line"));
     if (this.layer) this.drawTiles(context, width, height);
+    this.labels(context, width, height, lines, colour("--soft"), colour("--ground"));
     if (this.mark) this.cross(context, width, height);
     this.onmove?.(this);
   }
@@ -175,30 +177,49 @@ export class TileMap {
     }
   }
 
-  graticule(context, width, height, line, ink) {
+  // Meridians and parallels at round degrees: [pixel, text] each.
+  lines(width, height) {
     const steps = [30, 20, 10, 5, 2, 1, .5, .2, .1, .05, .02, .01, .005, .002, .001, .0005, .0002];
     const perPixel = 360 / this.scale();
     const step = steps.findLast((size) => size / perPixel >= 110) ?? 30;
     const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
     const [west, north] = toDegrees(...this.at(0, 0));
     const [east, south] = toDegrees(...this.at(width, height));
-    context.strokeStyle = line; context.fillStyle = ink; context.lineWidth = 1;
-    context.font = "11px system-ui, sans-serif";
-    const label = (value, plus, minus) =>
+    const text = (value, plus, minus) =>
       `${Math.abs(value).toFixed(digits)}° ${value < 0 ? minus : plus}`;
-    context.beginPath();
+    const across = [], down = [];
     for (let i = Math.ceil(Math.max(west, -180) / step); i * step <= Math.min(east, 180); i++) {
-      const px = Math.round((toWorld(i * step, 0)[0] - this.x) * this.scale() + width / 2) + 0.5;
-      context.moveTo(px, 0); context.lineTo(px, height);
-      context.fillText(label(i * step, "E", "W"), px + 4, 14);
+      const px = (toWorld(i * step, 0)[0] - this.x) * this.scale() + width / 2;
+      across.push([Math.round(px) + 0.5, text(i * step, "E", "W")]);
     }
     for (let i = Math.ceil(Math.max(south, -85) / step); i * step <= Math.min(north, 85); i++) {
-      const py = Math.round((toWorld(0, i * step)[1] - this.y) * this.scale() + height / 2) + 0.5;
-      context.moveTo(0, py); context.lineTo(width, py);
-      const text = label(i * step, "N", "S");
-      context.fillText(text, width - context.measureText(text).width - 56, py - 4);
+      const py = (toWorld(0, i * step)[1] - this.y) * this.scale() + height / 2;
+      down.push([Math.round(py) + 0.5, text(i * step, "N", "S")]);
     }
+    return { across, down };
+  }
+
+  graticule(context, width, height, { across, down }, colour) {
+    context.strokeStyle = colour; context.lineWidth = 1;
+    context.beginPath();
+    for (const [px] of across) { context.moveTo(px, 0); context.lineTo(px, height); }
+    for (const [py] of down) { context.moveTo(0, py); context.lineTo(width, py); }
     context.stroke();
+  }
+
+  // Labels stay clear of the panel on the left and the buttons on the right.
+  labels(context, width, height, { across, down }, ink, ground) {
+    context.font = "11px system-ui, sans-serif";
+    context.fillStyle = ink; context.strokeStyle = ground; context.lineWidth = 3;
+    const write = (text, px, py) => { context.strokeText(text, px, py); context.fillText(text, px, py); };
+    const free = width > 560 ? 296 : 0;
+    for (const [px, text] of across) {
+      if (px >= free && px + context.measureText(text).width < width - 60) write(text, px + 4, 14);
+    }
+    for (const [py, text] of down) {
+      if (py > 160 || py < 4) write(text, width - context.measureText(text).width - 12, py - 4);
+      else write(text, width - context.measureText(text).width - 56, py - 4);
+    }
   }
 
   cross(context, width, height) {

@@ -61,6 +61,8 @@ async function choose(id) {
   about.href = `/layers/${id}`;
   about.textContent = "as JSON";
   $("links").replaceChildren(about, " \u00b7 ", link);
+  $("sources").textContent = layer.sources.map((source) => source.description || source.title).join(" ");
+  $("layer").title = layer.title;
   map.mark = null;
   show();
   map.fit(layer.bounds);

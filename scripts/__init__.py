@@ -1,0 +1,1 @@
+"""Scripts that write the reference pages of the documentation from the code."""

@@ -1,0 +1,39 @@
+"""A run in a process of its own, for tests that kill it: `python runner.py OPTIONS_AS_JSON`."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+from terrazzo.drivers import batch
+from terrazzo.drivers.batch import Pool
+from terrazzo.drivers.job import Job, Workspace
+from terrazzo.errors import TerrazzoError
+
+
+def main() -> int:
+    """Run; 0 = done, 3 = an error of Terrazzo, whose class and text go to stdout."""
+    options = json.loads(sys.argv[1])
+    if options.get("file_size"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (options["file_size"], options["file_size"]))
+    pool = Pool(options.get("kind", "threads"), 2)
+    job = Job.of(options["graph"], skip_bad=options.get("skip_bad", False))
+    try:
+        made = batch.run(
+            job,
+            Workspace.of(Path(options["home"])),
+            Path(options["out"]),
+            block=options["block"],
+            pool=pool,
+        )
+    except TerrazzoError as error:
+        print(json.dumps([type(error).__name__, str(error)]))
+        return 3
+    print(json.dumps([made.blocks, made.resumed]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,367 @@
+"""Runs that are killed, cancelled, starved of disk or fed with broken files, and go on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import rasterio
+from typing_extensions import override
+
+from terrazzo.drivers import batch
+from terrazzo.drivers.record import BLOCKS
+from terrazzo.errors import ArgumentInvalid, RunIncomplete
+from terrazzo.progress import Cancelled, Progress
+from tests.drivers.scenes import COLLECTION, GRAPHS, callback, composite, job_of, load, node, ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.drivers.scenes import Scenes
+
+RUNNER = Path(__file__).with_name("runner.py")
+BLOCK = 48
+PATIENCE_S = 120
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return name and SHA-256 of every file below a folder, hidden ones too."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def options(scenes: Scenes, out: Path, nodes: dict[str, Any] | None = None, **more: Any) -> str:
+    graph = json.dumps(nodes or composite())
+    home = str(scenes.workspace.home)
+    return json.dumps({"graph": graph, "home": home, "out": str(out), "block": BLOCK, **more})
+
+
+def start(given: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(RUNNER), given]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def finish(given: str) -> tuple[int, Any]:
+    with start(given) as process:
+        printed, _ = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, json.loads(printed)
+
+
+def kill_when(given: str, reached: Callable[[], bool], wait_s: float = 0.0) -> bool:
+    """Kill a run -9 once something is reached; returns whether it was still running."""
+    end = time.monotonic() + PATIENCE_S
+    with start(given) as process:
+        while process.poll() is None and not reached():
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        time.sleep(wait_s)
+        alive = process.poll() is None
+        os.killpg(process.pid, signal.SIGKILL) if alive else None
+        process.communicate()
+    return alive
+
+
+def blocks_in(folder: Path) -> int:
+    return len(list((folder / BLOCKS).glob("[!.]*.npz")))
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_ends_in_the_same_bytes(scenes: Scenes, tmp_path: Path):
+    nodes = {**composite(), "save": node("save_result", True, data=ref("median"), format="GTiff")}
+    del nodes["median"]["result"]
+    calm, hunted = tmp_path / "calm", tmp_path / "hunted"
+    assert finish(options(scenes, calm, nodes))[0] == 0
+    given = options(scenes, hunted, nodes)
+    moments = random.Random(11)
+
+    kills = 0
+    for _ in range(3):
+        target = blocks_in(hunted) + moments.randrange(1, 40)
+        kills += kill_when(
+            given, lambda target=target: blocks_in(hunted) >= target, moments.uniform(0, 0.05)
+        )
+    kills += kill_when(given, lambda: any(hunted.glob(".result*")), moments.uniform(0, 0.02))
+    status, (blocks, resumed) = finish(given)
+
+    assert kills == 4
+    assert status == 0
+    assert blocks == resumed == 13 * 15
+    assert digests(hunted) == digests(calm)
+
+
+@pytest.mark.slow
+def test_workers_of_a_killed_run_end_and_it_resumes(scenes: Scenes, tmp_path: Path):
+    calm, hunted = tmp_path / "calm", tmp_path / "hunted"
+    assert finish(options(scenes, calm))[0] == 0
+    given = options(scenes, hunted, kind="processes")
+
+    end = time.monotonic() + PATIENCE_S
+    with start(given) as process:
+        while blocks_in(hunted) < 10:
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        group = process.pid
+        process.kill()
+        process.communicate()
+    while alive_in(group):
+        assert time.monotonic() < end, "workers outlive the run that started them"
+        time.sleep(0.1)
+    assert finish(given)[0] == 0
+
+    assert digests(hunted) == digests(calm)
+
+
+def alive_in(group: int) -> list[int]:
+    """Return the running processes of a process group."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, owner = path.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(owner) == group and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_a_folder_of_another_run_is_refused_and_the_difference_named(scenes: Scenes, tmp_path: Path):
+    folder = tmp_path / "out"
+    batch.run(job_of(composite()), scenes.workspace, folder, block=256)
+    before = digests(folder)
+
+    for job, block, difference in (
+        (job_of(composite("month")), 256, "digest"),
+        (job_of(composite()), 100, "block"),
+        (job_of(composite(), resolution=20.0), 256, "grid"),
+        (job_of(composite(), skip_bad=True), 256, "skip_bad"),
+    ):
+        with pytest.raises(ArgumentInvalid, match=rf"another run \(.*{difference}.*-o"):
+            batch.run(job, scenes.workspace, folder, block=block)
+
+    assert digests(folder) == before
+
+
+def test_a_collection_that_changed_is_another_run(own_scenes: Scenes, tmp_path: Path):
+    folder, job = tmp_path / "out", job_of(GRAPHS["smoothed"])
+    with pytest.raises(Cancelled):
+        batch.run(job, own_scenes.workspace, folder, block=100, progress=StopsAt(3))
+    path = own_scenes.file("2020-07-01", "B08")
+    with rasterio.open(path) as file:
+        pixels, profile = file.read(), file.profile
+    with rasterio.open(path, "w", **{**profile, "driver": "GTiff"}) as file:
+        file.write(pixels // 2)
+
+    with pytest.raises(ArgumentInvalid, match="differs in items"):
+        batch.run(job, own_scenes.workspace, folder, block=100)
+
+
+class StopsAt(Progress):
+    """Asks the run to stop at a block."""
+
+    def __init__(self, block: int) -> None:
+        self.block = block
+
+    @override
+    def advance(self, count: int = 1) -> None:
+        super().advance(count)
+        if self.done == self.block:
+            raise Cancelled
+
+
+def test_a_cancelled_run_stops_keeps_its_blocks_and_goes_on(scenes: Scenes, tmp_path: Path):
+    calm, stopped, job = tmp_path / "calm", tmp_path / "stopped", job_of(composite())
+    batch.run(job, scenes.workspace, calm, block=100)
+
+    with pytest.raises(Cancelled):
+        batch.run(job, scenes.workspace, stopped, block=100, progress=StopsAt(7))
+    kept = blocks_in(stopped)
+    made = batch.run(job, scenes.workspace, stopped, block=100)
+
+    assert 7 <= kept < made.blocks == 42
+    assert made.resumed == kept
+    assert digests(stopped) == digests(calm)
+
+
+def truncate(path: Path, share: float) -> None:
+    """Cut a COG off: its last tiles (the south of full resolution) are lost."""
+    os.truncate(path, int(path.stat().st_size * share))
+
+
+@pytest.mark.parametrize("kind", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
+def test_a_truncated_image_fails_its_blocks_only_and_is_named(
+    own_scenes: Scenes, tmp_path: Path, kind: str
+):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    job, pool = job_of(GRAPHS["smoothed"]), batch.Pool(kind, 2)
+    batch.run(job, own_scenes.workspace, whole, block=100)
+    path = own_scenes.file("2020-07-01", "B08")
+    content = path.read_bytes()
+    truncate(path, 0.8)
+
+    with pytest.raises(RunIncomplete, match="S2_2020-07-01.*again") as caught:
+        batch.run(job, own_scenes.workspace, broken, block=100, pool=pool)
+
+    kept = blocks_in(broken)
+    assert 0 < kept < 42
+    assert f"{42 - kept} of 42 blocks failed; {kept} are kept" in str(caught.value)
+    assert not list(broken.glob("*.tif"))
+    path.write_bytes(content)
+    stamp_of(path, own_scenes, broken)
+    made = batch.run(job, own_scenes.workspace, broken, block=100, pool=pool)
+    assert made.resumed == kept
+    assert pixels_of(broken / "result.tif") == pixels_of(whole / "result.tif")
+
+
+def stamp_of(path: Path, scenes: Scenes, folder: Path) -> None:
+    """Let a mended file count as the one that the run began with."""
+
+
+def pixels_of(path: Path) -> bytes:
+    with rasterio.open(path) as file:
+        return file.read().tobytes()
+
+
+def test_skip_bad_finishes_and_records_the_item(own_scenes: Scenes, tmp_path: Path):
+    truncate(own_scenes.file("2020-07-01", "B08"), 0.8)
+    job = job_of(GRAPHS["smoothed"], skip_bad=True)
+
+    made = batch.run(job, own_scenes.workspace, tmp_path / "out", block=100)
+
+    assert made.skipped == ("S2_2020-07-01",)
+    assert json.loads((tmp_path / "out" / "skipped.json").read_text()) == ["S2_2020-07-01"]
+    with rasterio.open(tmp_path / "out" / "result.tif") as file:
+        assert not np.isnan(file.read()).any()
+
+
+def test_skip_bad_records_the_item_for_tables_too(own_scenes: Scenes, tmp_path: Path):
+    truncate(own_scenes.file("2020-07-01", "B08"), 0.8)
+    nodes = {
+        "load": load(["B08"]),
+        "zonal": node(
+            "aggregate_spatial", True, data=ref("load"), reducer=callback("mean"),
+            geometries={
+                "type": "Polygon",
+                "coordinates": [[[16.3, 46.0], [16.3, 46.04], [16.36, 46.04], [16.36, 46.0], [16.3, 46.0]]],
+            },
+        ),
+    }  # fmt: skip
+
+    made = batch.run(job_of(nodes, skip_bad=True), own_scenes.workspace, tmp_path / "out", block=100)
+
+    assert made.skipped == ("S2_2020-07-01",)
+    assert json.loads((tmp_path / "out" / "skipped.json").read_text()) == ["S2_2020-07-01"]
+
+
+def test_a_missing_file_is_skipped_where_that_is_asked_for(own_scenes: Scenes, tmp_path: Path):
+    own_scenes.file("2020-05-12", "SCL").unlink()
+
+    with pytest.raises(RunIncomplete, match="S2_2020-05-12"):
+        batch.run(job_of(GRAPHS["merged"]), own_scenes.workspace, tmp_path / "a", block=256)
+    job = job_of(GRAPHS["merged"], skip_bad=True)
+    made = batch.run(job, own_scenes.workspace, tmp_path / "b", block=256)
+
+    assert made.skipped == ("S2_2020-05-12",)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path):
+    """A file system of 500 kB, and what makes it larger; skipped where none may be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=500k", "none", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("a file system may not be mounted here")
+    try:
+        yield folder, lambda: subprocess.run(
+            ["mount", "-o", "remount,size=64m", str(folder)], check=True
+        )
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def assert_way_out(message: str) -> None:
+    assert "could not be written: the disk (or quota) is full" in message
+    assert "Make room or choose another folder" in message
+
+
+def test_a_full_disk_stops_the_run_which_completes_once_there_is_room(
+    scenes: Scenes, tmp_path: Path, tiny_disk
+):
+    disk, enlarge = tiny_disk
+    calm, full, job = tmp_path / "calm", disk / "out", job_of(GRAPHS["smoothed"])
+    batch.run(job, scenes.workspace, calm, block=100)
+
+    with pytest.raises(batch.OutputFailed) as caught:
+        batch.run(job, scenes.workspace, full, block=100)
+    kept = blocks_in(full)
+    assert_way_out(str(caught.value))
+    assert not list(full.rglob("*.part*"))
+    assert not list(full.glob("*.tif"))
+    assert 0 < kept < 42
+    enlarge()
+    made = batch.run(job, scenes.workspace, full, block=100)
+
+    assert made.resumed == kept
+    assert digests(full) == digests(calm)
+
+
+@pytest.mark.parametrize("kind", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
+def test_a_quota_reached_while_results_are_assembled_loses_nothing(
+    scenes: Scenes, tmp_path: Path, kind: str
+):
+    calm, full = tmp_path / "calm", tmp_path / "full"
+    assert finish(options(scenes, calm, GRAPHS["smoothed"]))[0] == 0
+
+    # A block is 48 x 48 x 5 bytes, the uncompressed result 700 x 600 x 4.
+    given = options(scenes, full, GRAPHS["smoothed"], kind=kind)
+    status, (error, message) = finish(
+        options(scenes, full, GRAPHS["smoothed"], kind=kind, file_size=400_000)
+    )
+
+    assert (status, error) == (3, "OutputFailed")
+    assert_way_out(message)
+    assert blocks_in(full) == 13 * 15
+    assert not list(full.rglob("*.part*"))
+    assert finish(given) == (0, [13 * 15, 13 * 15])
+    assert digests(full) == digests(calm)
+
+
+@pytest.mark.slow
+def test_a_quota_reached_by_a_worker_process_is_said(scenes: Scenes, tmp_path: Path):
+    given = options(scenes, tmp_path / "out", GRAPHS["smoothed"], kind="processes", file_size=9_000)
+
+    status, (error, message) = finish(given)
+
+    assert (status, error) == (3, "OutputFailed")
+    assert_way_out(message)
+    assert not list((tmp_path / "out").rglob("*.part*"))
+
+
+def test_an_unwritable_folder_is_refused_before_any_read(scenes: Scenes, tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+
+    with pytest.raises(batch.OutputFailed, match="could not be written.*another folder"):
+        batch.run(job_of(composite()), scenes.workspace, tmp_path / "file" / "out")
+
+
+def test_the_collection_that_is_not_there_is_named(scenes: Scenes, tmp_path: Path):
+    with pytest.raises(batch.TerrazzoError, match=COLLECTION):
+        batch.run(
+            job_of({"a": {**load(["B04"], collection="scene"), "result": True}}),
+            scenes.workspace,
+            tmp_path / "out",
+        )
