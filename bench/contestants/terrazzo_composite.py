@@ -13,8 +13,9 @@ import rasterio
 from bench import graphs
 from bench.contestants.composites import BLOCK, TASK, THREADS
 from bench.dataset import CRS, Dataset
-from terrazzo.drivers.batch import Pool, run
+from terrazzo.drivers.batch import run
 from terrazzo.drivers.job import Job, Workspace
+from terrazzo.drivers.pool import Pool
 from terrazzo.engine import evaluate
 
 if TYPE_CHECKING:

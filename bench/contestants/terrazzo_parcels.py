@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 
 from bench import graphs
 from bench.dataset import Dataset
-from terrazzo.drivers.batch import Pool
 from terrazzo.drivers.extract import extract
 from terrazzo.drivers.job import Job, Workspace
+from terrazzo.drivers.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

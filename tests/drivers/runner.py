@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from terrazzo.drivers import batch
-from terrazzo.drivers.batch import Pool
+from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.job import Job, Workspace
 from terrazzo.errors import TerrazzoError
 

@@ -396,6 +396,9 @@ def test_images_stay_in_place_and_can_be_read_later(tmp_path: Path, workspace: W
     assert not cube.valid[1, 1].any()
     with pytest.raises(AssetForbidden):
         workspace.opener().open(asked)
+    (workspace.home / "roots.json").unlink()
+    assert ingest([folder], "s2", workspace).kept == 2
+    assert Workspace.of(workspace.home) == again
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
@@ -477,9 +480,9 @@ def test_damage_inside_a_tile_is_found_on_request(tmp_path: Path, workspace: Wor
     path.write_bytes(data)
 
     assert ingest([path], "s2", workspace, options=IngestOptions(dry_run=True)).made == 1
-    with pytest.raises(ArgumentInvalid, match=r"a_20190101\.tif: it is no readable GeoTIFF"):
+    with pytest.raises(ArgumentInvalid, match=r"a_20190101\.tif: it is damaged"):
         ingest([path], "s2", workspace, options=IngestOptions(verify=True))
-    with pytest.raises(ArgumentInvalid, match=r"a_20190101\.tif: it is no readable GeoTIFF"):
+    with pytest.raises(ArgumentInvalid, match=r"a_20190101\.tif: it is damaged"):
         ingest([path], "s2", workspace, options=IngestOptions(copy=True))
     assert not list(workspace.assets.rglob("*.part*"))
 
@@ -684,9 +687,7 @@ def test_grids_beyond_180_degrees_get_a_proper_bbox() -> None:
     pacific = Grid.of("EPSG:4326", 170.0, 10.0, 1.0, 20, 30)
     plain = Grid.of("EPSG:4326", 10.0, 50.0, 0.1, 20, 30)
 
-    assert footprint([globe])[0] == (-0.5, -90.0, 359.5, 90.0) or footprint([globe])[0] == (
-        -180.0, -90.0, 180.0, 90.0,
-    )  # fmt: skip
+    assert footprint([globe])[0] == (-180.0, -90.0, 180.0, 90.0)
     assert footprint([pacific]) == ((170.0, -10.0, -160.0, 10.0), None)
     box, geometry = footprint([plain])
     assert box == pytest.approx((10.0, 48.0, 13.0, 50.0))

@@ -171,7 +171,7 @@ def extract(
     Example:
       terrazzo extract ndvi.json parcels.gpkg -o table --stats mean,count --id parcel
     """  # noqa: D301 - \b is click's mark, not an escape
-    from terrazzo.drivers.batch import Pool  # noqa: PLC0415 - loads the engine
+    from terrazzo.drivers.pool import Pool  # noqa: PLC0415 - loads the engine
     from terrazzo.drivers.extract import extract as reduce_polygons  # noqa: PLC0415
     from terrazzo.drivers.job import Workspace  # noqa: PLC0415
     from terrazzo.drivers.statistics import DEFAULT  # noqa: PLC0415

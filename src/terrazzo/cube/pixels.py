@@ -35,7 +35,7 @@ class Pixels:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the values."""
-        return self.values.shape
+        return tuple(self.values.shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:

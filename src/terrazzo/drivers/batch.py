@@ -7,7 +7,6 @@ stopped at any moment and goes on where it was; the results are assembled when a
 from __future__ import annotations
 
 import multiprocessing
-import os
 from concurrent.futures import (
     FIRST_COMPLETED,
     Future,
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from terrazzo import __version__
+from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.record import RunRecord
 from terrazzo.drivers.results import Asset, output_format, write_results, write_value
 from terrazzo.drivers.stages import compute_result
@@ -38,23 +38,6 @@ if TYPE_CHECKING:
 
 WAITING_PER_WORKER = 3
 """Blocks handed to the pool ahead of the workers; bounds memory, whatever the run's size."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """Who computes the blocks."""
-
-    kind: str = "threads"
-    """`threads` or `processes`."""
-    workers: int = 0
-    """How many at a time; 0 = one per core."""
-    memory_bytes: int = 2_000_000_000
-    """Memory that all workers together may use for blocks."""
-
-    @property
-    def size(self) -> int:
-        """How many workers there are."""
-        return self.workers or len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +236,7 @@ def compute_block(plan: Plan, record: RunRecord, window: Window) -> str | None:
     """
     try:
         cube = evaluate(plan, window)
-        record.save(cube, bad_items(plan))
+        record.save(cube, plan.bad_items)
     except OutputFailed:
         raise
     except (
@@ -266,12 +249,3 @@ def compute_block(plan: Plan, record: RunRecord, window: Window) -> str | None:
     ) as error:
         return f"{type(error).__name__}: {error}"
     return None
-
-
-def bad_items(plan: Plan) -> tuple[str, ...]:
-    """Return the items that the plan's sources had to leave out so far."""
-    names: set[str] = set()
-    for step in plan.steps:
-        if step.bound.source is not None:
-            names.update(step.bound.source.bad_items)
-    return tuple(sorted(names))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
-from terrazzo.drivers.batch import Pool, bad_items
+from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.statistics import DEFAULT, check_statistics, polygon_statistics
 from terrazzo.drivers.zonal import label_rows, polygon_pixels
 from terrazzo.engine import check_memory
@@ -124,7 +124,7 @@ def extract(
         len(shapes),
         tuple(read.ids[i] for i in outside),
         tuple(read.ids[i] for i in np.flatnonzero(invalid)),
-        bad_items(plan),
+        plan.bad_items,
     )
 
 

@@ -295,14 +295,18 @@ class _Ingestion:
         """Put finished items into the catalogue, and first the collection and its folders."""
         if not self.waiting or self.catalog is None:
             return
-        for root in self.roots:
-            remember_root(self.workspace.home, root)
+        self._remember()
         if not self.begun:
             collection = self._collection() or make_collection(self.target.collection)
             self.catalog.put_collection(collection | self._stated() | {INCOMPLETE: True})
             self.begun = True
         items, self.waiting = self.waiting, []
         self.catalog.put_items(items)
+
+    def _remember(self) -> None:
+        """Let the files that are read in place be read from now on."""
+        for root in self.roots:
+            remember_root(self.workspace.home, root)
 
     def _stated(self) -> dict[str, str]:
         """Return what the user says of the collection."""
@@ -324,6 +328,7 @@ class _Ingestion:
         name = self.target.collection
         collection = self._collection()
         if self.target.write and self.catalog is not None and collection is not None:
+            self._remember()
             if self.made or INCOMPLETE in collection:
                 fresh = refresh_collection(self.catalog, name)
                 fresh.pop(INCOMPLETE, None)

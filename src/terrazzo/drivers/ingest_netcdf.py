@@ -262,8 +262,8 @@ def _digest(values: Values, valid: Mask, grid: Grid, band: BandInfo) -> str:
         *transform_of(grid), grid.height, grid.width,
     ]  # fmt: skip
     found = hashlib.blake2b(json.dumps(facts).encode(), digest_size=32)
-    found.update(np.packbits(valid))
-    found.update(np.ascontiguousarray(np.where(valid, values, values.dtype.type(0))))
+    found.update(np.packbits(valid).data)
+    found.update(np.ascontiguousarray(np.where(valid, values, values.dtype.type(0))).data)
     return found.hexdigest()
 
 

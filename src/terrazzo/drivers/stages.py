@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from terrazzo.drivers.batch import Pool
+    from terrazzo.drivers.pool import Pool
     from terrazzo.drivers.job import Job
     from terrazzo.engine import Bound, Inference, Plan
     from terrazzo.progress import Progress

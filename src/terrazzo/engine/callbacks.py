@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from terrazzo.cube import Pixels
 from terrazzo.errors import ArgumentInvalid
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from terrazzo.processes import Process
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def _value(value: Any, results: Mapping[str, Any], scope: Mapping[str, Any]) -> 
     return value
 
 
-def checked_call(process: Process, node: str, function: Callable[[], Any]) -> Any:
+def checked_call(process: Process, node: str, function: Callable[[], R]) -> R:
     """Run a function at inference and say in its errors which node and process they are of."""
     try:
         return function()

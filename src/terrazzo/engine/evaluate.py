@@ -78,19 +78,20 @@ def _read(step: Step, window: Window) -> Cube:
 
 
 def _warp(step: Step, window: Window, data: Cube, needs: Mapping[str, Window]) -> Cube:
-    if data.grid is None or step.grid is None:
+    source = _with_labels(data, step.probe)
+    if not needs["data"].is_empty:
+        source = source.crop(needs["data"])
+    if source.grid is None or source.window is None or step.grid is None:
         raise TypeError(f"{step.name} has no grid to warp from.")
-    data = _with_labels(data, step.probe)
-    source = data.crop(needs["data"]) if not needs["data"].is_empty else data
     values, valid = warp(
         source.values,
         source.valid,
         source.window,
-        PixelMap.between(step.grid, window, data.grid),
+        PixelMap.between(step.grid, window, source.grid),
         step.method,
-        scale_between(step.grid, data.grid),
+        scale_between(step.grid, source.grid),
     )
-    return replace(data, values=values, valid=valid, grid=step.grid, window=window)
+    return replace(source, values=values, valid=valid, grid=step.grid, window=window)
 
 
 def _arguments(

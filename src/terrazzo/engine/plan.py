@@ -84,6 +84,12 @@ class Plan:
     """For each step, the step after which its cube is no longer needed."""
 
     @property
+    def bad_items(self) -> tuple[str, ...]:
+        """Items that the sources could not read so far and left out (`skip_bad`)."""
+        sources = [step.bound.source for step in self.steps if step.bound.source is not None]
+        return tuple(sorted({name for source in sources for name in source.bad_items}))
+
+    @property
     def probe(self) -> Cube:
         """The result without pixels: dimensions, labels, dtype."""
         return self.steps[-1].probe
@@ -224,7 +230,7 @@ def _label_demand(
     demands: dict[_Request, list[Labels]] = {request: [] for request in order}
     wanted: dict[_Request, Labels] = {}
     asked: dict[_Request, Mapping[str, Labels]] = {}
-    for request in reversed(order):
+    for request in reversed(list(order)):
         bound = inference.nodes[request.node]
         inputs = order[request]
         wanted[request] = _joined(demands[request])

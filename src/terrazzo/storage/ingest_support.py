@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import rasterio.shutil
@@ -16,8 +18,7 @@ from terrazzo.storage.handles import gdal_environment, open_dataset, unreadable
 from terrazzo.storage.writers.files import whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from terrazzo.storage.gate import AssetName
 
@@ -53,45 +54,64 @@ def check_whole(asset: AssetName, *, decode: bool = False) -> None:
 
     Args:
         asset: what the gate let through.
-        decode: also decode every pixel of full resolution and overviews, as long as reading the
-            whole file takes. For JPEG 2000 nothing else is checked.
+        decode: also decode every pixel of full resolution and overviews, and compare the
+            checksums of DEFLATE, which GDAL does not; as slow as reading the whole file. For
+            JPEG 2000 nothing else is checked.
 
     Raises:
         SourceUnreadable: the file is gone, cut short or damaged.
     """
     with open_dataset(asset) as dataset:
-        levels = len(dataset.overviews(1)) if dataset.count else 0
-    size_bytes = asset.stamp[1]
+        levels = range(1 + len(dataset.overviews(1)) if dataset.count else 0)
+        deflated = dataset.profile.get("compress") in {"deflate", "adobe_deflate"}
     if asset.driver == "GTiff" and not asset.is_remote:
-        reach = max(_reach(asset, level) for level in range(levels + 1))
+        size_bytes = asset.stamp[1]
+        parts = [part for level in levels for part in _parts(asset, level)]
+        reach = max((first + length for first, length in parts), default=0)
         if reach > size_bytes:
             raise unreadable(
                 asset, f"it is cut short: {size_bytes} bytes of at least {reach}. Get it again"
             )
+        if decode and deflated:
+            _compare_checksums(asset, parts)
     if decode:
-        for level in range(levels + 1):
+        for level in levels:
             _decode_all(asset, level)
 
 
-def _reach(asset: AssetName, level: int) -> int:
-    """Return the position behind the last internal tile of a level; 0 if there is none."""
-    furthest = 0
+def _parts(asset: AssetName, level: int) -> list[tuple[int, int]]:
+    """Return where the internal tiles of a level lie in the file: (first byte, bytes), in order."""
+    found = set()
     with open_dataset(asset, level) as dataset, gdal_environment():
         height, width = dataset.block_shapes[0]
         for band in dataset.indexes:
             for row in range(-(-dataset.height // height)):
                 for col in range(-(-dataset.width // width)):
-                    where = dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band)
+                    first = dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band)
                     length = dataset.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=band)
-                    if where and length:
-                        furthest = max(furthest, int(where) + int(length))
-    return furthest
+                    if first and length:
+                        found.add((int(first), int(length)))
+    return sorted(found)
+
+
+def _compare_checksums(asset: AssetName, parts: Sequence[tuple[int, int]]) -> None:
+    """Unpack internal tiles, which compares the checksum that each ends with."""
+    with Path(asset.gdal).open("rb") as file:
+        for first, length in parts:
+            file.seek(first)
+            try:
+                zlib.decompress(file.read(length))
+            except zlib.error:
+                raise unreadable(
+                    asset, f"it is damaged: the internal tile at byte {first} does not unpack"
+                ) from None
 
 
 def _decode_all(asset: AssetName, level: int) -> None:
-    """Decode every pixel of a level, row of internal tiles by row."""
+    """Decode every pixel of a level, some rows of internal tiles at a time."""
     with open_dataset(asset, level) as dataset:
-        height = max(dataset.block_shapes[0][0], _ROWS_AT_ONCE)
+        tile = dataset.block_shapes[0][0]
+        height = max(_ROWS_AT_ONCE // tile, 1) * tile
         for row in range(0, dataset.height, height):
             window = RasterioWindow(0, row, dataset.width, min(height, dataset.height - row))
             try:
@@ -115,6 +135,7 @@ def copy_as_cog(asset: AssetName, path: Path) -> None:
         SourceUnreadable: the image cannot be decoded.
         OutputFailed: the copy cannot be written.
     """
+    check_whole(asset, decode=True)
     with whole_file(path) as part, open_dataset(asset) as dataset:
         classes = CLASS_TYPES.intersection(dataset.dtypes)
         try:
@@ -129,7 +150,6 @@ def copy_as_cog(asset: AssetName, path: Path) -> None:
                     BIGTIFF="IF_SAFER",
                 )
             check_whole(Gate((part.parent,)).open_name(str(part)))
-        except (RasterioError, OSError, CPLE_BaseError, SourceUnreadable) as error:
-            # GDAL reports both sides alike: where the source decodes, it was the other one.
-            check_whole(asset, decode=True)
+        except (RasterioError, CPLE_BaseError, SourceUnreadable) as error:
+            # The source decodes, as was seen above, so it is the copy that fails.
             raise OSError(str(error)) from error

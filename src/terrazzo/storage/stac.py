@@ -75,7 +75,7 @@ def _items(gate: Gate, address: str, document: Mapping[str, Any]) -> Iterator[Ma
 
 
 def _followed(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    links = [
+    links: list[Mapping[str, Any]] = [
         link for link in document.get("links", ()) if isinstance(link, dict) and "href" in link
     ]
     if document.get("type") == "FeatureCollection":

@@ -79,7 +79,7 @@ class Grown:
         return {"from_node": self.last}
 
 
-def callback(process: str, **arguments: Any) -> dict[str, Any]:
+def callback(process: str, /, **arguments: Any) -> dict[str, Any]:
     """Return a callback of one node; `x` or `data` unless arguments say otherwise."""
     node = {"process_id": process, "arguments": arguments, "result": True}
     return {"process_graph": {"only": node}}
