@@ -14,7 +14,9 @@ from tests.server.small import make_home, write_graph
 if TYPE_CHECKING:
     from pathlib import Path
 
-PROGRAM = [sys.executable, "-c", "from terrazzo.cli import main; main()"]
+# A shell that starts the tests in the background makes them, and their children, ignore Ctrl-C.
+HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+PROGRAM = [sys.executable, "-c", f"{HEED}; from terrazzo.cli import main; main()"]
 
 
 @dataclass(frozen=True)

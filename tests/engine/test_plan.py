@@ -306,3 +306,23 @@ def test_an_invalid_graph_tells_all_its_problems_at_once():
     codes = {problem.code for problem in told.value.problems}
     assert {"ProcessUnsupported", "ProcessParameterUnsupported"} <= codes
     assert len(told.value.problems) >= 3
+
+
+def test_merging_cubes_of_different_extents_resolves_only_where_both_have_pixels():
+    opener = collections()
+    difference = callback("subtract", x={"from_parameter": "x"}, y={"from_parameter": "y"})
+    west = {"west": LEFT, "east": LEFT + 300, "south": TOP - 600, "north": TOP, "crs": 32633}
+    graph = {
+        "all": LOAD,
+        "west": node("filter_bbox", data=ref("all"), extent=west),
+        "m": node("merge_cubes", True, cube1=ref("all"), cube2=ref("west"), overlap_resolver=difference),
+    }
+    alone = planned({"all": {**LOAD, "result": True}}, opener)
+
+    plan = planned(graph, opener)
+    merged, whole = evaluate(plan, plan.window), evaluate(alone, alone.window)
+
+    np.testing.assert_array_equal(merged.valid, whole.valid)
+    assert not merged.values[..., :30][merged.valid[..., :30]].any()
+    east = whole.valid[..., 30:]
+    np.testing.assert_array_equal(merged.values[..., 30:][east], whole.values[..., 30:][east])

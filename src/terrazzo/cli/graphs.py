@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
+from typing_extensions import override
 
 from terrazzo.cli.options import (
     GRAPH,
@@ -28,6 +29,11 @@ class Stopped(click.ClickException):
     """The user stopped the command; says how to go on."""
 
     exit_code = 130
+
+    @override
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Write the message; it is no error."""
+        click.echo(f"\n{self.message}", file=file, err=True)
 
 
 @click.command()

@@ -111,8 +111,9 @@ def _arguments(
         source = plan.steps[step.inputs[name]].bound.result
         arguments[name] = _with_labels(cube, chosen(source, step.asked.get(name, {})))
     if step.bound.process.place:
-        first = plan.steps[next(iter(step.inputs.values()))]
-        arguments[step.bound.process.place] = Place(wanted.windows[number], first.extent)
+        extents = {name: plan.steps[source].extent for name, source in step.inputs.items()}
+        first = next(iter(extents.values()))
+        arguments[step.bound.process.place] = Place(wanted.windows[number], first, extents)
     return arguments
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
-from terrazzo.cube import Stack
+from terrazzo.cube import Cube, Pixels, Stack
 from terrazzo.graph.spec import ParameterSpec, ProcessSpec
 from terrazzo.processes.schemas import Schema
 
@@ -26,7 +27,13 @@ class Description:
     """Python parameter names where they differ from openEO's."""
     stacks: frozenset[str]
     """openEO names of the parameters that take a `Stack`."""
+    kinds: Mapping[str, frozenset[type]]
+    """By openEO name: which of `COMPUTED` a parameter takes, and `object` if it takes JSON
+    values; a parameter that takes anything is left out."""
 
+
+COMPUTED = (Pixels, Stack, Cube)
+"""What values are while they are computed; everything else is plain JSON, or a callback."""
 
 _SECTIONS = ("Args", "Returns", "Raises", "Source", "Example")
 _HEADING = re.compile(rf"^({'|'.join(_SECTIONS)}):\s*$")
@@ -49,9 +56,10 @@ def describe(
     sections = _sections(inspect.getdoc(function) or "")
     hints = get_type_hints(function, include_extras=True)
     told = _entries(sections.get("Args", ""))
-    parameters, place, python_names, stacks = [], "", {}, set()
+    parameters, place, python_names, kinds = [], "", {}, {}
     for parameter in inspect.signature(function).parameters.values():
-        if getattr(hints.get(parameter.name), "__name__", "") == "Place":
+        hint = hints.get(parameter.name)
+        if any(getattr(kind, "__name__", "") == "Place" for kind in (hint, *get_args(hint))):
             place = parameter.name
             continue
         label = parameter.name.rstrip("_")  # `return_` would be written for a Python keyword
@@ -59,8 +67,9 @@ def describe(
             raise TypeError(f"Process {name!r}: the docstring does not describe {label!r}.")
         if label != parameter.name:
             python_names[label] = parameter.name
-        if _takes_stack(hints.get(parameter.name)):
-            stacks.add(label)
+        taken = _kinds(hints.get(parameter.name))
+        if Any not in taken:
+            kinds[label] = frozenset(kind if kind in COMPUTED else object for kind in taken)
         optional = parameter.default is not inspect.Parameter.empty
         parameters.append(
             ParameterSpec(
@@ -87,12 +96,14 @@ def describe(
         },
         experimental=experimental,
     )
-    return Description(spec, place, python_names, frozenset(stacks))
+    stacks = frozenset(label for label, taken in kinds.items() if Stack in taken)
+    return Description(spec, place, python_names, stacks, kinds)
 
 
-def _takes_stack(hint: Any) -> bool:
-    kinds = get_args(getattr(hint, "__origin__", hint)) or (getattr(hint, "__origin__", hint),)
-    return Stack in kinds
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """Return the types of an annotation, its alternatives one by one."""
+    bare = getattr(hint, "__origin__", hint) if hasattr(hint, "__metadata__") else hint
+    return get_args(bare) if get_origin(bare) in {Union, UnionType} else (bare,)
 
 
 def _schema(process: str, what: str, hint: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from terrazzo.cube import Cube, Dimension, Geometries, Kind, Label, Pixels, Values
+from terrazzo.cube import Cube, Dimension, Geometries, Kind, Label, Mask, Pixels, Values
 from terrazzo.errors import (
     ArgumentInvalid,
     IncompatibleDataCubes,
@@ -16,7 +16,7 @@ from terrazzo.errors import (
 from terrazzo.geo.times import parse_time
 from terrazzo.processes.cube_schemas import OverlapResolver
 from terrazzo.processes.labels import named_labels
-from terrazzo.processes.registry import Role, Rules, process
+from terrazzo.processes.registry import Place, Role, Rules, process
 from terrazzo.processes.returned import as_pixels
 from terrazzo.processes.schemas import AnyCube, Callback, Context
 
@@ -35,17 +35,21 @@ def merge_cubes(
     cube2: AnyCube,
     overlap_resolver: OverlapResolver = None,
     context: Context = None,
+    *,
+    place: Place | None = None,
 ) -> AnyCube:
     """Join two cubes into one that has the labels of both.
 
-    Where both have a value for the same labels, `overlap_resolver` makes one of the two. A cube
-    that lacks a dimension of the other holds for all labels of it.
+    Where both have pixels for the same labels, `overlap_resolver` makes one value of the two;
+    where the extent of one ends, the other's values stand. A cube that lacks a dimension of the
+    other holds for all labels of it.
 
     Args:
         cube1: (..., y, x) or vector cube; its grid is that of the result.
         cube2: a cube whose dimensions are among those of `cube1`, or the other way round.
         overlap_resolver: called with the values of `cube1` as `x` and of `cube2` as `y`.
         context: passed on to `overlap_resolver`.
+        place: the extents of both cubes; None for cubes that are whole.
 
     Returns:
         The dimensions of the cube that has more of them. Dates are in order; other labels are
@@ -84,7 +88,8 @@ def merge_cubes(
             "`overlap_resolver` such as `mean` or `max` that makes one value of two, or add a "
             "dimension to both with `add_dimension` to keep the two."
         )
-    merge = _Merge(first, second, dimensions, overlap_resolver, context)
+    inside = (_inside(first, place, "cube1"), _inside(second, place, "cube2"))
+    merge = _Merge(first, second, dimensions, overlap_resolver, context, inside)
     values, valid = merge.whole() if full else merge.parts(shared)
     merged = replace(wide, values=values, valid=valid, dimensions=dimensions)
     return replace(merged, geometries=_joined_geometries(cube1, cube2, merged))
@@ -99,13 +104,23 @@ class _Merge:
     dimensions: tuple[Dimension, ...]
     resolver: Callback | None
     context: Any
+    inside: tuple[Mask | None, Mask | None]
+    """(y, x) where each cube has pixels at all; None = everywhere."""
 
     def resolved(self, first: Pixels, second: Pixels) -> Pixels:
-        """Make one value of two."""
+        """Make one value of two where both cubes have pixels."""
         if self.resolver is None:
             return first
         result = self.resolver(x=first, y=second, context=self.context)
-        return as_pixels(result, first.shape, np.result_type(first.dtype, second.dtype))
+        joined = as_pixels(result, first.shape, np.result_type(first.dtype, second.dtype))
+        for other, held in ((second, self.inside[0]), (first, self.inside[1])):
+            if held is not None:
+                kind = np.result_type(joined.dtype, other.dtype)
+                joined = Pixels(
+                    np.where(held, joined.values, other.values.astype(kind)),
+                    np.where(held, joined.valid, other.valid),
+                )
+        return joined
 
     def dtype(self, *, full: bool) -> np.dtype[Any]:
         """Return the type of the result, which must not depend on the labels that are there.
@@ -116,12 +131,14 @@ class _Merge:
         if self.resolver is None:
             return both
         nothing = np.zeros(0, np.bool_)
-        resolved = self.resolved(
-            Pixels(np.zeros(0, self.first.dtype), nothing),
-            Pixels(np.zeros(0, self.second.dtype), nothing),
-        ).dtype
+        result = self.resolver(
+            x=Pixels(np.zeros(0, self.first.dtype), nothing),
+            y=Pixels(np.zeros(0, self.second.dtype), nothing),
+            context=self.context,
+        )
+        resolved = as_pixels(result, (0,), both).dtype
         if resolved.kind == "b" and both.kind != "b":
-            # A block may bring labels of one cube that only others want; they don't count.
+            # In a block one cube may have labels that are not wanted; they don't count.
             if full or not self.first.has_all_labels:
                 return resolved
             raise ArgumentInvalid(
@@ -157,6 +174,16 @@ class _Merge:
             key = _key(shape, _found(self.dimensions, shared))
             values[key], valid[key] = result.values, result.valid
         return values, valid
+
+
+def _inside(cube: Cube, place: Place | None, name: str) -> Mask | None:
+    """Return (y, x) where a cube has pixels; None where its extent holds the whole window."""
+    extent = place.extents.get(name) if place is not None else None
+    if extent is None or cube.window is None or extent.contains(cube.window):
+        return None
+    held = np.zeros((cube.window.height, cube.window.width), np.bool_)
+    held[cube.window.slices(extent.intersection(cube.window))] = True
+    return held
 
 
 def _wide(cube1: Cube, cube2: Cube) -> Cube:

@@ -49,7 +49,9 @@ class Place:
     wanted: Window
     """The output pixels that are needed; the function may return more."""
     extent: Window
-    """All pixels that the input cube has on this grid."""
+    """All pixels that the first input cube has on this grid."""
+    extents: Mapping[str, Window] = field(default_factory=dict)
+    """All pixels that each input cube has on this grid, by parameter; empty at inference."""
 
 
 class WindowRule(Protocol):
@@ -137,6 +139,9 @@ class Process:
     """Python parameter names where they differ from openEO's (`lambda_` for `lambda`)."""
     stacks: frozenset[str] = frozenset()
     """openEO names of the parameters that take arrays as `Stack`."""
+    kinds: Mapping[str, frozenset[type]] = field(default_factory=dict)
+    """By openEO name: which of `describe.COMPUTED` a parameter takes, and `object` if it takes
+    JSON values; a parameter that takes anything is left out."""
 
     @property
     def id(self) -> str:
@@ -189,6 +194,7 @@ def process(
             told.place,
             told.python_names,
             told.stacks,
+            told.kinds,
         )
         return function
 

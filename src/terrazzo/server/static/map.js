@@ -21,7 +21,11 @@ export class TileMap {
     this.mark = null;
     this.pointers = new Map();
     this.listen();
-    new ResizeObserver(() => this.redraw()).observe(host);
+    // Drawn at once, in the frame in which the size changes; a fitted layer stays fitted.
+    new ResizeObserver(() => {
+      if (this.fitted) this.fit(this.fitted);
+      this.draw();
+    }).observe(host);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
   }
 
@@ -33,7 +37,9 @@ export class TileMap {
     this.redraw();
   }
 
-  fit([west, south, east, north]) {
+  fit(bounds) {
+    const [west, south, east, north] = bounds;
+    this.fitted = bounds;
     const [left, top] = toWorld(west, north), [right, bottom] = toWorld(east, south);
     const { width, height } = this.size();
     const across = Math.max(right - left, 1e-9), down = Math.max(bottom - top, 1e-9);
@@ -59,6 +65,7 @@ export class TileMap {
   zoomBy(steps, px, py) {
     const { width, height } = this.size();
     const [x, y] = this.at(px ?? width / 2, py ?? height / 2);
+    this.fitted = null;
     this.zoom = this.bounded(this.zoom + steps);
     const [nowX, nowY] = this.at(px ?? width / 2, py ?? height / 2);
     this.x += x - nowX; this.y += y - nowY;
@@ -66,6 +73,7 @@ export class TileMap {
   }
 
   pan(dx, dy) {
+    this.fitted = null;
     this.x -= dx / this.scale();
     this.y = Math.max(0, Math.min(1, this.y - dy / this.scale()));
     this.redraw();
@@ -81,6 +89,7 @@ export class TileMap {
     const [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
     if (this.canvas.width !== w || this.canvas.height !== h) {
       this.canvas.width = w; this.canvas.height = h;
+      Object.assign(this.canvas.style, { width: `${width}px`, height: `${height}px` });
     }
     const context = this.canvas.getContext("2d");
     const colour = (name) => getComputedStyle(document.body).getPropertyValue(name);
