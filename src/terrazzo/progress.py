@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
-from typing_extensions import Self, override
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from types import TracebackType

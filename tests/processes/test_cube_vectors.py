@@ -198,7 +198,7 @@ def read_arguments(name: str, given: Vector) -> Vector:
             arguments[key] = callback(value)
     process = PROCESSES[name]
     if process.place:
-        window = arguments["data"].window
+        window = next(a.window for a in arguments.values() if isinstance(a, Cube))
         arguments[process.place] = Place(window, window)
     return arguments
 

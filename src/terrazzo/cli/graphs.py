@@ -112,9 +112,10 @@ def run(
     """  # noqa: D301 - \b is click's mark, not an escape
     from terrazzo.drivers import batch  # noqa: PLC0415 - loads the engine
     from terrazzo.drivers.job import Workspace  # noqa: PLC0415
+    from terrazzo.drivers.pool import Pool  # noqa: PLC0415
 
     job = _job(graph, place, skip_bad=skip_bad)
-    pool = batch.Pool(executor, workers, memory)
+    pool = Pool(executor, workers, memory)
     progress = ProgressLine()
     try:
         result = batch.run(
@@ -177,9 +178,9 @@ def extract(
     Example:
       terrazzo extract ndvi.json parcels.gpkg -o table --stats mean,count --id parcel
     """  # noqa: D301 - \b is click's mark, not an escape
-    from terrazzo.drivers.pool import Pool  # noqa: PLC0415 - loads the engine
     from terrazzo.drivers.extract import extract as reduce_polygons  # noqa: PLC0415
     from terrazzo.drivers.job import Workspace  # noqa: PLC0415
+    from terrazzo.drivers.pool import Pool  # noqa: PLC0415 - loads the engine
     from terrazzo.drivers.statistics import DEFAULT  # noqa: PLC0415
 
     names = [name.strip() for name in stats.split(",") if name.strip()]

@@ -12,7 +12,7 @@ import shapely
 
 from terrazzo.catalog import BandInfo, make_item
 from terrazzo.errors import ArgumentInvalid
-from terrazzo.geo.crs import WGS84, crs_name, crs_object, is_geographic, transformer
+from terrazzo.geo.crs import WGS84, is_geographic, transformer
 from terrazzo.geo.grid import geographic_bounds
 from terrazzo.geo.times import parse_time
 from terrazzo.storage.writers.files import output_failed
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
-
-    from pyproj import CRS
 
     from terrazzo.geo.grid import Bounds, Grid
 
@@ -293,32 +291,6 @@ def _outline(grid: Grid) -> list[tuple[float, float]] | None:
     if count > 2 and (jumps > _HALF_TURN).any():  # noqa: PLR2004 - not degrees themselves
         return None
     return list(zip(longitudes.tolist(), latitudes.tolist(), strict=True))
-
-
-def known_crs(name: str) -> str:
-    """Return the EPSG name of a CRS that is WKT 1 with a datum shift to WGS 84 (TOWGS84).
-
-    PROJ does not find such a CRS among its own. The shift is left out, as GDAL does for GeoTIFFs
-    because PROJ has better ones, and the EPSG code that the text states is believed if ellipsoid,
-    projection and parameters are those of the code.
-    """
-    crs = crs_object(name)
-    if crs.is_bound and crs.source_crs is not None:
-        crs = crs.source_crs
-    stated = crs.to_json_dict().get("id") or {}
-    if stated.get("authority") != "EPSG":
-        return crs_name(crs.to_wkt())
-    coded = crs_name(f"EPSG:{stated['code']}")
-    return coded if _parameters(crs) == _parameters(crs_object(coded)) else crs_name(crs.to_wkt())
-
-
-def _parameters(crs: CRS) -> tuple[object, ...]:
-    """Return the numbers that decide a CRS's coordinates; the order of axes is not among them."""
-    conversion = crs.to_json_dict().get("conversion", {})
-    numbers = [(one["name"], one["value"]) for one in conversion.get("parameters", ())]
-    shape = crs.ellipsoid
-    size = (shape.semi_major_metre, shape.inverse_flattening) if shape is not None else ()
-    return conversion.get("method", {}).get("name"), sorted(numbers), size
 
 
 def transform_of(grid: Grid) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ import math
 import threading
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,7 +30,6 @@ from terrazzo.drivers.ingest_items import (
     Target,
     band_info,
     build_item,
-    known_crs,
     transform_of,
 )
 from terrazzo.drivers.ingest_names import date_id, read_name, safe_name
@@ -83,7 +82,7 @@ def cube_drafts(
     with open_cf(found.path, gate) as cube:
         periods = _periods(cube, options, name.date)
         bands = _stored_bands(cube, options, known_types)
-        grid = replace(cube.grid, crs=known_crs(cube.grid.crs))
+        grid = cube.grid
         shared = _SharedCube(found, gate, grid, bands, len(periods))
     seen: Counter[str] = Counter()
     drafts = []

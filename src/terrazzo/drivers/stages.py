@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from terrazzo.drivers.pool import Pool
     from terrazzo.drivers.job import Job
+    from terrazzo.drivers.pool import Pool
     from terrazzo.engine import Bound, Inference, Plan
     from terrazzo.progress import Progress
 

@@ -11,17 +11,33 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from terrazzo.cube import Pixels
-from terrazzo.errors import ArgumentInvalid
-from terrazzo.graph import Callback, Graph, Parameter, Ref
+from terrazzo.engine.kinds import fitted, is_open
+from terrazzo.errors import TerrazzoError
+from terrazzo.graph import Callback, Parameter, Ref
 from terrazzo.processes import PROCESSES
 from terrazzo.processes.convert import stack_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from terrazzo.graph import Graph, Node
     from terrazzo.processes import Process
 
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class _Argument:
+    """One argument of a node of a callback."""
+
+    name: str
+    """In openEO's words."""
+    python_name: str
+    """As the function has it."""
+    value: Any
+    """Literal, Ref, Parameter, or the `Program` of an inner callback."""
+    open: bool
+    """Whether the value is known only when the callback runs, and is checked then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,43 +46,83 @@ class _Call:
 
     node: str
     process: Process
-    arguments: tuple[tuple[str, Any], ...]
-    """(parameter name in Python, literal | Ref | Parameter | Callback) pairs."""
+    arguments: tuple[_Argument, ...]
+    last_of: tuple[str, ...]
+    """Nodes whose results nobody needs after this call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A callback's graph, compiled once: what to call, in order."""
+
+    calls: tuple[_Call, ...]
+    result: str
+    """The node whose result is that of the callback."""
+
+    @classmethod
+    def of(cls, graph: Graph) -> Program:
+        """Compile a graph and the callbacks inside it."""
+        last: dict[str, str] = {}
+        for node in graph:
+            last.update(dict.fromkeys((node.id, *node.refs), node.id))
+        last.pop(graph.result, None)
+        freed: dict[str, list[str]] = {}
+        for used, by in last.items():
+            freed.setdefault(by, []).append(used)
+        return cls(
+            tuple(_compiled(node, tuple(freed.get(node.id, ()))) for node in graph), graph.result
+        )
 
 
 class CompiledCallback:
     """A callback as a function: called by keyword, re-entrant, without shared state."""
 
-    def __init__(self, graph: Graph, outer: Mapping[str, Any] | None = None) -> None:
-        self._calls = tuple(_compile(graph))
-        self._result = graph.result
+    def __init__(self, program: Program, outer: Mapping[str, Any] | None = None) -> None:
+        self._program = program
         self._outer = dict(outer or {})
 
     def __call__(self, **arguments: Any) -> Any:
         """Run the callback; arguments are its parameters (`x`, `data`, `context` ...)."""
         scope = {**self._outer, **arguments}
         results: dict[str, Any] = {}
-        for call in self._calls:
-            values = {name: _value(value, results, scope) for name, value in call.arguments}
-            results[call.node] = call.process.function(**values)
-        return results[self._result]
+        for call in self._program.calls:
+            results[call.node] = checked_call(
+                call.process, call.node, lambda call=call: _run(call, results, scope)
+            )
+            for done in call.last_of:
+                del results[done]
+        return results[self._program.result]
 
 
-def _compile(graph: Graph) -> list[_Call]:
-    calls = []
-    for node in graph:
-        process = PROCESSES[node.process_id]
-        arguments = tuple(
-            (process.python_names.get(name, name), prepared(process, name, value))
-            for name, value in node.arguments.items()
+def _run(call: _Call, results: Mapping[str, Any], scope: Mapping[str, Any]) -> Any:
+    values = {}
+    for argument in call.arguments:
+        value = _value(argument.value, results, scope)
+        if argument.open:
+            value = fitted(call.process, argument.name, value)
+        values[argument.python_name] = value
+    return call.process.function(**values)
+
+
+def _compiled(node: Node, last_of: tuple[str, ...]) -> _Call:
+    process = PROCESSES[node.process_id]
+    arguments = tuple(
+        _Argument(
+            name,
+            process.python_names.get(name, name),
+            prepared(process, name, value),
+            open=is_open(value) or isinstance(value, Mapping),
         )
-        calls.append(_Call(node.id, process, arguments))
-    return calls
+        for name, value in node.arguments.items()
+    )
+    return _Call(node.id, process, arguments, last_of)
 
 
 def prepared(process: Process, name: str, value: Any) -> Any:
-    """Return an argument as the function takes it: constant arrays become stacks at once."""
-    if process.takes_stack(name) and isinstance(value, tuple) and not _is_open(value):
+    """Return a literal as the function takes it: constant arrays as stacks, callbacks compiled."""
+    if isinstance(value, Callback):
+        return Program.of(value.graph)
+    if process.takes_stack(name) and isinstance(value, tuple) and not is_open(value):
         return stack_of(plain(value))
     return value
 
@@ -80,21 +136,15 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _is_open(value: Any) -> bool:
-    if isinstance(value, (Ref, Parameter)):
-        return True
-    if isinstance(value, tuple):
-        return any(_is_open(entry) for entry in value)
-    return isinstance(value, Mapping) and any(_is_open(entry) for entry in value.values())
-
-
 def _value(value: Any, results: Mapping[str, Any], scope: Mapping[str, Any]) -> Any:
     if isinstance(value, Ref):
         return results[value.node]
     if isinstance(value, Parameter):
         return scope[value.name]
-    if isinstance(value, Callback):
-        return CompiledCallback(value.graph, scope)
+    if isinstance(value, Program):
+        return CompiledCallback(value, scope)
+    if isinstance(value, Callback):  # inside an array or object
+        return CompiledCallback(Program.of(value.graph), scope)
     if isinstance(value, tuple):
         entries = [_value(entry, results, scope) for entry in value]
         return stack_of(entries) if any(isinstance(e, Pixels) for e in entries) else entries
@@ -104,11 +154,10 @@ def _value(value: Any, results: Mapping[str, Any], scope: Mapping[str, Any]) -> 
 
 
 def checked_call(process: Process, node: str, function: Callable[[], R]) -> R:
-    """Run a function at inference and say in its errors which node and process they are of."""
+    """Run a function and say in its errors which node and process they are of."""
     try:
         return function()
-    except ArgumentInvalid as error:
-        if not getattr(error, "node", ""):
-            error.node = node  # type: ignore[attr-defined] # told once, by the innermost node
-            error.args = (f"Node {node!r} ({process.id}): {error.args[0]}", *error.args[1:])
+    except TerrazzoError as error:
+        error.node = node  # type: ignore[attr-defined] # the outermost one is told last
+        error.args = (f"Node {node!r} ({process.id}): {error.args[0]}", *error.args[1:])
         raise

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from terrazzo.cube import Cube, empty_cube
 from terrazzo.cube.warp import warp
-from terrazzo.engine.callbacks import CompiledCallback, checked_call, plain, prepared
+from terrazzo.engine.callbacks import CompiledCallback, Program, checked_call, plain, prepared
 from terrazzo.engine.grids import extent_on, resampled_grid, union_on
+from terrazzo.engine.kinds import fitted, is_open
 from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
 from terrazzo.geo.grid import Window
 from terrazzo.geo.pixelmap import PixelMap
 from terrazzo.graph import Callback, Graph, Parameter, Ref
+from terrazzo.graph.model import leaves
 from terrazzo.processes import PROCESSES, Role
 
 if TYPE_CHECKING:
@@ -128,8 +130,7 @@ def _needs(node: Node, nodes: Mapping[str, Bound]) -> tuple[str, ...]:
     value = node.arguments.get("value")
     if isinstance(value, Ref) and value.node not in nodes:
         return (value.node,)
-    branch = _branch(node, nodes)
-    return (branch.node,) if isinstance(branch, Ref) else ()
+    return tuple(leaf.node for leaf in leaves(_branch(node, nodes)) if isinstance(leaf, Ref))
 
 
 def _branch(node: Node, nodes: Mapping[str, Bound]) -> Any:
@@ -141,6 +142,9 @@ def _branch(node: Node, nodes: Mapping[str, Bound]) -> Any:
             f"Node {node.id!r} (if): `value` is a data cube. Conditions outside of callbacks are "
             "one boolean; use `if` inside `apply`, or `mask`, to choose pixel by pixel."
         )
+    checked_call(
+        PROCESSES["if"], node.id, lambda: fitted(PROCESSES["if"], "value", value)
+    )
     return node.arguments.get("accept" if value is True else "reject")
 
 
@@ -150,28 +154,46 @@ def _bind(node: Node, nodes: Mapping[str, Bound], opener: Opener) -> Bound:
         branch = _branch(node, nodes)
         if isinstance(branch, Ref):
             return _passed_on(node.id, process, {}, nodes[branch.node])
-        return Bound(node.id, process, {}, plain(branch))
-    arguments = {
-        process.python_names.get(name, name): _bound_value(process, name, value, nodes)
-        for name, value in node.arguments.items()
-    }
-    return checked_call(process, node.id, lambda: _run(node.id, process, arguments, nodes, opener))
+        return Bound(node.id, process, {}, _known(branch, nodes))
+
+    def bound() -> Bound:
+        arguments = {
+            process.python_names.get(name, name): _argument(process, name, value, nodes)
+            for name, value in node.arguments.items()
+        }
+        return _run(node.id, process, arguments, nodes, opener)
+
+    return checked_call(process, node.id, bound)
 
 
-def _bound_value(process: Process, name: str, value: Any, nodes: Mapping[str, Bound]) -> Any:
+def _argument(process: Process, name: str, value: Any, nodes: Mapping[str, Bound]) -> Any:
+    """Return an argument as the function takes it, `Input` in place of a cube."""
+    if isinstance(value, Ref) and isinstance(nodes[value.node].result, Cube):
+        fitted(process, name, nodes[value.node].result)
+        return Input(value.node)
+    if not is_open(value) and not isinstance(value, (Callback, Mapping)):
+        return plain(prepared(process, name, value))
+    return fitted(process, name, _known(value, nodes))
+
+
+def _known(value: Any, nodes: Mapping[str, Bound]) -> Any:
+    """Return a literal with the values of other nodes in it."""
     if isinstance(value, Ref):
-        bound = nodes[value.node]
-        return Input(value.node) if isinstance(bound.result, Cube) else bound.result
+        result = nodes[value.node].result
+        if isinstance(result, Cube):
+            raise ArgumentInvalid(
+                f"The data cube of node {value.node!r} cannot be part of an array or object. Join "
+                "cubes with `merge_cubes`."
+            )
+        return result
     if isinstance(value, Parameter):
         raise ArgumentInvalid(f"Parameter {value.name!r} has no value. Pass it with the graph.")
     if isinstance(value, Callback):
-        return CompiledCallback(value.graph)
-    if process.takes_stack(name):
-        return prepared(process, name, value)
+        return CompiledCallback(Program.of(value.graph))
     if isinstance(value, tuple):
-        return [_bound_value(process, "", entry, nodes) for entry in value]
+        return [_known(entry, nodes) for entry in value]
     if isinstance(value, Mapping):
-        return {key: _bound_value(process, "", entry, nodes) for key, entry in value.items()}
+        return {key: _known(entry, nodes) for key, entry in value.items()}
     return value
 
 

@@ -7,20 +7,26 @@ recognises as an EPSG one gets that code, so that files which spell it different
 from __future__ import annotations
 
 import json
+import re
 import warnings
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
 from terrazzo.errors import ArgumentInvalid
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 WGS84 = "EPSG:4326"
 WEB_MERCATOR = "EPSG:3857"
+LONGEST = 20_000
+"""Characters of a CRS that a user may give; WKT2 of EPSG codes has about 2 000."""
+_OPENS_FILES = re.compile(
+    r"proj\s*=\s*pipeline|\b(init|nadgrids|geoidgrids|grids|file|xy_grids|z_grids)\s*=\s*(?!@null\b)",
+    re.IGNORECASE,
+)
+"""What makes PROJ look for a file, or compute something else than a CRS; also inside of WKT."""
 
 
 def crs_name(crs: str | int | Mapping[str, Any]) -> str:
@@ -30,11 +36,16 @@ def crs_name(crs: str | int | Mapping[str, Any]) -> str:
         ArgumentInvalid: PROJ does not know it, or it is not something a user may name
             (file names and pipelines are refused before PROJ sees them).
     """
-    if isinstance(crs, bool):
-        raise ArgumentInvalid(f"{crs!r} is no coordinate reference system. Use an EPSG code.")
-    if isinstance(crs, int):
+    if isinstance(crs, int) and not isinstance(crs, bool):
         return _canonical(f"EPSG:{crs}")
-    text = crs if isinstance(crs, str) else json.dumps(dict(crs))
+    if not isinstance(crs, (str, Mapping)):
+        raise ArgumentInvalid(
+            f"{crs!r:.80} is no coordinate reference system. Use an EPSG code such as 32633."
+        )
+    try:
+        text = crs if isinstance(crs, str) else json.dumps(dict(crs))
+    except (TypeError, ValueError) as error:
+        raise ArgumentInvalid(f"The PROJJSON is no JSON: {error}.") from error
     return _canonical(text.strip())
 
 
@@ -42,6 +53,12 @@ def crs_name(crs: str | int | Mapping[str, Any]) -> str:
 def _canonical(text: str) -> str:
     looks_known = text.isdigit() or text[:1] == "{" or "[" in text
     authority = text.split(":", 1)[0].upper() in {"EPSG", "OGC", "ESRI", "IAU", "URN", "IGNF"}
+    if len(text) > LONGEST or _OPENS_FILES.search(text):
+        reason = f"has {len(text)} characters" if len(text) > LONGEST else "names files or steps"
+        raise ArgumentInvalid(
+            f"{text[:80]!r} is refused as a coordinate reference system, because it {reason}. Use "
+            "an EPSG code such as 32633 or 'EPSG:3035', or WKT2."
+        )
     if not (looks_known or authority or "+proj=" in text):
         raise ArgumentInvalid(
             f"{text[:80]!r} is no coordinate reference system. Use an EPSG code such as 32633 "
@@ -54,10 +71,19 @@ def _canonical(text: str) -> str:
             f"{text[:80]!r} is no coordinate reference system that PROJ knows. Use an EPSG code "
             "such as 32633 or 'EPSG:3035', WKT2, or PROJJSON."
         ) from error
-    code = crs.to_epsg()
+    if crs.is_bound and crs.source_crs is not None:
+        # A datum shift written into old WKT (TOWGS84): PROJ has better ones, so it is left out.
+        crs = crs.source_crs
+    code = crs.to_epsg() or _stated_code(crs)
     if code is not None and _same_projection(crs, CRS.from_epsg(code)):
         return f"EPSG:{code}"
     return str(crs.to_wkt("WKT2_2019"))
+
+
+def _stated_code(crs: CRS) -> int | None:
+    """Return the EPSG code that WKT states of itself, which may be wrong."""
+    stated = crs.to_json_dict().get("id") or {}
+    return int(stated["code"]) if stated.get("authority") == "EPSG" else None
 
 
 def _same_projection(one: CRS, other: CRS) -> bool:

@@ -8,7 +8,7 @@ depend on the window in which a pixel is looked at.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,16 @@ from terrazzo.geo.grid import Bounds, Grid, Window, transform_bounds
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
+
+_NOT_GEOJSON = (
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    ValueError,
+    RecursionError,
+    shapely.errors.ShapelyError,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,30 +150,69 @@ def geojson_geometry(value: Mapping[str, Any]) -> tuple[BaseGeometry, str]:
     """Return the union of the geometries of GeoJSON, made valid, and their CRS.
 
     Raises:
-        ArgumentInvalid: it is not GeoJSON.
+        ArgumentInvalid: it is not GeoJSON, or a coordinate is no finite number.
     """
-    try:
-        if value.get("type") == "FeatureCollection":
-            shapes = [shape(f["geometry"]) for f in value["features"] if f.get("geometry")]
-        elif value.get("type") == "Feature":
-            shapes = [shape(value["geometry"])]
-        else:
-            shapes = [shape(value)]
-        union = shapely.union_all(shapely.make_valid(shapes)) if shapes else shapely.Polygon()
-    except (KeyError, TypeError, AttributeError, ValueError, shapely.errors.ShapelyError) as error:
+    shapes = [geometry for geometry, _ in geojson_features(value)]
+    return shapely.union_all(shapely.make_valid(shapes)), geojson_crs(value)
+
+
+def geojson_features(value: Mapping[str, Any]) -> list[tuple[BaseGeometry, dict[str, Any]]]:
+    """Return the geometries of GeoJSON one by one, with their attributes; empty ones included.
+
+    Raises:
+        ArgumentInvalid: it is not GeoJSON, or a coordinate is no finite number.
+    """
+    kind = value.get("type")
+    features = value.get("features") if kind == "FeatureCollection" else [value]
+    if not isinstance(features, Sequence) or isinstance(features, str):
         raise ArgumentInvalid(
-            f"This is no GeoJSON geometry, Feature or FeatureCollection: {str(value)[:120]}."
+            f"A GeoJSON FeatureCollection has `features`, a list; here it is {features!r:.80}."
+        )
+    return [_feature(feature) for feature in features]
+
+
+def _feature(feature: Any) -> tuple[BaseGeometry, dict[str, Any]]:
+    if not isinstance(feature, Mapping):
+        raise ArgumentInvalid(f"{feature!r:.80} is no GeoJSON Feature or geometry.")
+    if feature.get("type") != "Feature":
+        return _shape(feature), {}
+    properties, geometry = feature.get("properties"), feature.get("geometry")
+    attributes = dict(properties) if isinstance(properties, Mapping) else {}
+    return (shapely.Polygon() if geometry is None else _shape(geometry)), attributes
+
+
+def _shape(geometry: Any) -> BaseGeometry:
+    try:
+        made: BaseGeometry = shape(geometry)
+    except _NOT_GEOJSON as error:
+        raise ArgumentInvalid(
+            f"{geometry!r:.120} is no GeoJSON geometry: {error}. Valid is for example "
+            '{"type": "Polygon", "coordinates": [[[x, y], [x, y], [x, y], [x, y]]]}.'
         ) from error
-    return union, geojson_crs(value)
+    if not np.isfinite(shapely.get_coordinates(made)).all():
+        raise ArgumentInvalid(
+            f"A coordinate of the {made.geom_type} is no finite number: {geometry!r:.120}."
+        )
+    return made
 
 
 def geojson_crs(value: Mapping[str, Any]) -> str:
-    """Return the CRS of GeoJSON: its old-style `crs` member, else degrees."""
+    """Return the CRS of GeoJSON: its old-style `crs` member, else degrees.
+
+    Raises:
+        ArgumentInvalid: the member names no CRS.
+    """
     member = value.get("crs")
-    if isinstance(member, Mapping):
-        name = str((member.get("properties") or {}).get("name", ""))
-        return crs_name(name.replace("urn:ogc:def:crs:EPSG::", "EPSG:")) if name else WGS84
-    return WGS84
+    if member is None:
+        return WGS84
+    properties = member.get("properties") if isinstance(member, Mapping) else None
+    name = properties.get("name") if isinstance(properties, Mapping) else None
+    if not isinstance(name, str):
+        raise ArgumentInvalid(
+            f"The `crs` of GeoJSON is {{\"type\": \"name\", \"properties\": {{\"name\": "
+            f"\"EPSG:n\"}}}}, not {member!r:.80}. Leave it out for degrees."
+        )
+    return crs_name(name.replace("urn:ogc:def:crs:EPSG::", "EPSG:"))
 
 
 def _in_crs(geometry: BaseGeometry, source: str, target: str) -> BaseGeometry:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Bounds = tuple[float, float, float, float]
 """(left, bottom, right, top), CRS units."""
 
+SAME_PLACE = 1e-3
+"""Pixels that lie less than this share of a pixel apart are one pixel."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -126,7 +129,7 @@ class Grid:
     """Number of columns."""
 
     @classmethod
-    def of(  # noqa: PLR0917 - the six numbers of a grid in their usual order
+    def of(
         cls,
         crs: str | int,
         left: float,
@@ -245,11 +248,11 @@ class Grid:
             return None
         extent = max(self.height, self.width, other.height, other.width, 1)
         for mine, theirs in ((self.pixel_x, other.pixel_x), (self.pixel_y, other.pixel_y)):
-            if abs(mine - theirs) * extent > 1e-3 * mine or abs(mine - theirs) > 1e-6 * mine:
+            if abs(mine - theirs) * extent > SAME_PLACE * mine or abs(mine - theirs) > 1e-6 * mine:
                 return None
         cols = (other.left - self.left) / self.pixel_x
         rows = (self.top - other.top) / self.pixel_y
-        if abs(cols - round(cols)) > 1e-3 or abs(rows - round(rows)) > 1e-3:
+        if abs(cols - round(cols)) > SAME_PLACE or abs(rows - round(rows)) > SAME_PLACE:
             return None
         return round(rows), round(cols)
 

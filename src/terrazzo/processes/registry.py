@@ -13,13 +13,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from terrazzo.cube import Cube
-from terrazzo.geo.extent import SpatialExtent
 from terrazzo.geo.grid import Window
-from terrazzo.graph.spec import ProcessSpec
 from terrazzo.processes.describe import describe
+
+if TYPE_CHECKING:
+    from terrazzo.cube import Cube
+    from terrazzo.geo.extent import SpatialExtent
+    from terrazzo.graph.spec import ProcessSpec
 
 Labels = Mapping[str, tuple[int, ...]]
 """Positions of labels that are wanted, by dimension; a dimension not named is wanted whole."""
@@ -103,7 +105,7 @@ def same_labels(
 def no_crop(arguments: Mapping[str, Any]) -> SpatialExtent | None:
     """Keep the extent of the input."""
     del arguments
-    return None  # noqa: RET501 - said, because the type has it
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ class Process:
 
     @property
     def id(self) -> str:
-        """openEO id."""
+        """Id of the process in openEO."""
         return self.spec.id
 
     @property

@@ -10,12 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from shapely.geometry import shape
-from shapely.geometry.base import BaseGeometry
 
 from terrazzo.cube import Cube, Dimension, Geometries, Kind, Pixels, Stack
 from terrazzo.errors import ArgumentInvalid, TargetDimensionExists
-from terrazzo.geo.extent import geojson_crs
+from terrazzo.geo.extent import geojson_crs, geojson_features
 from terrazzo.processes.cube_schemas import (
     GeometriesOrGeoJson,
     TextOrNull,
@@ -26,6 +24,7 @@ from terrazzo.processes.registry import Role, process
 from terrazzo.processes.schemas import Context, RasterCube
 
 GEOMETRY = "geometry"
+_COUNTED = frozenset({"Polygon", "MultiPolygon", "Point", "MultiPoint"})
 COUNTS = ("value", "total_count", "valid_count")
 """Labels of `target_dimension`."""
 
@@ -100,27 +99,14 @@ def zones(value: Any) -> Geometries:
         return value.geometries
     if not isinstance(value, Mapping):
         raise ArgumentInvalid(f"`geometries` is GeoJSON or a vector cube, not {value!r}.")
-    features = value["features"] if value.get("type") == "FeatureCollection" else [value]
-    shapes = tuple(_shape(feature) for feature in features)
-    if not shapes:
+    found = geojson_features(value)
+    if not found:
         raise ArgumentInvalid("`geometries` holds no geometry. Give at least one polygon or point.")
-    properties = tuple(
-        dict(feature.get("properties") or {}) if feature.get("type") == "Feature" else {}
-        for feature in features
-    )
+    for geometry, _ in found:
+        if geometry.geom_type not in _COUNTED:
+            raise ArgumentInvalid(
+                f"A {geometry.geom_type} covers no area. Give polygons or points; buffer lines "
+                "first."
+            )
+    shapes, properties = zip(*found, strict=True)
     return Geometries(shapes, geojson_crs(value), properties)
-
-
-def _shape(feature: Any) -> BaseGeometry:
-    geometry = feature.get("geometry") if feature.get("type") == "Feature" else feature
-    if geometry is None:
-        return shape({"type": "Polygon", "coordinates": []})
-    try:
-        made: BaseGeometry = shape(geometry)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ArgumentInvalid(f"This is no GeoJSON geometry: {str(geometry)[:120]}.") from error
-    if made.geom_type not in {"Polygon", "MultiPolygon", "Point", "MultiPoint"}:
-        raise ArgumentInvalid(
-            f"A {made.geom_type} covers no area. Give polygons or points; buffer lines first."
-        )
-    return made
