@@ -25,7 +25,7 @@ from shapely.geometry import shape
 
 from terrazzo.catalog import read_bands
 from terrazzo.drivers.ingest import IngestOptions, ingest
-from terrazzo.drivers.ingest_items import footprint, known_crs
+from terrazzo.drivers.ingest_items import footprint
 from terrazzo.drivers.ingest_names import date_in, date_of_tags, read_name
 from terrazzo.drivers.job import Workspace, remember_root
 from terrazzo.drivers.sample import SampleMissing, sample_files
@@ -698,9 +698,9 @@ def test_datum_shift_in_old_wkt_does_not_hide_the_code() -> None:
     with xr.open_dataset(sample_files().cube_10m) as data:
         text = data.spatial_ref.attrs["spatial_ref"]
 
-    assert known_crs(crs_name(text)) == "EPSG:3035"
-    assert known_crs(crs_name(text.replace("4321000", "4321001"))) != "EPSG:3035"
-    assert known_crs("EPSG:32633") == "EPSG:32633"
+    assert crs_name(text) == "EPSG:3035"
+    assert crs_name(text.replace("4321000", "4321001")) != "EPSG:3035"
+    assert crs_name("EPSG:32633") == "EPSG:32633"
 
 
 def test_sample_files_are_found_without_importing_their_package() -> None:

@@ -83,9 +83,9 @@ def output_format(inference: Inference, node: str) -> OutputFormat:
         return OutputFormat("COG" if raster else "JSON", {})
     name = str(bound.arguments["format"]).upper()
     if name not in known:
-        kind = "rasters" if raster else "vector cubes and values"
+        asked, kind = bound.arguments["format"], "rasters" if raster else "vector cubes and values"
         raise FormatUnsupported(
-            f"Format {bound.arguments['format']!r} does not hold {kind}.{suggest(name, tuple(known))} "
+            f"Format {asked!r} does not hold {kind}.{suggest(name, tuple(known))} "
             f"There are {', '.join(known)}."
         )
     return OutputFormat(name, dict(bound.arguments.get("options") or {}))

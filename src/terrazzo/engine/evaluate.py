@@ -104,6 +104,8 @@ def _arguments(
         if not isinstance(value, Input):
             arguments[name] = value
             continue
+        if name not in step.inputs:
+            continue  # the target of a resampling gives its grid only
         cube = cubes[step.inputs[name]]
         needed = wanted.needs[number].get(name)
         if needed is not None:

@@ -171,9 +171,11 @@ def _argument(process: Process, name: str, value: Any, nodes: Mapping[str, Bound
     if isinstance(value, Ref) and isinstance(nodes[value.node].result, Cube):
         fitted(process, name, nodes[value.node].result)
         return Input(value.node)
-    if not is_open(value) and not isinstance(value, (Callback, Mapping)):
-        return plain(prepared(process, name, value))
-    return fitted(process, name, _known(value, nodes))
+    if is_open(value) or process.kinds.get(name) == {Cube}:
+        return fitted(process, name, _known(value, nodes))
+    if isinstance(value, (Callback, Mapping)):
+        return _known(value, nodes)
+    return plain(prepared(process, name, value))
 
 
 def _known(value: Any, nodes: Mapping[str, Bound]) -> Any:

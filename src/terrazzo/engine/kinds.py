@@ -14,7 +14,7 @@ import numpy as np
 
 from terrazzo.cube import Cube, Pixels, Stack
 from terrazzo.errors import ArgumentInvalid
-from terrazzo.graph import Callback, Parameter, Ref
+from terrazzo.graph import Parameter, Ref
 from terrazzo.graph.model import FrozenMap
 from terrazzo.graph.schema import mismatches
 from terrazzo.processes.convert import entries_of, is_list
@@ -89,6 +89,6 @@ def _frozen(value: Any) -> Any:
         return tuple(_frozen(entry) for entry in value)
     if isinstance(value, Mapping):
         return FrozenMap({str(key): _frozen(entry) for key, entry in value.items()})
-    if value is None or isinstance(value, (bool, int, float, str, Callback)):
+    if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    return str(type(value).__name__)
+    return Parameter("")  # fits everywhere: callbacks, and pixels inside of arrays

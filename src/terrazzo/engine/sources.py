@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from terrazzo.catalog import BandInfo, Catalog, read_bands
+from terrazzo.catalog.space import Region
 from terrazzo.catalog.stac import read_projection
 from terrazzo.errors import BandNotFound, NoDataAvailable
 from terrazzo.geo.crs import WGS84
@@ -120,11 +121,9 @@ def _band_names(asked: Sequence[str] | None, known: Sequence[BandInfo]) -> tuple
 def _degrees(spatial: SpatialExtent | None) -> tuple[float, float, float, float] | None:
     if spatial is None:
         return None
-    if spatial.crs == WGS84:
-        west, south, east, north = spatial.bounds
-    else:
-        west, south, east, north = spatial.bounds_in(WGS84)
-    return max(west, -180.0), max(south, -90.0), min(east, 180.0), min(north, 90.0)
+    held = spatial.bounds if spatial.crs == WGS84 else spatial.bounds_in(WGS84)
+    west, south, east, north = held
+    return west, max(south, -90.0), east, min(north, 90.0)
 
 
 def _times(request: LoadRequest) -> tuple[str | None, str | None] | None:
@@ -144,10 +143,7 @@ def _passes(item: Mapping[str, Any], request: LoadRequest) -> bool:
 
 def _touches(item: Mapping[str, Any], spatial: SpatialExtent | None) -> bool:
     box = _degrees(spatial)
-    if box is None:
-        return True
-    west, south, east, north = _flat(item["bbox"])
-    return not (west > box[2] or east < box[0] or south > box[3] or north < box[1])
+    return box is None or Region.of_bbox(box).meets(item)
 
 
 def _flat(bbox: Sequence[float]) -> tuple[float, float, float, float]:

@@ -17,13 +17,17 @@ import shapely
 from shapely.geometry import shape
 
 from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
-from terrazzo.geo.crs import WGS84, crs_name, transformer
+from terrazzo.geo.crs import WGS84, crs_name, is_geographic, transformer
 from terrazzo.geo.grid import Bounds, Grid, Window, transform_bounds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
+TURN, HALF_TURN, POLE = 360.0, 180.0, 90.0 + 1e-6
+"""Degrees."""
+FAR = 1e300
+"""A coordinate that lies in no polygon, for pixels that have no place in its CRS."""
 _NOT_GEOJSON = (
     KeyError,
     IndexError,
@@ -48,11 +52,32 @@ class SpatialExtent:
 
     @property
     def boxes(self) -> tuple[Bounds, ...]:
-        """The bounds as one box, or two where they cross the antimeridian."""
+        """The bounds as one box, or two where they cross the antimeridian; within -180..180."""
         left, bottom, right, top = self.bounds
-        if left <= right:
+        if not is_geographic(self.crs) or -HALF_TURN <= left <= right <= HALF_TURN:
             return (self.bounds,)
-        return ((left, bottom, 180.0, top), (-180.0, bottom, right, top))
+        width = right - left + (TURN if left > right else 0.0)
+        if width >= TURN:
+            return ((-HALF_TURN, bottom, HALF_TURN, top),)
+        if not -HALF_TURN <= left < HALF_TURN:
+            left -= TURN * math.floor((left + HALF_TURN) / TURN)
+        if not -HALF_TURN < right <= HALF_TURN:
+            right -= TURN * (math.ceil((right + HALF_TURN) / TURN) - 1)
+        if left < right:
+            return ((left, bottom, right, top),)
+        return ((left, bottom, HALF_TURN, top), (-HALF_TURN, bottom, right, top))
+
+    def _boxes_on(self, grid: Grid) -> tuple[Bounds, ...]:
+        """Return the boxes where a grid of the same CRS has them: longitudes may run to 360."""
+        if not is_geographic(self.crs):
+            return self.boxes
+        west, _, east, _ = grid.bounds
+        turned = [
+            (left + turn, bottom, right + turn, top)
+            for left, bottom, right, top in self.boxes
+            for turn in (-TURN, 0.0, TURN)
+        ]
+        return tuple(b for b in turned if b[0] < east and b[2] > west) or self.boxes
 
     def bounds_in(self, crs: str) -> Bounds:
         """Return the bounds in another CRS; both sides of the antimeridian where it is crossed."""
@@ -62,31 +87,48 @@ class SpatialExtent:
 
     def window(self, grid: Grid) -> Window:
         """Return a window of the grid that holds every pixel whose centre may be inside."""
-        same = self.crs == grid.crs
-        bounds = self.bounds_in(grid.crs)
-        return grid.window_of(bounds, centres=same and self.polygons is None)
+        if self.crs != grid.crs:
+            return grid.window_of(self.bounds_in(grid.crs))
+        union = Window(0, 0, 0, 0)
+        for box in self._boxes_on(grid):
+            union = union.union(grid.window_of(box, centres=self.polygons is None))
+        return union
 
     def mask(self, grid: Grid, window: Window) -> NDArray[np.bool_]:
         """Return (y, x) True where a pixel's centre is inside."""
         if window.is_empty:
             return np.zeros((window.height, window.width), np.bool_)
         if self.polygons is not None:
-            inside: NDArray[np.bool_] = shapely.contains_xy(
-                _in_crs(self.polygons, self.crs, grid.crs),
-                *np.meshgrid(grid.xs(window), grid.ys(window)),
-            )
-            return inside
+            return self._mask_of_polygons(self.polygons, grid, window)
+        inside = np.zeros((window.height, window.width), np.bool_)
         if self.crs == grid.crs:
-            rows, cols = window.slices(self.window(grid).intersection(window))
-            inside = np.zeros((window.height, window.width), np.bool_)
-            inside[rows, cols] = True
+            for box in self._boxes_on(grid):
+                held = grid.window_of(box, centres=True).intersection(window)
+                if not held.is_empty:
+                    inside[window.slices(held)] = True
             return inside
         x, y = transformer(grid.crs, self.crs).transform(
             *np.meshgrid(grid.xs(window), grid.ys(window))
         )
-        inside = np.zeros((window.height, window.width), np.bool_)
+        if is_geographic(self.crs):
+            with np.errstate(invalid="ignore"):
+                x = np.where(np.abs(x) > HALF_TURN, x - TURN * np.round(x / TURN), x)
         for left, bottom, right, top in self.boxes:
             inside |= (x >= left) & (x < right) & (y >= bottom) & (y < top)
+        return inside
+
+    def _mask_of_polygons(
+        self, polygons: BaseGeometry, grid: Grid, window: Window
+    ) -> NDArray[np.bool_]:
+        x, y = np.meshgrid(grid.xs(window), grid.ys(window))
+        drawn = _in_crs(polygons, self.crs, grid.crs)
+        if not np.isfinite(shapely.get_coordinates(drawn)).all():
+            # The polygons leave the area of the grid's CRS: the pixels are brought to theirs.
+            drawn = polygons
+            x, y = transformer(grid.crs, self.crs).transform(x, y)
+        inside: NDArray[np.bool_] = shapely.contains_xy(
+            drawn, np.where(np.isfinite(x), x, FAR), np.where(np.isfinite(y), y, FAR)
+        )
         return inside
 
     def geometry(self) -> BaseGeometry:
@@ -136,7 +178,13 @@ def _box(value: Mapping[str, Any]) -> SpatialExtent:
         raise ArgumentInvalid(f"west, south, east and north must be finite numbers, not {sides}.")
     west, south, east, north = (float(side) for side in sides)
     name = crs_name(value.get("crs") or WGS84)
-    crosses = west > east and name == WGS84
+    if name == WGS84 and (max(-south, north) > POLE or max(abs(west), abs(east)) > TURN):
+        raise ArgumentInvalid(
+            f"The bounding box west={west}, south={south}, east={east}, north={north} is not on the "
+            "Earth: in degrees (EPSG:4326) latitudes lie within -90..90 and longitudes within "
+            "-360..360. Name the CRS of the numbers with `crs`."
+        )
+    crosses = west > east and is_geographic(name)
     if south >= north or west == east or (west > east and not crosses):
         raise SpatialExtentEmpty(
             f"The bounding box west={west}, south={south}, east={east}, north={north} is empty. "

@@ -63,9 +63,15 @@ class TileMatrixSet:
         return Window(y * self.tile, x * self.tile, self.tile, self.tile)
 
     def covering(self, grid: Grid, window: Window, zoom: int) -> tuple[range, range]:
-        """Return the columns and rows of tiles that a window of another grid touches."""
+        """Return the columns and rows of tiles that a window of another grid touches.
+
+        Ranges cannot skip the middle of the world: a window across the antimeridian has all
+        columns.
+        """
         level = self.grid(zoom)
         inside = level.window_of(grid.to_bounds(window, level.crs)).intersection(level.window)
+        if inside.is_empty:
+            return range(0), range(0)
         return (
             range(inside.col // self.tile, -(-inside.col_stop // self.tile)),
             range(inside.row // self.tile, -(-inside.row_stop // self.tile)),

@@ -168,6 +168,12 @@ def if_(value: BooleanOrNull, accept: Anything, reject: Anything = None) -> Anyt
 
 
 def _chosen_arrays(value: Pixels, accept: Any, reject: Any) -> Stack:
+    for branch in (accept, reject):
+        if branch is not None and not isinstance(branch, (Stack, list, tuple)):
+            raise ArgumentInvalid(
+                "One branch of `if` is an array and the other is not. Where the condition differs "
+                "per pixel both must be arrays of one length, or one of them null."
+            )
     branches = [None if branch is None else as_stack(branch) for branch in (accept, reject)]
     lengths = {len(branch) for branch in branches if branch is not None}
     if len(lengths) != 1:

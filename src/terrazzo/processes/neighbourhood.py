@@ -116,13 +116,13 @@ def apply_kernel(
     else:
         raise ArgumentInvalid(f"Border {border!r} is neither a number nor {', '.join(_BORDERS)}.")
     dtype = compute_dtype(data.dtype)
-    numbers = np.where(data.valid, data.values, 0).astype(dtype)
-    usable = data.valid & np.isfinite(numbers)
-    numbers[~usable] = replace_invalid
-    result = np.zeros(numbers.shape, dtype)
-    if numbers.size:
+    with np.errstate(over="ignore", invalid="ignore"):
+        numbers = np.where(data.valid, data.values, 0).astype(dtype)
+        usable = data.valid & np.isfinite(numbers)
+        numbers[~usable] = replace_invalid
+        result = np.zeros(numbers.shape, dtype)
         # One image at a time: SciPy's offsets table then has two axes, whatever the cube has.
-        for index in np.ndindex(numbers.shape[:-2]):
+        for index in np.ndindex(numbers.shape[:-2] if numbers.size else (0,)):
             ndimage.convolve(numbers[index], weights, output=result[index], mode=mode, cval=outside)
         if factor != 1:
             result *= factor
