@@ -9,7 +9,10 @@
     |   +-- LabelNotAvailable        lists the labels that there are
     |   +-- LabelExists, DimensionExists, LabelMismatch, ...
     |   +-- NirBandAmbiguous, KernelDimensionsUneven, IncompatibleDataCubes, ...
+    |   +-- MinMaxSwapped, QuantilesParameterMissing, ArrayNotLabeled, ...
     +-- CollectionNotFound           lists the collections that there are
+    +-- CatalogUnusable              the file is no catalogue, or of a later Terrazzo
+    +-- ItemNotFound                 a collection has no such item
     +-- NoDataAvailable              no items in the extent or period
     +-- PlanTooLarge                 a block cannot fit; names the size that would
     +-- SourceUnreadable             a file is corrupt, truncated or gone; names the item
@@ -260,6 +263,54 @@ class FormatUnsupported(ArgumentInvalid):
     code = "FormatUnsupported"
 
 
+class MinMaxSwapped(ArgumentInvalid):
+    """A lower bound lies above its upper bound."""
+
+    code = "MinMaxSwapped"
+
+
+class QuantilesParameterMissing(ArgumentInvalid):
+    """Neither `probabilities` nor `q` was given."""
+
+    code = "QuantilesParameterMissing"
+
+
+class QuantilesParameterConflict(ArgumentInvalid):
+    """Both `probabilities` and `q` were given."""
+
+    code = "QuantilesParameterConflict"
+
+
+class AscendingProbabilitiesRequired(ArgumentInvalid):
+    """Probabilities do not ascend."""
+
+    code = "AscendingProbabilitiesRequired"
+
+
+class ArrayElementParameterMissing(ArgumentInvalid):
+    """Neither `index` nor `label` was given."""
+
+    code = "ArrayElementParameterMissing"
+
+
+class ArrayElementParameterConflict(ArgumentInvalid):
+    """Both `index` and `label` were given."""
+
+    code = "ArrayElementParameterConflict"
+
+
+class ArrayNotLabeled(ArgumentInvalid):
+    """A label was given for an array without labels."""
+
+    code = "ArrayNotLabeled"
+
+
+class ArrayLabelConflict(ArgumentInvalid):
+    """Two arrays that are joined share a label."""
+
+    code = "ArrayLabelConflict"
+
+
 class CollectionNotFound(TerrazzoError):
     """The catalogue has no such collection."""
 
@@ -271,6 +322,25 @@ class CollectionNotFound(TerrazzoError):
             f"{suggest(collection, available)} Collections here: "
             f"{', '.join(available) or 'none'}. Add one with `terrazzo ingest PATH "
             f"--collection {collection}`."
+        )
+
+
+class CatalogUnusable(TerrazzoError):
+    """A file is no catalogue, is newer than this code, or cannot be opened."""
+
+    code, status = "CatalogUnusable", 500
+
+
+class ItemNotFound(TerrazzoError):
+    """A collection has no such item."""
+
+    code, status = "ItemNotFound", 404
+
+    def __init__(self, collection: str, item: str) -> None:
+        self.collection, self.item = collection, item
+        super().__init__(
+            f"Item {item!r} is not in collection {collection!r}. List what there is with "
+            f"`terrazzo search {collection}`."
         )
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 RUNNER = Path(__file__).with_name("runner.py")
 BLOCK = 48
-PATIENCE_S = 120
+PATIENCE_S = 60
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -109,14 +109,15 @@ def test_workers_of_a_killed_run_end_and_it_resumes(scenes: Scenes, tmp_path: Pa
     given = options(scenes, hunted, kind="processes")
 
     end = time.monotonic() + PATIENCE_S
-    with start(given) as process:
-        while blocks_in(hunted) < 10:
-            assert process.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.01)
-        group = process.pid
-        process.kill()
-        process.communicate()
+    process = start(given)
+    group = process.pid
+    while blocks_in(hunted) < 10:
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    process.stdout.close()
     while alive_in(group):
         assert time.monotonic() < end, "workers outlive the run that started them"
         time.sleep(0.1)

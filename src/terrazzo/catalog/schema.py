@@ -15,7 +15,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING
 
-from terrazzo.catalog.faults import CatalogUnusable
+from terrazzo.errors import CatalogUnusable
 
 if TYPE_CHECKING:
     from pathlib import Path

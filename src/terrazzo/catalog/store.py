@@ -12,9 +12,12 @@ from typing_extensions import override
 
 from terrazzo.catalog.connections import Connections
 from terrazzo.catalog.documents import collection_row, item_row, unpacked
-from terrazzo.catalog.faults import ItemNotFound
 from terrazzo.catalog.search import Key, Position, Query, Sort, checked_query, key_of
-from terrazzo.errors import ArgumentInvalid, CollectionNotFound
+from terrazzo.errors import (
+    ArgumentInvalid,
+    CollectionNotFound,
+    ItemNotFound,
+)
 
 if TYPE_CHECKING:
     import sqlite3

@@ -221,7 +221,16 @@ _worker: dict[str, Any] = {}
 
 
 def _start_worker(job: Job, workspace: Workspace, node: str, record: RunRecord) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker["plan"], _worker["record"] = job.plan(job.infer(workspace), node), record
+
+
+def _end_with_parent() -> None:
+    """End when the run is killed: workers of a pool would wait for its next block for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _block_in_worker(window: Window) -> str | None:

@@ -67,7 +67,7 @@ def resampled_grid(
         )
     size_x, size_y = float(sizes[0]), float(sizes[-1])
     if size_x == 0 or size_y == 0:
-        kept_x, kept_y = _pixel_in(native, extent, crs)
+        kept_x, kept_y = _pixel_in(native, crs)
         size_x, size_y = size_x or kept_x, size_y or kept_y
     bounds = native.to_bounds(extent, crs)
     left, top = _anchor(native, align) if crs == native.crs else (0.0, 0.0)
@@ -92,11 +92,14 @@ def _anchor(native: Grid, align: str) -> tuple[float, float]:
     return corners[align]
 
 
-def _pixel_in(native: Grid, extent: Window, crs: str) -> tuple[float, float]:
-    """Return the native pixel size in another CRS, at the extent's centre, to three digits."""
+def _pixel_in(native: Grid, crs: str) -> tuple[float, float]:
+    """Return the native pixel size in another CRS, at the grid's centre, to three digits.
+
+    The grid's, not the extent's: else the lattice would depend on the bounding box.
+    """
     if crs == native.crs:
         return native.pixel_x, native.pixel_y
-    middle = Window(extent.row + extent.height // 2, extent.col + extent.width // 2, 1, 1)
+    middle = Window(native.height // 2, native.width // 2, 1, 1)
     left, bottom, right, top = native.bounds_of(middle)
     x, y = transformer(native.crs, crs).transform(
         np.array([left, right, left, right]), np.array([top, top, bottom, bottom])

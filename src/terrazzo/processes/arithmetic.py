@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import numpy as np
 
 from terrazzo.cube import Number, Pixels
+from terrazzo.errors import (
+    MinMaxSwapped,
+)
 from terrazzo.processes import kernels
-from terrazzo.processes.faults import MinMaxSwapped
 from terrazzo.processes.operands import elementwise
 from terrazzo.processes.registry import Role, process
 from terrazzo.processes.schemas import Anything, NumberOrNull, Schema

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from terrazzo.cube import Label, Number, Pixels, Stack, all_valid
-from terrazzo.errors import ArgumentInvalid, ArrayElementNotAvailable, LabelExists
+from terrazzo.errors import (
+    ArgumentInvalid,
+    ArrayElementNotAvailable,
+    ArrayElementParameterConflict,
+    ArrayElementParameterMissing,
+    ArrayLabelConflict,
+    ArrayNotLabeled,
+    LabelExists,
+)
 from terrazzo.geo.times import parse_time
 from terrazzo.processes import kernels
 from terrazzo.processes.comparison import equal
@@ -25,12 +33,6 @@ from terrazzo.processes.convert import (
     result_of,
     scalar,
     stack_of,
-)
-from terrazzo.processes.faults import (
-    ArrayElementParameterConflict,
-    ArrayElementParameterMissing,
-    ArrayLabelConflict,
-    ArrayNotLabeled,
 )
 from terrazzo.processes.logic import if_, or_
 from terrazzo.processes.registry import Role, process

@@ -37,7 +37,8 @@ def as_pixels(result: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Pixe
     if isinstance(result, bool | np.bool_):
         return Pixels(np.broadcast_to(np.bool_(result), shape), all_valid(shape))
     if isinstance(result, numbers.Real):
-        one = np.asarray(result, compute_dtype(dtype))
+        with np.errstate(over="ignore"):
+            one = np.asarray(result, compute_dtype(dtype))
         return Pixels(np.broadcast_to(one, shape), all_valid(shape))
     what = f"an array of {len(result)}" if isinstance(result, Stack) else type(result).__name__
     raise ArgumentInvalid(

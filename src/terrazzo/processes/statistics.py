@@ -12,7 +12,12 @@ import numpy as np
 
 from terrazzo.cube import Number, Pixels, Stack
 from terrazzo.cube.pixels import is_all_valid
-from terrazzo.errors import ArgumentInvalid
+from terrazzo.errors import (
+    ArgumentInvalid,
+    AscendingProbabilitiesRequired,
+    QuantilesParameterConflict,
+    QuantilesParameterMissing,
+)
 from terrazzo.processes import kernels
 from terrazzo.processes.comparison import is_valid
 from terrazzo.processes.convert import (
@@ -22,11 +27,6 @@ from terrazzo.processes.convert import (
     index_dtype,
     numeric,
     result_of,
-)
-from terrazzo.processes.faults import (
-    AscendingProbabilitiesRequired,
-    QuantilesParameterConflict,
-    QuantilesParameterMissing,
 )
 from terrazzo.processes.registry import Role, process
 from terrazzo.processes.schemas import Callback, Context, NumberOrNull, Numbers, Schema
