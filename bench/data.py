@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FOLDER = Path(__file__).parent / "data"
-VERSION = 1
+VERSION = 2
 """Of what is generated: data of another version is made anew."""
 STRIP = 512
 GREEN_DATES = 1

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Self
 
 CRS = "EPSG:32633"
-LEFT, TOP, PIXEL = 399_960.0, 5_300_040.0, 10.0
-"""Upper left corner and pixel of the 10 m bands, metres of `CRS` (near Linz)."""
+LEFT, TOP, PIXEL = 699_960.0, 5_300_040.0, 10.0
+"""Upper left corner and pixel of the 10 m bands, metres of `CRS`: far from the
+zone's middle, where its grid lies 2 degrees askew to Web Mercator (near Győr)."""
 NODATA = 0
 OFFSET, QUANTIFICATION = 1000, 10_000
 """Stored number = reflectance * QUANTIFICATION + OFFSET, as from baseline 04.00 on."""

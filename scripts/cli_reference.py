@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import re
 from typing import TYPE_CHECKING
 
@@ -11,12 +10,17 @@ import click
 
 from scripts.pages import note, write
 from terrazzo.cli import main
-from terrazzo.cli.options import default_home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WIDTH = 100
+INTRODUCTION = """\
+Results go to stdout, progress and notes to stderr, so every command can be piped. `terrazzo --help`
+and `terrazzo COMMAND --help` say what is on this page; [first steps](first-steps.md) uses the commands
+in turn. Sizes of memory are `800M`, `4G` (4 000 000 000 bytes) or `4GiB`. A graph can be read from
+stdin with `-`."""
+HOME = "~/.local/share/terrazzo"
 
 
 def page() -> str:
@@ -24,11 +28,7 @@ def page() -> str:
     parts = [
         note("cli_reference"),
         "# Command line",
-        "Results go to stdout, progress and notes to stderr, so every command can be piped. "
-        "`terrazzo --help` and\n`terrazzo COMMAND --help` say what is on this page; "
-        "[first steps](first-steps.md) uses the commands in turn.",
-        "Sizes of memory are `800M`, `4G` (4 000 000 000 bytes) or `4GiB`. A graph can be read "
-        "from stdin with `-`.",
+        INTRODUCTION,
     ]
     for name, text in helps():
         parts.append(f"## {name}\n\n```text\n{text}\n```")
@@ -55,12 +55,13 @@ def helps() -> Iterator[tuple[str, str]]:
 
 def _elsewhere(command: click.Group) -> click.Group:
     """Return the group with nobody's home folder in its help."""
-    here, shown = str(default_home(os.environ)), "~/.local/share/terrazzo"
     other = copy.copy(command)
     other.params = [copy.copy(parameter) for parameter in command.params]
     for parameter in other.params:
         if isinstance(parameter, click.Option) and parameter.help:
-            parameter.help = re.sub(re.escape(here), shown, parameter.help)
+            parameter.help = re.sub(
+                r"\[default: [^\]]*terrazzo\]", f"[default: {HOME}]", parameter.help
+            )
     return other
 
 

@@ -41,9 +41,9 @@ def page() -> str:
 # Errors
 
 Whatever Terrazzo refuses or cannot do is one of these. The message has the offending value, what
-would have been valid, and the way out. *code* is openEO's name of the error, *status* the HTTP status
-of the server's answer, *exit* how the command line ends: 1 right input that cannot be done, 2 bad input,
-3 some blocks failed. All classes are in `terrazzo.errors` unless another module is named.
+would have been valid, and the way out. *code* is openEO's name of the error, *status* the HTTP
+status of the server's answer, *exit* how the command line ends: 1 right input that cannot be done,
+2 bad input, 3 some blocks failed. All classes are in `terrazzo.errors` unless another module is named.
 
 | error | code | status | exit | |
 |---|---|---|---|---|
@@ -51,8 +51,8 @@ of the server's answer, *exit* how the command line ends: 1 right input that can
 
 ## Problems of a graph
 
-`GraphInvalid` carries every problem of a graph at once, in `problems`: each has a `code`, a `message`, the
-`node` and the JSON `path`. Codes: {codes}. [Graphs](graphs.md) shows them.
+`GraphInvalid` carries every problem of a graph at once, in `problems`: each has a `code`, a
+`message`, the `node` and the JSON `path`. Codes: {codes}. [Graphs](graphs.md) shows them.
 
 ## In Python
 

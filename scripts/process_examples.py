@@ -36,8 +36,6 @@ class Example:
     """Nodes beside the tiny cube; shown with the example."""
     note: str = ""
     """A sentence below the result."""
-    runs: bool = True
-    """False only while a fault of the engine keeps it from running."""
 
 
 def callback(process: str, **arguments: Any) -> dict[str, Any]:
@@ -243,7 +241,7 @@ CUBES = {
     ),
     "resample_spatial": Example({"data": DATA, "resolution": 20, "method": "average"}),
     "resample_cube_spatial": Example(
-        {"data": DATA, "target": {"from_node": "coarse"}, "method": "max"}, _COARSE, runs=False
+        {"data": DATA, "target": {"from_node": "coarse"}, "method": "max"}, _COARSE
     ),
 }
 FAMILIES: Mapping[str, Mapping[str, Example]] = {

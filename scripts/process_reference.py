@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from terrazzo.processes import PROCESSES, SPECS, Process
 from terrazzo.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from terrazzo.graph import ParameterSpec
 
@@ -52,13 +51,13 @@ def _introduction() -> str:
 
 # Processes
 
-{len(SPECS)} openEO processes, with openEO's names, parameters and defaults. [Graphs](graphs.md) says
-how to put them together, [writing a process](writing-a-process.md) how to add one, and
+{len(SPECS)} openEO processes, with openEO's names, parameters and defaults. [Graphs](graphs.md)
+says how to put them together, [writing a process](writing-a-process.md) how to add one, and
 [no-data](no-data.md) what null and NaN mean. What a process *raises* is explained in
 [errors](errors.md).
 
-The examples of this page were run when it was written. `cube` stands for this one; a `-` is a pixel
-without data:
+The examples of this page were run when it was written. `cube` stands for this one; a `-` is a
+pixel without data:
 
 ```text
 {_shown(_result("cube", {"cube": LOAD}))}
@@ -82,8 +81,7 @@ def _entry(process: Process, example: Example) -> str:
     if spec.exceptions:
         lines.append("")
     lines += ["```json", *_call(example), "```"]
-    if example.runs:
-        lines += ["", "```text", _shown(run_example(process.id, example)), "```"]
+    lines += ["", "```text", _shown(_run(process.id, example)), "```"]
     if example.note:
         lines += ["", example.note]
     return "\n".join(lines)
@@ -110,19 +108,22 @@ def type_words(schema: Any) -> str:
 
 
 def _one_type(schema: Mapping[str, Any]) -> str:
-    if schema.get("subtype") == "datacube":
+    subtype = schema.get("subtype")
+    if subtype == "datacube":
         kinds = [d["type"] for d in schema.get("dimensions", ())]
         named = {"spatial": "raster cube", "geometry": "vector cube"}
         return next((named[kind] for kind in kinds if kind in named), "cube")
-    if schema.get("subtype") == "process-graph":
+    if subtype == "process-graph":
         names = [entry["name"] for entry in schema.get("parameters", ())]
         return f"callback ({', '.join(names)})"
     if "enum" in schema:
         return " or ".join(f"`{choice}`" for choice in schema["enum"])
     if "const" in schema:
         return f"`{json.dumps(schema['const'])}`"
-    if schema.get("subtype"):
-        return str(schema["subtype"])
+    return str(subtype) if subtype else _plain_type(schema)
+
+
+def _plain_type(schema: Mapping[str, Any]) -> str:
     kinds = schema.get("type", "anything")
     if kinds == "array":
         inner = type_words(schema.get("items") or {})
@@ -142,8 +143,7 @@ def _call(example: Example) -> Iterator[str]:
     yield json.dumps(example.arguments)
 
 
-def run_example(name: str, example: Example) -> Any:
-    """Return what a process gives for its example."""
+def _run(name: str, example: Example) -> Any:
     nodes = {key: dict(node) for key, node in example.before.items()}
     nodes["example"] = {"process_id": name, "arguments": dict(example.arguments)}
     if json.dumps(DATA) in json.dumps(nodes):

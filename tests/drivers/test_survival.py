@@ -46,7 +46,8 @@ def digests(folder: Path) -> dict[str, str]:
 def options(scenes: Scenes, out: Path, nodes: dict[str, Any] | None = None, **more: Any) -> str:
     graph = json.dumps(nodes or composite())
     home = str(scenes.workspace.home)
-    return json.dumps({"graph": graph, "home": home, "out": str(out), "block": BLOCK, **more})
+    given = {"graph": graph, "home": home, "out": str(out), "block": BLOCK}
+    return json.dumps({**given, **more})
 
 
 def start(given: str) -> subprocess.Popen[str]:
@@ -126,6 +127,27 @@ def test_workers_of_a_killed_run_end_and_it_resumes(scenes: Scenes, tmp_path: Pa
     assert digests(hunted) == digests(calm)
 
 
+@pytest.mark.slow
+def test_a_killed_worker_ends_the_run_and_keeps_its_blocks(scenes: Scenes, tmp_path: Path):
+    given = options(scenes, tmp_path / "out", kind="processes")
+
+    end = time.monotonic() + PATIENCE_S
+    with start(given) as process:
+        while blocks_in(tmp_path / "out") < 5:
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        worker = max(pid for pid in alive_in(process.pid) if pid != process.pid)
+        os.kill(worker, signal.SIGKILL)
+        printed, _ = process.communicate(timeout=PATIENCE_S)
+
+    assert process.returncode == 3
+    error, message = json.loads(printed)
+    assert error == "RunIncomplete"
+    assert "fewer --workers" in message
+    assert blocks_in(tmp_path / "out") >= 5
+
+
 def alive_in(group: int) -> list[int]:
     """Return the running processes of a process group."""
     found = []
@@ -154,20 +176,6 @@ def test_a_folder_of_another_run_is_refused_and_the_difference_named(scenes: Sce
             batch.run(job, scenes.workspace, folder, block=block)
 
     assert digests(folder) == before
-
-
-def test_a_collection_that_changed_is_another_run(own_scenes: Scenes, tmp_path: Path):
-    folder, job = tmp_path / "out", job_of(GRAPHS["smoothed"])
-    with pytest.raises(Cancelled):
-        batch.run(job, own_scenes.workspace, folder, block=100, progress=StopsAt(3))
-    path = own_scenes.file("2020-07-01", "B08")
-    with rasterio.open(path) as file:
-        pixels, profile = file.read(), file.profile
-    with rasterio.open(path, "w", **{**profile, "driver": "GTiff"}) as file:
-        file.write(pixels // 2)
-
-    with pytest.raises(ArgumentInvalid, match="differs in items"):
-        batch.run(job, own_scenes.workspace, folder, block=100)
 
 
 class StopsAt(Progress):
@@ -221,14 +229,9 @@ def test_a_truncated_image_fails_its_blocks_only_and_is_named(
     assert f"{42 - kept} of 42 blocks failed; {kept} are kept" in str(caught.value)
     assert not list(broken.glob("*.tif"))
     path.write_bytes(content)
-    stamp_of(path, own_scenes, broken)
     made = batch.run(job, own_scenes.workspace, broken, block=100, pool=pool)
     assert made.resumed == kept
     assert pixels_of(broken / "result.tif") == pixels_of(whole / "result.tif")
-
-
-def stamp_of(path: Path, scenes: Scenes, folder: Path) -> None:
-    """Let a mended file count as the one that the run began with."""
 
 
 def pixels_of(path: Path) -> bytes:
@@ -295,7 +298,8 @@ def tiny_disk(tmp_path: Path):
 
 
 def assert_way_out(message: str) -> None:
-    assert "could not be written: the disk (or quota) is full" in message
+    assert "could not be written" in message
+    assert "the disk (or quota) is full" in message
     assert "Make room or choose another folder" in message
 
 
@@ -343,7 +347,10 @@ def test_a_quota_reached_while_results_are_assembled_loses_nothing(
 
 @pytest.mark.slow
 def test_a_quota_reached_by_a_worker_process_is_said(scenes: Scenes, tmp_path: Path):
-    given = options(scenes, tmp_path / "out", GRAPHS["smoothed"], kind="processes", file_size=9_000)
+    # The catalogue needs 32 kB beside its file, and a block of 100 x 100 x 5 bytes is larger.
+    given = options(
+        scenes, tmp_path / "out", GRAPHS["smoothed"], kind="processes", block=100, file_size=40_000
+    )
 
     status, (error, message) = finish(given)
 

@@ -63,7 +63,6 @@ def ingest(
     """  # noqa: D301 - \b is click's mark, not an escape
     from terrazzo.drivers.ingest import IngestOptions  # noqa: PLC0415 - loads the readers
     from terrazzo.drivers.ingest import ingest as take_in  # noqa: PLC0415
-    from terrazzo.drivers.job import Workspace  # noqa: PLC0415
 
     missing = [path for path in paths if not path.exists()]
     if missing:
@@ -80,7 +79,7 @@ def ingest(
     report = take_in(
         paths,
         collection,
-        Workspace.of(settings.home),
+        settings.workspace(),
         options=options,
         progress=ProgressLine(),
     )
@@ -149,10 +148,9 @@ def search(
       terrazzo search sentinel-2 --datetime 2018-01-01/2019-01-01 --property 'eo:cloud_cover<20'
     """  # noqa: D301 - \b is click's mark, not an escape
     from terrazzo.catalog import PropertyFilter  # noqa: PLC0415 - loads the catalogue
-    from terrazzo.drivers.job import Workspace  # noqa: PLC0415
 
     found = (
-        Workspace.of(settings.home)
+        settings.workspace()
         .catalog()
         .search(
             collections,

@@ -55,12 +55,11 @@ def explain(settings: Settings, /, graph: str, *, block: int, as_json: bool, **p
     Example:
       terrazzo explain ndvi.json --bbox 22.15,45.20,22.16,45.21 --resolution 20
     """  # noqa: D301 - \b is click's mark, not an escape
-    from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - loads the engine
     from terrazzo.engine.explain import explain as told  # noqa: PLC0415
     from terrazzo.engine.explain import explain_text  # noqa: PLC0415
 
     job = _job(graph, place)
-    plan = job.plan(job.infer(Workspace.of(settings.home)))
+    plan = job.plan(job.infer(settings.workspace()))
     if as_json:
         click.echo(json.dumps(told(plan, block=block), indent=1))
     else:
@@ -111,7 +110,6 @@ def run(
       terrazzo run ndvi.json -o ndvi --bbox 22.15,45.20,22.16,45.21
     """  # noqa: D301 - \b is click's mark, not an escape
     from terrazzo.drivers import batch  # noqa: PLC0415 - loads the engine
-    from terrazzo.drivers.job import Workspace  # noqa: PLC0415
     from terrazzo.drivers.pool import Pool  # noqa: PLC0415
 
     job = _job(graph, place, skip_bad=skip_bad)
@@ -119,7 +117,7 @@ def run(
     progress = ProgressLine()
     try:
         result = batch.run(
-            job, Workspace.of(settings.home), output, block=block, pool=pool, progress=progress
+            job, settings.workspace(), output, block=block, pool=pool, progress=progress
         )
     except (KeyboardInterrupt, Cancelled) as stop:
         raise Stopped(
@@ -179,7 +177,6 @@ def extract(
       terrazzo extract ndvi.json parcels.gpkg -o table --stats mean,count --id parcel
     """  # noqa: D301 - \b is click's mark, not an escape
     from terrazzo.drivers.extract import extract as reduce_polygons  # noqa: PLC0415
-    from terrazzo.drivers.job import Workspace  # noqa: PLC0415
     from terrazzo.drivers.pool import Pool  # noqa: PLC0415 - loads the engine
     from terrazzo.drivers.statistics import DEFAULT  # noqa: PLC0415
 
@@ -187,7 +184,7 @@ def extract(
     try:
         result = reduce_polygons(
             _job(graph, {}, skip_bad=skip_bad),
-            Workspace.of(settings.home),
+            settings.workspace(),
             polygons,
             output,
             statistics=names or DEFAULT,

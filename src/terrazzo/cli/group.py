@@ -83,9 +83,30 @@ def _drop_stdout() -> None:
     show_envvar=True,
     help=f"Folder of the catalogue and its files.  [default: {default_home(os.environ)}]",
 )
+@click.option(
+    "--root",
+    "roots",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Another folder whose files may be read; may be given several times.",
+)
+@click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="HOST[:PORT][=ADDRESS]",
+    help="A host whose files may be read over HTTP; may be given several times.",
+)
 @click.option("--debug", is_flag=True, help="Show where in the code an error comes from.")
 @click.pass_context
-def main(ctx: click.Context, home: Path | None, *, debug: bool) -> None:
+def main(
+    ctx: click.Context,
+    home: Path | None,
+    roots: tuple[Path, ...],
+    hosts: tuple[str, ...],
+    *,
+    debug: bool,
+) -> None:
     """Terrazzo: one graph, the same answer on a map tile, in a batch, and over polygons.
 
     Results go to stdout, progress to stderr. Exit status: 0 done, 1 not possible (disk full, file
@@ -97,7 +118,11 @@ def main(ctx: click.Context, home: Path | None, *, debug: bool) -> None:
       terrazzo demo
     """  # noqa: D301 - \b is click's mark, not an escape
     ctx.obj = Settings(
-        (home or default_home(os.environ)).expanduser().absolute(), home is not None, debug
+        (home or default_home(os.environ)).expanduser().absolute(),
+        home is not None,
+        debug,
+        tuple(root.expanduser().absolute() for root in roots),
+        hosts,
     )
 
 

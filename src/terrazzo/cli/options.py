@@ -14,6 +14,8 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from terrazzo.drivers.job import Workspace
+
 HOME_VARIABLE = "TERRAZZO_HOME"
 
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kMGT]?)(?P<binary>i?)B?", re.IGNORECASE)
@@ -32,6 +34,16 @@ class Settings:
     """Whether the user named it, by option or environment."""
     debug: bool = False
     """Whether errors come with their traceback."""
+    roots: tuple[Path, ...] = ()
+    """Further folders from which files may be read."""
+    hosts: tuple[str, ...] = ()
+    """Hosts from which files may be read over HTTP."""
+
+    def workspace(self) -> Workspace:
+        """Open the catalogue's folder, with everything else that may be read."""
+        from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - loads the engine
+
+        return Workspace.of(self.home, self.roots, self.hosts)
 
 
 class BBox(click.ParamType[tuple[float, float, float, float]]):

@@ -30,11 +30,10 @@ def serve(settings: Settings, host: str, port: int) -> None:
     Example:
       terrazzo serve --port 8081
     """  # noqa: D301 - \b is click's mark, not an escape
-    from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - loads the engine
     from terrazzo.server.listen import listen  # noqa: PLC0415
 
     listen(
-        Workspace.of(settings.home),
+        settings.workspace(),
         host,
         port,
         ready=lambda url: click.echo(f"Serving {settings.home} at {url}  (Ctrl-C stops)", err=True),

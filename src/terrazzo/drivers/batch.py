@@ -7,8 +7,11 @@ stopped at any moment and goes on where it was; the results are assembled when a
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from concurrent.futures import (
     FIRST_COMPLETED,
+    BrokenExecutor,
     Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
@@ -77,7 +80,7 @@ def run(
         GraphInvalid, ArgumentInvalid, NoDataAvailable: bad input, before any read.
         PlanTooLarge: a block would need more memory than a worker has; before any read.
         OutputFailed: the results cannot be written; the run can be resumed.
-        RunIncomplete: some blocks failed; the others are kept.
+        RunIncomplete: some blocks failed, or a worker was killed; the others are kept.
     """
     pool, progress = pool or Pool(), progress or Progress()
     inference = job.infer(workspace)
@@ -87,9 +90,11 @@ def run(
         place = folder / node if len(outputs) > 1 else folder
         output = output_format(inference, node)
         if inference.cube(node).grid is None:
-            value = compute_result(job, inference, node, block=block, pool=pool, progress=progress)
-            place.mkdir(parents=True, exist_ok=True)
-            part = RunResult(write_value(value, output, place), (), 0, 0)
+            value, skipped = compute_result(
+                job, inference, node, block=block, pool=pool, progress=progress
+            )
+            RunRecord(place).note_skipped(skipped)
+            part = RunResult(write_value(value, output, place), skipped, 0, 0)
         else:
             task = _Task(job, workspace, inference, node, place, block)
             part = _run_raster(task, output, pool, progress)
@@ -128,14 +133,21 @@ def _run_raster(task: _Task, output: OutputFormat, pool: Pool, progress: Progres
     blocks = list(plan.window.blocks(task.block))
     waiting = [window for window in blocks if not record.has(window)]
     failed: dict[Window, str] = {}
-    with progress, _executor(pool, task, plan, record) as (executor, compute):
-        progress.start(len(blocks), "blocks", done=len(blocks) - len(waiting))
-        for window, error in _computed(executor, compute, waiting, pool.size):
-            if error is None:
-                progress.advance()
-            else:
-                failed[window] = error
-                progress.note(f"block at row {window.row}, column {window.col} failed: {error}")
+    try:
+        with progress, _executor(pool, task, plan, record) as (executor, compute):
+            progress.start(len(blocks), "blocks", done=len(blocks) - len(waiting))
+            for window, error in _computed(executor, compute, waiting, pool.size):
+                if error is None:
+                    progress.advance()
+                else:
+                    failed[window] = error
+                    progress.note(f"block at row {window.row}, column {window.col} failed: {error}")
+    except BrokenExecutor as error:
+        raise RunIncomplete(
+            "A worker process ended unexpectedly; most likely the system killed it as memory ran "
+            f"out. Finished blocks are kept in {task.folder}. Run the same command again, with "
+            "fewer --workers, to compute only what is missing."
+        ) from error
     if failed:
         raise RunIncomplete(
             f"{len(failed)} of {len(blocks)} blocks failed; {len(blocks) - len(failed)} are kept "

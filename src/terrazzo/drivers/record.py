@@ -123,8 +123,26 @@ class RunRecord:
             return tuple(parts["skipped"].tolist())
 
     def close(self, skipped: Sequence[str]) -> None:
-        """Write down which items were left out, and delete the blocks: the results are written."""
-        if skipped:
-            with whole_file(self.folder / SKIPPED) as part:
-                part.write_text(json.dumps(list(skipped), indent=1))
+        """Write down which items were left out, and delete the blocks: the results are written.
+
+        What a killed run had begun to write beside its results is deleted, too.
+        """
+        self.note_skipped(skipped)
+        for begun in self.folder.glob(".*.part*"):
+            begun.unlink(missing_ok=True)
         shutil.rmtree(self.folder / BLOCKS, ignore_errors=True)
+
+    def note_skipped(self, skipped: Sequence[str]) -> None:
+        """Write down which items were left out; makes the folder.
+
+        Raises:
+            OutputFailed: it cannot be written to.
+        """
+        path = self.folder / SKIPPED
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_failed(path, error) from error
+        if skipped:
+            with whole_file(path) as part:
+                part.write_text(json.dumps(list(skipped), indent=1))

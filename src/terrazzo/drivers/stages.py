@@ -43,20 +43,24 @@ def stages_of(inference: Inference, node: str) -> list[str]:
 
 def compute_result(
     job: Job, inference: Inference, node: str, *, block: int, pool: Pool, progress: Progress
-) -> Any:
-    """Return the value of a node that is no raster: a vector cube, or a scalar.
+) -> tuple[Any, tuple[str, ...]]:
+    """Return the value of a node that is no raster, and the items that were left out of it.
+
+    The value is a vector cube, or a scalar.
 
     Raises:
         PlanTooLarge: a block of a stage would need more memory than a worker has.
         SourceUnreadable: a file is corrupt, and `skip_bad` is off.
     """
     known: dict[str, Cube] = {}
+    skipped: set[str] = set()
     for stage in stages_of(inference, node):
         bound = inference.nodes[stage]
         plan = job.plan(inference, bound.inputs["data"])
         check_memory(plan, block, pool.memory_bytes // pool.size)
         known[stage] = aggregate(plan, bound, block=block, workers=pool.size, progress=progress)
-    return evaluate_after(inference, node, known)
+        skipped.update(plan.bad_items)
+    return evaluate_after(inference, node, known), tuple(sorted(skipped))
 
 
 def aggregate(plan: Plan, bound: Bound, *, block: int, workers: int, progress: Progress) -> Cube:

@@ -142,6 +142,29 @@ def keep_max(most: Any, count: Any, x: Any, valid: Any) -> None:
             count[i] += 1
 
 
+@njit(nogil=True, cache=True)
+def convolve(padded: Any, turned: Any, out: Any) -> None:
+    """Write the weighted sum of the neighbours of every pixel, in float64, in row order.
+
+    Args:
+        padded: (h + rows - 1, w + columns - 1) image with half a kernel around it.
+        turned: (rows, columns) weights, turned by 180 degrees; those that are 0 are left out.
+        out: (h, w), written.
+    """
+    total = np.empty(out.shape[1], np.float64)
+    for y in range(out.shape[0]):
+        total[:] = 0.0
+        for j in range(turned.shape[0]):
+            for i in range(turned.shape[1]):
+                weight = turned[j, i]
+                if weight != 0.0:
+                    row = padded[y + j]
+                    for x in range(total.size):
+                        total[x] += weight * row[x + i]
+        for x in range(total.size):
+            out[y, x] = total[x]
+
+
 @cache
 def exchanges(length: int) -> Values:
     """Return the compare-exchange steps that sort `length` entries, whatever their values.

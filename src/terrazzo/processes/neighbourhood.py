@@ -4,12 +4,11 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from scipy import ndimage
 
-from terrazzo.cube import Cube, Pixels, Stack, all_valid
+from terrazzo.cube import Cube, Pixels, Stack, Values, all_valid
 from terrazzo.cube.pixels import compute_dtype
 from terrazzo.errors import (
     ArgumentInvalid,
@@ -19,6 +18,7 @@ from terrazzo.errors import (
 )
 from terrazzo.geo.crs import is_geographic
 from terrazzo.geo.grid import Grid, Window
+from terrazzo.geo.jit import frozen
 from terrazzo.processes.cube_schemas import (
     Border,
     ChunkSizes,
@@ -27,17 +27,20 @@ from terrazzo.processes.cube_schemas import (
     Overlaps,
     Real,
 )
+from terrazzo.processes.kernels import convolve
 from terrazzo.processes.registry import Place, Role, Rules, process, same_labels
 from terrazzo.processes.returned import as_stack
 from terrazzo.processes.schemas import Callback, Context, RasterCube
 
-_BORDERS = {
-    "replicate": "nearest",
-    "reflect": "reflect",
-    "reflect_pixel": "mirror",
+_BORDERS: dict[str, Literal["edge", "symmetric", "reflect", "wrap"]] = {
+    "replicate": "edge",
+    "reflect": "symmetric",
+    "reflect_pixel": "reflect",
     "wrap": "wrap",
 }
-"""openEO's names of the ways to go on beyond the border, and SciPy's."""
+"""openEO's names of the ways to go on beyond the border, and NumPy's."""
+MOST_WEIGHTS = 256 * 256
+"""Weights of a kernel; with more, a block of pixels would take minutes."""
 
 
 def _kernel_window(
@@ -68,6 +71,11 @@ def checked_kernel(kernel: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
         raise KernelDimensionsUneven(
             f"The kernel has {weights.shape[0]} rows and {weights.shape[1]} columns. Both must be "
             "odd, so that a pixel is in the middle; fill it up with zeros."
+        )
+    if weights.size > MOST_WEIGHTS:
+        raise ArgumentInvalid(
+            f"The kernel has {weights.shape[0]} x {weights.shape[1]} weights and may have "
+            f"{MOST_WEIGHTS}. Resample to larger pixels first, or apply smaller kernels in turn."
         )
     return weights
 
@@ -109,24 +117,27 @@ def apply_kernel(
         openEO process `apply_kernel` 2.0.0-rc.2; songho.ca/dsp/convolution (definition).
     """
     weights = checked_kernel(kernel)
-    if not isinstance(border, str):
-        mode, outside = "constant", float(border)
-    elif border in _BORDERS:
-        mode, outside = _BORDERS[border], 0.0
-    else:
+    if isinstance(border, str) and border not in _BORDERS:
         raise ArgumentInvalid(f"Border {border!r} is neither a number nor {', '.join(_BORDERS)}.")
-    dtype = compute_dtype(data.dtype)
+    dtype, turned = compute_dtype(data.dtype), frozen(weights[::-1, ::-1])
     with np.errstate(over="ignore", invalid="ignore"):
         numbers = np.where(data.valid, data.values, 0).astype(dtype)
         usable = data.valid & np.isfinite(numbers)
         numbers[~usable] = replace_invalid
         result = np.zeros(numbers.shape, dtype)
-        # One image at a time: SciPy's offsets table then has two axes, whatever the cube has.
         for index in np.ndindex(numbers.shape[:-2] if numbers.size else (0,)):
-            ndimage.convolve(numbers[index], weights, output=result[index], mode=mode, cval=outside)
+            convolve(frozen(_padded(numbers[index], weights, border)), turned, result[index])
         if factor != 1:
             result *= factor
     return data.same_pixels(result, all_valid(result.shape))
+
+
+def _padded(image: Values, weights: Values, border: str | float) -> Values:
+    """Return an image with half a kernel more on each side."""
+    halo = [(length // 2, length // 2) for length in weights.shape]
+    if isinstance(border, str):
+        return np.pad(image, halo, mode=_BORDERS[border])
+    return np.pad(image, halo, constant_values=border)
 
 
 @dataclass(frozen=True, slots=True)
