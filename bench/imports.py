@@ -41,14 +41,16 @@ def run(data: Dataset, options: Options) -> Section:
     """Import each name in new processes, in turn."""
     del data
     measured: dict[str, list[list[float]]] = {name: [] for name in NAMES}
-    for _ in range(max(options.runs, 1) + 1):
+    for _ in range(1 if options.quick else options.runs + 1):
         for name in NAMES:
             command = [sys.executable, "-c", CODE.format(name=name)]
             measured[name].append(json.loads(subprocess.check_output(command, text=True)))
     columns = ("modules", "CPU ms", "wall ms", "peak MB")
     table = Table("Imports in a new process", columns)
     for name, runs in measured.items():
-        modules, cpu, wall, peak = (median(column) for column in zip(*runs[1:], strict=True))
+        modules, cpu, wall, peak = (
+            median(column) for column in zip(*(runs[1:] or runs), strict=True)
+        )
         table.rows.append(Row(f"`{name}`", (f"{modules:.0f}", ms(cpu), ms(wall), f"{peak:.0f}")))
         options.say(f"import {name}: {cpu:.3f} s CPU")
     section = Section(

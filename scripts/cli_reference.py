@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 WIDTH = 100
 INTRODUCTION = """\
 Results go to stdout, progress and notes to stderr, so every command can be piped. `terrazzo --help`
-and `terrazzo COMMAND --help` say what is on this page; [first steps](first-steps.md) uses the commands
-in turn. Sizes of memory are `800M`, `4G` (4 000 000 000 bytes) or `4GiB`. A graph can be read from
-stdin with `-`."""
+and `terrazzo COMMAND --help` say what is on this page; [first steps](first-steps.md) uses the
+commands in turn. Sizes of memory are `800M`, `4G` (4 000 000 000 bytes) or `4GiB`. A graph can be
+read from stdin with `-`."""
 HOME = "~/.local/share/terrazzo"
 
 

@@ -43,7 +43,8 @@ def page() -> str:
 Whatever Terrazzo refuses or cannot do is one of these. The message has the offending value, what
 would have been valid, and the way out. *code* is openEO's name of the error, *status* the HTTP
 status of the server's answer, *exit* how the command line ends: 1 right input that cannot be done,
-2 bad input, 3 some blocks failed. All classes are in `terrazzo.errors` unless another module is named.
+2 bad input, 3 some blocks failed. All classes are in `terrazzo.errors` unless another module is
+named.
 
 | error | code | status | exit | |
 |---|---|---|---|---|

@@ -14,8 +14,8 @@ from scripts.pages import note, write
 from scripts.process_examples import DATA, FAMILIES, Example
 from scripts.tiny import TinyOpener
 from terrazzo.cube import Cube, Kind, Pixels, Stack
-from terrazzo.drivers.batch import Pool
 from terrazzo.drivers.job import Job
+from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.stages import compute_result
 from terrazzo.engine import evaluate, infer, make_plan
 from terrazzo.graph import parse
@@ -164,9 +164,10 @@ def _result(wanted: str, nodes: Mapping[str, Any]) -> Any:
         return evaluate(plan, plan.window)
     if bound.needs_whole:
         job, pool = Job.of(document), Pool("threads", 1)
-        return compute_result(
+        value, _ = compute_result(
             job, inference, graph.result, block=256, pool=pool, progress=Progress()
         )
+        return value
     return bound.result
 
 

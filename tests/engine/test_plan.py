@@ -127,7 +127,9 @@ def test_equal_nodes_are_computed_once_and_every_step_has_one_read():
             True,
             cube1=ref("a"),
             cube2=ref("b"),
-            overlap_resolver=callback("max", data=[{"from_parameter": "x"}, {"from_parameter": "y"}]),
+            overlap_resolver=callback(
+                "max", data=[{"from_parameter": "x"}, {"from_parameter": "y"}]
+            ),
         ),
     }
 
@@ -263,7 +265,10 @@ def test_a_callback_called_twice_gives_its_own_result_each_time():
 
 
 def test_explain_says_what_runs_and_is_json():
-    graph = {"load": LOAD, "k": node("apply_kernel", True, data=ref("load"), kernel=[[1.0] * 3] * 3)}
+    graph = {
+        "load": LOAD,
+        "k": node("apply_kernel", True, data=ref("load"), kernel=[[1.0] * 3] * 3),
+    }
     plan = planned(graph)
 
     told = json.loads(json.dumps(explain(plan, block=16)))
@@ -315,7 +320,9 @@ def test_merging_cubes_of_different_extents_resolves_only_where_both_have_pixels
     graph = {
         "all": LOAD,
         "west": node("filter_bbox", data=ref("all"), extent=west),
-        "m": node("merge_cubes", True, cube1=ref("all"), cube2=ref("west"), overlap_resolver=difference),
+        "m": node(
+            "merge_cubes", True, cube1=ref("all"), cube2=ref("west"), overlap_resolver=difference
+        ),
     }
     alone = planned({"all": {**LOAD, "result": True}}, opener)
 

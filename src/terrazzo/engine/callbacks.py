@@ -6,11 +6,14 @@ every call has its own results, so one callback serves many threads and many cal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from terrazzo.cube import Pixels
+from terrazzo.cube import Cube, Pixels, Stack
 from terrazzo.engine.kinds import fitted, is_open
 from terrazzo.errors import TerrazzoError
 from terrazzo.graph import Callback, Parameter, Ref
@@ -18,7 +21,7 @@ from terrazzo.processes import PROCESSES
 from terrazzo.processes.convert import stack_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from terrazzo.graph import Graph, Node
     from terrazzo.processes import Process
@@ -101,7 +104,46 @@ def _run(call: _Call, results: Mapping[str, Any], scope: Mapping[str, Any]) -> A
         if argument.open:
             value = fitted(call.process, argument.name, value)
         values[argument.python_name] = value
-    return call.process.function(**values)
+    result = call.process.function(**values)
+    meter = _METER.get()
+    if meter is not None:
+        made = [values[a.python_name] for a in call.arguments if isinstance(a.value, tuple)]
+        largest = max(map(cell_bytes, (result, *values.values())))
+        alive = sum(map(cell_bytes, (*results.values(), *made, result)))
+        meter.peak = max(meter.peak, alive + call.process.rules.scratch * largest)
+    return result
+
+
+@dataclass(slots=True)
+class Meter:
+    """What callbacks hold while they run, told by running them on cubes without pixels."""
+
+    peak: float = 0.0
+    """Bytes per pixel of the cube: all labels, values and masks."""
+
+
+_METER: ContextVar[Meter | None] = ContextVar("meter", default=None)
+
+
+@contextmanager
+def metered() -> Iterator[Meter]:
+    """Measure the callbacks that run inside; for inference, where arrays have no pixels."""
+    meter = Meter()
+    token = _METER.set(meter)
+    try:
+        yield meter
+    finally:
+        _METER.reset(token)
+
+
+def cell_bytes(value: Any) -> int:
+    """Return the bytes that an array without pixels would take for each pixel, 0 if it has none.
+
+    Its last two axes are those of the pixels. What is one number for all takes nothing.
+    """
+    if not isinstance(value, (Pixels, Stack, Cube)) or value.values.ndim < 2:  # noqa: PLR2004 - y, x
+        return 0
+    return math.prod(value.values.shape[:-2]) * (value.values.dtype.itemsize + 1)
 
 
 def _compiled(node: Node, last_of: tuple[str, ...]) -> _Call:

@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from terrazzo.errors import ArgumentInvalid
+from terrazzo.errors import ArgumentInvalid, PlanTooLarge
 from terrazzo.geo.crs import crs_name, transformer
 from terrazzo.geo.grid import Grid, Window
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from terrazzo.geo.grid import Bounds
+
+MOST_ALONG = 2.0**33
+"""Pixels along a side of a grid: with more, float64 has no millionth of a pixel left. All of the
+Earth at half a centimetre."""
 
 
 def extent_on(grid: Grid, window: Window, target: Grid) -> Window:
@@ -70,6 +76,7 @@ def resampled_grid(
         kept_x, kept_y = _pixel_in(native, crs)
         size_x, size_y = size_x or kept_x, size_y or kept_y
     bounds = native.to_bounds(extent, crs)
+    _check_count(bounds, size_x, size_y)
     left, top = _anchor(native, align) if crs == native.crs else (0.0, 0.0)
     lattice = Grid(crs, left, top, size_x, size_y, 0, 0)
     window = lattice.window_of(bounds)
@@ -77,6 +84,29 @@ def resampled_grid(
     if crs == native.crs and (size_x, size_y) == (native.pixel_x, native.pixel_y):
         return native
     return snapped
+
+
+def _check_count(bounds: Bounds, size_x: float, size_y: float) -> None:
+    """Refuse pixels that are too small or too large for an extent, before anything is read.
+
+    Raises:
+        PlanTooLarge: there would be more of them than can be counted.
+        ArgumentInvalid: one of them would be many times the extent.
+    """
+    across, down = bounds[2] - bounds[0], bounds[3] - bounds[1]
+    most = max(across / size_x, down / size_y)
+    if most > MOST_ALONG:
+        least = max(across, down) / MOST_ALONG
+        raise PlanTooLarge(
+            f"Pixels of {size_x:g} x {size_y:g} cut an extent of {across:g} x {down:g} (units of the "
+            f"CRS) into {across / size_x:.3g} x {down / size_y:.3g}; at most {MOST_ALONG:.3g} a side "
+            f"are possible. Choose a resolution of {least:.3g} or more, or a smaller extent."
+        )
+    if most < 1 / MOST_ALONG:
+        raise ArgumentInvalid(
+            f"Pixels of {size_x:g} x {size_y:g} are too large for an extent of {across:g} x "
+            f"{down:g} (units of the CRS). Choose a smaller resolution."
+        )
 
 
 def _anchor(native: Grid, align: str) -> tuple[float, float]:

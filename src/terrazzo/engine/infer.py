@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from terrazzo.cube import Cube, empty_cube
 from terrazzo.cube.warp import warp
-from terrazzo.engine.callbacks import CompiledCallback, Program, checked_call, plain, prepared
+from terrazzo.engine.callbacks import (
+    CompiledCallback,
+    Program,
+    checked_call,
+    metered,
+    plain,
+    prepared,
+)
 from terrazzo.engine.grids import extent_on, resampled_grid, union_on
 from terrazzo.engine.kinds import fitted, is_open
 from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
@@ -73,6 +80,8 @@ class Bound:
     """Whether its pixels are those of a source, which may then be resampled as they are read."""
     needs_whole: bool = False
     """Whether blocks must be merged before later nodes can run (`aggregate_spatial`)."""
+    callback_bytes: float = 0.0
+    """What its callbacks hold at most, bytes per pixel, all labels."""
 
     @property
     def inputs(self) -> Mapping[str, str]:
@@ -142,9 +151,7 @@ def _branch(node: Node, nodes: Mapping[str, Bound]) -> Any:
             f"Node {node.id!r} (if): `value` is a data cube. Conditions outside of callbacks are "
             "one boolean; use `if` inside `apply`, or `mask`, to choose pixel by pixel."
         )
-    checked_call(
-        PROCESSES["if"], node.id, lambda: fitted(PROCESSES["if"], "value", value)
-    )
+    checked_call(PROCESSES["if"], node.id, lambda: fitted(PROCESSES["if"], "value", value))
     return node.arguments.get("accept" if value is True else "reject")
 
 
@@ -169,8 +176,11 @@ def _bind(node: Node, nodes: Mapping[str, Bound], opener: Opener) -> Bound:
 def _argument(process: Process, name: str, value: Any, nodes: Mapping[str, Bound]) -> Any:
     """Return an argument as the function takes it, `Input` in place of a cube."""
     if isinstance(value, Ref) and isinstance(nodes[value.node].result, Cube):
-        fitted(process, name, nodes[value.node].result)
-        return Input(value.node)
+        cube = nodes[value.node].result
+        fitted(process, name, cube)
+        # Geometries are known without pixels; as such they are an argument like GeoJSON.
+        shapes_only = cube.geometries is not None and object in process.kinds.get(name, ())
+        return cube if shapes_only else Input(value.node)
     if is_open(value) or process.kinds.get(name) == {Cube}:
         return fitted(process, name, _known(value, nodes))
     if isinstance(value, (Callback, Mapping)):
@@ -223,7 +233,8 @@ def _run(
     given = {**arguments, **probes}
     if process.place:
         given[process.place] = process.nowhere(first.extent)
-    result = process.function(**given)
+    with metered() as meter:
+        result = process.function(**given)
     if process.id == "resample_spatial":
         return _resampled(name, process, arguments, first)
     if process.id == "resample_cube_spatial":
@@ -241,6 +252,7 @@ def _run(
         free=first.free,
         unchanged=process.rules.relays and len(cubes) == 1 and first.unchanged,
         needs_whole=process.role is Role.STAGE,
+        callback_bytes=meter.peak,
     )
 
 
@@ -251,10 +263,8 @@ def _leaf(name: str, process: Process, arguments: Mapping[str, Any], opener: Ope
     if grid is not None and request.spatial is not None:
         extent = extent.intersection(request.spatial.window(grid))
         if extent.is_empty:
-            raise SpatialExtentEmpty(
-                f"The spatial extent {request.spatial.bounds} holds no pixel of "
-                f"{request.collection or request.url!r}. Widen it."
-            )
+            name_of = repr(request.collection or request.url)
+            raise SpatialExtentEmpty(_beside(request.spatial, grid, source.extent, name_of))
     return Bound(
         name,
         process,
@@ -264,6 +274,14 @@ def _leaf(name: str, process: Process, arguments: Mapping[str, Any], opener: Ope
         source=source,
         crop=request.spatial,
         unchanged=True,
+    )
+
+
+def _beside(asked: SpatialExtent, grid: Grid, extent: Window, what: str) -> str:
+    there = tuple(round(edge, 6) for edge in grid.to_bounds(extent, asked.crs))
+    return (
+        f"The spatial extent {asked.bounds} holds no pixel of {what}, which covers {there} (west, "
+        f"south, east, north of {asked.crs[:40]}). Widen the extent or move it there."
     )
 
 
@@ -287,9 +305,7 @@ def _extent(process: Process, arguments: Mapping[str, Any], cubes: Mapping[str, 
     if crop is not None:
         extent = extent.intersection(crop.window(grid))
         if extent.is_empty:
-            raise SpatialExtentEmpty(
-                f"The spatial extent {crop.bounds} holds no pixel of the cube. Widen it."
-            )
+            raise SpatialExtentEmpty(_beside(crop, grid, bounds[0].extent, "the cube"))
     return extent
 
 

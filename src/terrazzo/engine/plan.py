@@ -15,7 +15,7 @@ from terrazzo.cube import Cube
 from terrazzo.engine.grids import extent_on
 from terrazzo.engine.infer import Bound, Inference, Input, without_pixels
 from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
-from terrazzo.geo.grid import Grid, Window
+from terrazzo.geo.grid import Grid, Window, geographic_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -138,17 +138,29 @@ def make_plan(
         window = window.intersection(within.window(target))
     if window.is_empty:
         raise SpatialExtentEmpty(
-            "The extent that was asked for holds no pixel of the result. It covers "
-            f"{steps[-1].extent} of {target.crs[:40]}; widen the extent or move it there."
+            "The extent that was asked for holds no pixel of the result, which covers "
+            f"{_covered(wanted)}. Widen the extent or move it there."
         )
     return Plan(inference.graph.digest, wanted.id, steps, target, window, _last_use(steps))
+
+
+def _covered(bound: Bound) -> str:
+    """Say for people where a node has pixels."""
+    if bound.grid is None:
+        return "nothing"
+    west, south, east, north = geographic_bounds(bound.grid, bound.extent)
+    return f"west {west:.4f}, south {south:.4f}, east {east:.4f}, north {north:.4f} (degrees)"
 
 
 def _request(inference: Inference, node: str, grid: Grid | None, method: str) -> _Request:
     """Ask for a node on a grid: free nodes follow, fixed ones answer through a warp."""
     bound = inference.cube(node)
     if bound.grid is None or grid is None:
-        return _Request(bound.id, None, NEAREST)
+        raise ArgumentInvalid(
+            f"Node {bound.id!r} ({bound.process.id}) gives a table, known only when all pixels are "
+            "aggregated, so that no pixel can be computed from it in the same graph. Save it, and "
+            "use it in a second graph."
+        )
     if bound.free or bound.grid == grid:
         return _Request(bound.id, grid, method if bound.unchanged else NEAREST)
     return _Request(bound.id, grid, method, warps=True)

@@ -234,7 +234,7 @@ def _shape(geometry: Any) -> BaseGeometry:
         made: BaseGeometry = shape(geometry)
     except _NOT_GEOJSON as error:
         raise ArgumentInvalid(
-            f"{geometry!r:.120} is no GeoJSON geometry: {error}. Valid is for example "
+            f"{geometry!r:.120} is no GeoJSON geometry: {str(error).rstrip('.')}. Valid is for example "
             '{"type": "Polygon", "coordinates": [[[x, y], [x, y], [x, y], [x, y]]]}.'
         ) from error
     if not np.isfinite(shapely.get_coordinates(made)).all():
@@ -257,8 +257,8 @@ def geojson_crs(value: Mapping[str, Any]) -> str:
     name = properties.get("name") if isinstance(properties, Mapping) else None
     if not isinstance(name, str):
         raise ArgumentInvalid(
-            f"The `crs` of GeoJSON is {{\"type\": \"name\", \"properties\": {{\"name\": "
-            f"\"EPSG:n\"}}}}, not {member!r:.80}. Leave it out for degrees."
+            f'The `crs` of GeoJSON is {{"type": "name", "properties": {{"name": '
+            f'"EPSG:n"}}}}, not {member!r:.80}. Leave it out for degrees.'
         )
     return crs_name(name.replace("urn:ogc:def:crs:EPSG::", "EPSG:"))
 

@@ -19,6 +19,8 @@ Keys = tuple[str | int, ...]
 Schema = Mapping[str, object]
 
 _DEEPEST_SCHEMA = 20
+_WORDS_OF_TYPES = frozenset({"type", "subtype", "format", "title", "description", "examples"})
+"""Keywords that together say no more of a scalar than its type."""
 
 
 def _is_number(value: Value) -> bool:
@@ -161,8 +163,30 @@ def _check_array(
                 yield Mismatch((*keys, index), f"repeats element {before}; each may occur once.")
     items = schema.get("items")
     if items:
+        surely_fits = _test_of_scalars(items)
         for index, inner in enumerate(value):
-            yield from _check(inner, items, (*keys, index), trusted)
+            if not surely_fits(inner):
+                yield from _check(inner, items, (*keys, index), trusted)
+
+
+def _test_of_scalars(schema: object) -> Callable[[Value], bool]:
+    """Return a quick test that holds for no value but those that fit: arrays can be long.
+
+    It looks at types only, so it fails for everything where a schema asks for more than that.
+    """
+    checks: list[Callable[[Value], bool]] = []
+    for option in alternatives(schema):
+        named = option.get("type")
+        types = named if isinstance(named, list | tuple) else (named,)
+        if _WORDS_OF_TYPES.issuperset(option) and is_callback(option) is False:
+            checks += [
+                _TYPES[name][1]
+                for name in types
+                if isinstance(name, str) and name in _TYPES and name not in {"array", "object"}
+            ]
+    if len(checks) == 1:
+        return checks[0]
+    return lambda value: any(check(value) for check in checks)
 
 
 def _describe(schema: Schema) -> str:

@@ -24,6 +24,7 @@ from terrazzo.processes import kernels
 from terrazzo.processes.comparison import equal
 from terrazzo.processes.convert import (
     as_stack,
+    checked_length,
     entries_of,
     entry_of,
     float_dtype,
@@ -268,7 +269,7 @@ def array_create(data: AnyArray = (), repeat: Times = 1) -> AnyArray:  # type: i
         (repeat * n, ...) without labels.
 
     Raises:
-        ProcessParameterInvalid: `repeat` is less than 1.
+        ProcessParameterInvalid: `repeat` is less than 1, or the array would be too long.
 
     Source:
         openEO process `array_create` 2.0.0-rc.2.
@@ -276,6 +277,7 @@ def array_create(data: AnyArray = (), repeat: Times = 1) -> AnyArray:  # type: i
     if repeat < 1:
         raise ArgumentInvalid(f"repeat={repeat} is too few: an array is repeated once or more.")
     stack = as_stack(data)
+    checked_length(repeat * len(stack))
     times = (repeat,) + (1,) * (stack.values.ndim - 1)
     return Stack(np.tile(stack.values, times), np.tile(stack.valid, times), exact=stack.exact)
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from terrazzo.cube import Label, Mask, Number, Values
 
 
+LONGEST_ARRAY = 100_000
+"""Entries of an array that a process makes of a number; 274 years of days."""
+
+
 def stack_of(entries: Sequence[Any], labels: Sequence[Label] | None = None) -> Stack:
     """Return an array as a stack.
 
@@ -46,6 +50,19 @@ def stack_of(entries: Sequence[Any], labels: Sequence[Label] | None = None) -> S
         for index, entry in enumerate(plain):
             values[index] = entry
     return Stack(values, valid, named, exact=True)
+
+
+def checked_length(length: int) -> int:
+    """Return the length that an array is to have.
+
+    Raises:
+        ProcessParameterInvalid: it is longer than any array needs to be.
+    """
+    if length > LONGEST_ARRAY:
+        raise ArgumentInvalid(
+            f"An array of {length:,} entries is too long: at most {LONGEST_ARRAY:,} are made."
+        )
+    return length
 
 
 def as_stack(data: Stack | Sequence[Any]) -> Stack:

@@ -56,7 +56,8 @@ def load_collection(
 ) -> Loaded:
     """Load a collection of this catalogue.
 
-    Values come as they are stored; scale and offset are part of the metadata of the bands.
+    Values are physical: the stored number times the scale plus the offset that an item states for
+    the band. Bands without a scale keep their numbers and type.
 
     Args:
         id: name of the collection.
@@ -100,7 +101,8 @@ def load_stac(
 ) -> Loaded:
     """Load the data that a STAC catalogue describes.
 
-    Values come as they are stored; scale and offset are part of the metadata of the bands.
+    Values are physical: the stored number times the scale plus the offset that an item states for
+    the band. Bands without a scale keep their numbers and type.
 
     Args:
         url: http or https address of a STAC item, catalogue, collection or API collection.
@@ -118,7 +120,8 @@ def load_stac(
     Raises:
         NoDataAvailable: no item lies in the extents.
         TemporalExtentEmpty: the end is not after the start.
-        PropertiesUnsupported: the catalogue cannot be asked for properties.
+        AssetForbidden: the host of the address, or of a file, is not allowed.
+        SourceUnreadable: the address gives no STAC document.
 
     Source:
         openEO process `load_stac`, proposal of 2.0.0-rc.2.

@@ -114,8 +114,7 @@ def save_result(
         What is written, as STAC.
 
     Raises:
-        FormatUnsuitable: the format cannot hold the cube.
-        DataCubeEmpty: the cube is empty, and the format cannot hold that.
+        FormatUnsupported: no such format, or it cannot hold the cube.
 
     Source:
         openEO process `save_result` 2.0.0-rc.2.

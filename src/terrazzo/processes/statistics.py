@@ -22,6 +22,7 @@ from terrazzo.processes import kernels
 from terrazzo.processes.comparison import is_valid
 from terrazzo.processes.convert import (
     as_stack,
+    checked_length,
     entries_of,
     float_dtype,
     index_dtype,
@@ -409,6 +410,7 @@ def _shares(probabilities: Any, q: Any) -> Values:
     if isinstance(given, (int, float)):
         if given < 2 or given != int(given):  # noqa: PLR2004 - one share has no borders
             raise ArgumentInvalid(f"{given!r} shares cannot be cut: give a whole number from 2.")
+        checked_length(int(given))
         return np.arange(1, int(given)) / int(given)
     entries = entries_of(as_stack(given))
     if any(type(p) not in {int, float} or not 0 <= p <= 1 for p in entries):
