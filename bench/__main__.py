@@ -22,6 +22,8 @@ BENCHMARKS = {
     "pixels": pixels.run,
     "import": imports.run,
 }
+PAGE, DRAFT = Path("docs/benchmarks.md"), Path("bench/data/benchmarks.md")
+"""Where the report goes: a quick run, or one of a few benchmarks, does not replace a whole one."""
 MISSED, DIFFERENT = 3, 4
 """Exit statuses: the target was missed; results of contestants differ."""
 
@@ -30,14 +32,19 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser("python -m bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
-    parser.add_argument("--size", type=int, default=0, help="edge of the scene, pixels; 10752 = S2")
+    parser.add_argument(
+        "--size",
+        type=int,
+        default=0,
+        help="edge of the scene, pixels: 2048, with --quick 1024; Sentinel-2 has 10980",
+    )
     parser.add_argument("--dates", type=int, default=0, help="dates: 10, with --quick 4")
     parser.add_argument("--window", type=int, default=4096, help="edge of the composite at most")
     parser.add_argument("--runs", type=int, default=0, help="runs that count: 5, with --quick 1")
     parser.add_argument("--quick", action="store_true", help="small, to see that it works")
     parser.add_argument("--seed", type=int, default=1, help="of the made-up data")
     parser.add_argument("--data", type=Path, default=FOLDER, help="where the data is kept")
-    parser.add_argument("--out", type=Path, default=Path("docs/benchmarks.md"), help="the report")
+    parser.add_argument("--out", type=Path, help=f"the report; {PAGE}, or {DRAFT} if incomplete")
     asked = parser.parse_args(argv)
     unknown = [name for name in asked.names if name not in BENCHMARKS]
     if unknown:
@@ -45,13 +52,10 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     asked.size = asked.size or (1024 if asked.quick else 2048)
     asked.dates = asked.dates or (4 if asked.quick else 10)
     asked.runs = asked.runs or (1 if asked.quick else 5)
-    if asked.size % STRIP:
-        parser.error(f"--size must be a multiple of {STRIP}, for example {_nearest(asked.size)}")
+    asked.out = asked.out or (DRAFT if asked.quick or asked.names else PAGE)
+    if asked.size % 4 or asked.size < STRIP:
+        parser.error(f"--size must be a multiple of 4 and at least {STRIP}")
     return asked
-
-
-def _nearest(size: int) -> int:
-    return max(1, round(size / STRIP)) * STRIP
 
 
 def say(text: str) -> None:
@@ -71,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     shown += [f"--window {asked.window}", f"--runs {asked.runs}", "--quick" * asked.quick]
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text(page(sections, data, " ".join(filter(None, shown)), asked.runs))
-    say(f"wrote {asked.out.name}")
+    say(f"wrote {asked.out}")
     for section in sections:
         for text in (*section.misses, *section.problems):
             say(f"{section.name}: {text}")

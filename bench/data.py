@@ -54,8 +54,8 @@ def dataset(
     say: Callable[[str], None] = lambda _: None,
 ) -> Dataset:
     """Return the data of these parameters, making what is missing."""
-    if size % STRIP:
-        raise ValueError(f"The size must be a multiple of {STRIP}, not {size}.")
+    if size % 4 or size < STRIP:
+        raise ValueError(f"The size must be a multiple of 4 and at least {STRIP}, not {size}.")
     made = Dataset((folder / f"s2-{size}-seed{seed}-v{VERSION}").resolve(), size, dates)
     made.home.mkdir(parents=True, exist_ok=True)
     land = Landscape(size, seed)

@@ -62,7 +62,7 @@ class Landscape:
     """What does not change with time: the lie of the fields and the grain of the soil."""
 
     size: int
-    """Edge of the scene in pixels of 10 m; a multiple of 512."""
+    """Edge of the scene in pixels of 10 m; a multiple of 4."""
     seed: int
 
     @cached_property

@@ -25,7 +25,13 @@ QUIET = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""The environment of every contestant."""
+"""What every contestant finds in its environment, beside our own."""
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of contestants: bytecode is kept, as after a normal install."""
+    own = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return own | QUIET | {"PYTHONPYCACHEPREFIX": str(ROOT / "bench" / "data" / "bytecode")}
 
 
 class ContestantFailed(RuntimeError):
@@ -82,7 +88,7 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env=os.environ | QUIET,
+            env=environment(),
         )
         self.start = self._answer()
 

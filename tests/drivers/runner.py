@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from terrazzo.drivers import batch
-from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.job import Job, Workspace
+from terrazzo.drivers.pool import Pool
 from terrazzo.errors import TerrazzoError
 
 
@@ -29,9 +29,9 @@ def main() -> int:
             pool=pool,
         )
     except TerrazzoError as error:
-        print(json.dumps([type(error).__name__, str(error)]))
+        sys.stdout.write(json.dumps([type(error).__name__, str(error)]))
         return 3
-    print(json.dumps([made.blocks, made.resumed]))
+    sys.stdout.write(json.dumps([made.blocks, made.resumed]))
     return 0
 
 

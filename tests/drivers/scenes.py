@@ -1,4 +1,4 @@
-"""A small Sentinel-2-like collection of real files: what drivers, oracles and traps are tested on."""
+"""A small Sentinel-2-like collection of files, for tests of drivers, oracles and traps."""
 
 from __future__ import annotations
 
@@ -108,9 +108,7 @@ def register(
     with workspace.catalog(create=True) as catalog:
         assets = [asset for _, found in items.values() for asset in found.values()]
         bands = {b["name"]: BandInfo(b["name"]) for a in assets for b in a["bands"]}
-        catalog.put_collection(
-            make_collection(collection, bands=tuple(bands.values()), bbox=box)
-        )
+        catalog.put_collection(make_collection(collection, bands=tuple(bands.values()), bbox=box))
         for name, (time, found) in items.items():
             item = make_item(name, collection, bbox=box, datetime=time, assets=found)
             catalog.put_items([item])
@@ -200,9 +198,7 @@ def cloud_callback() -> Callback:
     """Return True where the class is a cloud or its shadow."""
     return {
         "process_graph": {
-            **{
-                f"is{code}": node("eq", x={"from_parameter": "x"}, y=code) for code in CLOUDY
-            },
+            **{f"is{code}": node("eq", x={"from_parameter": "x"}, y=code) for code in CLOUDY},
             "any": node("any", True, data=[ref(f"is{code}") for code in CLOUDY]),
         }
     }
@@ -214,7 +210,9 @@ def cloudless_ndvi() -> Nodes:
         "load": load(["B04", "B08"]),
         "scl": load(["SCL"]),
         "cloud": node("apply", data=ref("scl"), process=cloud_callback()),
-        "flat": node("reduce_dimension", data=ref("cloud"), dimension="bands", reducer=callback("first")),
+        "flat": node(
+            "reduce_dimension", data=ref("cloud"), dimension="bands", reducer=callback("first")
+        ),
         "clear": node("mask", data=ref("load"), mask=ref("flat")),
         "ndvi": node("ndvi", data=ref("clear"), nir="B08", red="B04"),
     }
@@ -223,7 +221,11 @@ def cloudless_ndvi() -> Nodes:
 def composite(period: str = "year") -> Nodes:
     """Return the median NDVI of each year without clouds."""
     median = node(
-        "aggregate_temporal_period", True, data=ref("ndvi"), period=period, reducer=callback("median")
+        "aggregate_temporal_period",
+        True,
+        data=ref("ndvi"),
+        period=period,
+        reducer=callback("median"),
     )
     return {**cloudless_ndvi(), "median": median}
 
@@ -236,7 +238,9 @@ def smoothed() -> Nodes:
         "smooth": node(
             "apply_kernel", data=ref("load"), kernel=kernel, factor=1 / 64, border="reflect"
         ),
-        "top": node("reduce_dimension", True, data=ref("smooth"), dimension="t", reducer=callback("max")),
+        "top": node(
+            "reduce_dimension", True, data=ref("smooth"), dimension="t", reducer=callback("max")
+        ),
     }
 
 
@@ -272,7 +276,9 @@ def merged() -> Nodes:
         "fine": load(["B08"]),
         "coarse": load(["SCL"]),
         "both": node("merge_cubes", cube1=ref("fine"), cube2=ref("coarse")),
-        "last": node("reduce_dimension", True, data=ref("both"), dimension="t", reducer=callback("last")),
+        "last": node(
+            "reduce_dimension", True, data=ref("both"), dimension="t", reducer=callback("last")
+        ),
     }
 
 

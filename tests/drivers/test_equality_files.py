@@ -15,12 +15,13 @@ import shapely
 import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.drivers.scenes import GRAPHS, LEFT, TOP, callback, job_of, load, node, ref
 
 from terrazzo.drivers import batch
-from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.extract import extract
 from terrazzo.drivers.ingest import ingest
 from terrazzo.drivers.job import Workspace
+from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.sample import SampleMissing, sample_files
 from terrazzo.drivers.tile import NATIVE, TileLayer
 from terrazzo.engine import evaluate, infer, make_plan
@@ -31,14 +32,14 @@ from terrazzo.graph import parse
 from terrazzo.processes import SPECS
 from terrazzo.testing.compare import assert_same_pixels
 from terrazzo.testing.graphs import Ground, graphs
-from tests.drivers.scenes import GRAPHS, LEFT, TOP, callback, job_of, load, node, ref
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.drivers.scenes import Scenes
+
     from terrazzo.cube import Cube
     from terrazzo.engine import Plan
-    from tests.drivers.scenes import Scenes
 
 FILES = Ground(
     ("scenes",),
@@ -48,7 +49,9 @@ FILES = Ground(
     32633,
     (1200, 3000),
 )
-ROMANIA = Ground(("romania",), ("B4", "B8"), ("2018-06-01", "2018-07-15"), (0, 0, 1, 1), 3035, (500,))
+ROMANIA = Ground(
+    ("romania",), ("B4", "B8"), ("2018-06-01", "2018-07-15"), (0, 0, 1, 1), 3035, (500,)
+)
 SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 
 
@@ -176,7 +179,9 @@ def test_processes_write_what_threads_write(scenes: Scenes, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_tiles_of_the_native_grid_are_the_pixels_of_batch(scenes: Scenes, tmp_path: Path, name: str):
+def test_tiles_of_the_native_grid_are_the_pixels_of_batch(
+    scenes: Scenes, tmp_path: Path, name: str
+):
     job = job_of(GRAPHS[name])
     inference = job.infer(scenes.workspace)
     plan = job.plan(inference)
@@ -279,7 +284,10 @@ def test_aggregate_spatial_is_numpy_over_the_pixels_whose_centre_is_inside(
     scenes: Scenes, tmp_path: Path
 ):
     shapes = fields(7)
-    nodes = {name: {k: v for k, v in n.items() if k != "result"} for name, n in GRAPHS["composite"].items()}
+    nodes = {
+        name: {k: v for k, v in n.items() if k != "result"}
+        for name, n in GRAPHS["composite"].items()
+    }
     collection = {
         "type": "FeatureCollection",
         "crs": {"type": "name", "properties": {"name": "EPSG:32633"}},
@@ -289,7 +297,11 @@ def test_aggregate_spatial_is_numpy_over_the_pixels_whose_centre_is_inside(
         ],
     }
     zonal = node(
-        "aggregate_spatial", True, data=ref("median"), geometries=collection, reducer=callback("mean")
+        "aggregate_spatial",
+        True,
+        data=ref("median"),
+        geometries=collection,
+        reducer=callback("mean"),
     )
     inference = job_of(GRAPHS["composite"]).infer(scenes.workspace)
     plan = make_plan(inference)

@@ -6,13 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-
-from terrazzo.drivers.tile import MERCATOR, NATIVE, TileLayer
-from terrazzo.engine import evaluate, make_plan
-from terrazzo.engine.sources import CatalogOpener
-from terrazzo.geo.grid import Grid, Window
-from terrazzo.geo.tiling import web_mercator
-from terrazzo.storage.gate import Gate
 from tests.drivers.scenes import (
     GRAPHS,
     HEIGHT,
@@ -25,11 +18,19 @@ from tests.drivers.scenes import (
     ref,
 )
 
+from terrazzo.drivers.tile import MERCATOR, NATIVE, TileLayer
+from terrazzo.engine import evaluate, infer, make_plan
+from terrazzo.engine.sources import CatalogOpener
+from terrazzo.geo.grid import Grid, Window
+from terrazzo.geo.tiling import web_mercator
+from terrazzo.storage.gate import Gate
+
 if TYPE_CHECKING:
+    from tests.drivers.scenes import Scenes
+
     from terrazzo.drivers.job import Job
     from terrazzo.engine import Inference
     from terrazzo.storage.blocks import BlockCache
-    from tests.drivers.scenes import Scenes
 
 MOST = 1.5
 """Pixels read for each pixel needed."""
@@ -39,8 +40,6 @@ def opened(scenes: Scenes, job: Job) -> tuple[Inference, BlockCache]:
     """Infer a job with a cache of its own, whose counters start at nothing."""
     gate = Gate((scenes.workspace.home,))
     opener = CatalogOpener(scenes.workspace.catalog(), gate, 64_000_000)
-    from terrazzo.engine import infer
-
     return infer(job.graph(), opener), opener._reader.cache
 
 

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import rasterio
+from tests.drivers.scenes import COLLECTION, GRAPHS, callback, composite, job_of, load, node, ref
 from typing_extensions import override
 
 from terrazzo.drivers import batch
 from terrazzo.drivers.record import BLOCKS
 from terrazzo.errors import ArgumentInvalid, RunIncomplete
 from terrazzo.progress import Cancelled, Progress
-from tests.drivers.scenes import COLLECTION, GRAPHS, callback, composite, job_of, load, node, ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,7 +161,9 @@ def alive_in(group: int) -> list[int]:
     return found
 
 
-def test_a_folder_of_another_run_is_refused_and_the_difference_named(scenes: Scenes, tmp_path: Path):
+def test_a_folder_of_another_run_is_refused_and_the_difference_named(
+    scenes: Scenes, tmp_path: Path
+):
     folder = tmp_path / "out"
     batch.run(job_of(composite()), scenes.workspace, folder, block=256)
     before = digests(folder)
@@ -221,7 +223,7 @@ def test_a_truncated_image_fails_its_blocks_only_and_is_named(
     content = path.read_bytes()
     truncate(path, 0.8)
 
-    with pytest.raises(RunIncomplete, match="S2_2020-07-01.*again") as caught:
+    with pytest.raises(RunIncomplete, match=r"S2_2020-07-01.*again") as caught:
         batch.run(job, own_scenes.workspace, broken, block=100, pool=pool)
 
     kept = blocks_in(broken)
@@ -259,12 +261,15 @@ def test_skip_bad_records_the_item_for_tables_too(own_scenes: Scenes, tmp_path: 
             "aggregate_spatial", True, data=ref("load"), reducer=callback("mean"),
             geometries={
                 "type": "Polygon",
-                "coordinates": [[[16.3, 46.0], [16.3, 46.04], [16.36, 46.04], [16.36, 46.0], [16.3, 46.0]]],
+                "coordinates": [
+                    [[16.3, 46.0], [16.3, 46.04], [16.36, 46.04], [16.36, 46.0], [16.3, 46.0]]
+                ],
             },
         ),
     }  # fmt: skip
 
-    made = batch.run(job_of(nodes, skip_bad=True), own_scenes.workspace, tmp_path / "out", block=100)
+    job = job_of(nodes, skip_bad=True)
+    made = batch.run(job, own_scenes.workspace, tmp_path / "out", block=100)
 
     assert made.skipped == ("S2_2020-07-01",)
     assert json.loads((tmp_path / "out" / "skipped.json").read_text()) == ["S2_2020-07-01"]
@@ -290,8 +295,9 @@ def tiny_disk(tmp_path: Path):
     if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("a file system may not be mounted here")
     try:
-        yield folder, lambda: subprocess.run(
-            ["mount", "-o", "remount,size=64m", str(folder)], check=True
+        yield (
+            folder,
+            lambda: subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True),
         )
     finally:
         subprocess.run(["umount", str(folder)], check=True)
@@ -362,7 +368,7 @@ def test_a_quota_reached_by_a_worker_process_is_said(scenes: Scenes, tmp_path: P
 def test_an_unwritable_folder_is_refused_before_any_read(scenes: Scenes, tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
 
-    with pytest.raises(batch.OutputFailed, match="could not be written.*another folder"):
+    with pytest.raises(batch.OutputFailed, match=r"could not be written.*another folder"):
         batch.run(job_of(composite()), scenes.workspace, tmp_path / "file" / "out")
 
 

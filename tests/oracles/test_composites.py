@@ -8,15 +8,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import xarray as xr
+from tests.drivers.scenes import (
+    CLOUDY,
+    DATES,
+    callback,
+    cloudless_ndvi,
+    composite,
+    job_of,
+    load,
+    node,
+    ref,
+)
 
 from terrazzo.engine import evaluate
-from tests.drivers.scenes import CLOUDY, DATES, callback, cloudless_ndvi, composite, job_of, load, node, ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from terrazzo.cube import Cube
     from tests.drivers.scenes import Scenes
+
+    from terrazzo.cube import Cube
 
 
 def computed(scenes: Scenes, nodes: dict) -> Cube:
@@ -34,7 +45,9 @@ def clear_ndvi(scenes: Scenes) -> xr.DataArray:
     red, nir = red.astype(np.float64), nir.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):  # where nothing is valid
         index = np.where(clear, (nir - red) / (nir + red), np.nan)
-    return xr.DataArray(index, dims=("t", "y", "x"), coords={"t": np.array(DATES, "datetime64[ns]")})
+    return xr.DataArray(
+        index, dims=("t", "y", "x"), coords={"t": np.array(DATES, "datetime64[ns]")}
+    )
 
 
 def assert_close(cube: Cube, expected: np.ndarray, tolerance: float = 1e-6) -> None:

@@ -10,16 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 import rasterio
 from rasterio.transform import Affine
-
-from terrazzo.catalog import BandInfo, make_asset
-from terrazzo.drivers import batch
-from terrazzo.drivers.extract import extract
-from terrazzo.drivers.tile import MERCATOR, NATIVE, TileLayer
-from terrazzo.engine import evaluate, make_plan
-from terrazzo.errors import NoDataAvailable, SpatialExtentEmpty
-from terrazzo.geo.crs import crs_name, crs_object, transformer
-from terrazzo.geo.grid import Grid, Window
-from terrazzo.testing.compare import assert_same_pixels
 from tests.drivers.scenes import (
     CRS,
     LEFT,
@@ -35,6 +25,16 @@ from tests.drivers.scenes import (
     write_cog,
 )
 
+from terrazzo.catalog import BandInfo, make_asset
+from terrazzo.drivers import batch
+from terrazzo.drivers.extract import extract
+from terrazzo.drivers.tile import MERCATOR, NATIVE, TileLayer
+from terrazzo.engine import evaluate, make_plan
+from terrazzo.errors import NoDataAvailable, SpatialExtentEmpty
+from terrazzo.geo.crs import crs_name, crs_object, transformer
+from terrazzo.geo.grid import Grid
+from terrazzo.testing.compare import assert_same_pixels
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 
 DAY = "2020-06-01T10:00:00Z"
 SINUSOIDAL = crs_name("+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m +no_defs")
-OWN_LAEA = crs_name("+proj=laea +lat_0=40 +lon_0=12 +x_0=100 +y_0=200 +ellps=GRS80 +units=m +no_defs")
+OWN_LAEA = crs_name("+proj=laea +lat_0=40 +lon_0=12 +x_0=100 +y_0=200 +ellps=GRS80 +units=m")
 
 
 def ramp(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """A plane over map coordinates: linear resampling keeps it, a shift of half a pixel does not."""
+    """A plane over map coordinates: bilinear keeps it, a shift of half a pixel does not."""
     return ((x - LEFT) * 0.01 + (TOP - y) * 0.02 + 500).astype(np.float32)
 
 
@@ -107,7 +107,9 @@ def test_no_seams_at_blocks_and_tiles(tmp_path: Path, method: str, resolution: f
     nodes = {
         "load": load(["B"], collection="c"),
         "smooth": node("apply_kernel", data=ref("load"), kernel=kernel, border="replicate"),
-        "warp": node("resample_spatial", True, data=ref("smooth"), resolution=resolution, method=method),
+        "warp": node(
+            "resample_spatial", True, data=ref("smooth"), resolution=resolution, method=method
+        ),
     }
 
     made = batch.run(job_of(nodes), workspace, tmp_path / "out", block=16)
@@ -227,7 +229,9 @@ def test_a_crs_without_a_code_is_kept_and_projected(tmp_path: Path, crs: str):
     border = (np.abs(there[0] - grid.left) < 300) | (np.abs(there[1] - grid.top) < 300)
     border |= (there[0] > grid.bounds[2] - 300) | (there[1] < grid.bounds[1] + 300)
     assert inside.mean() > 0.5
-    np.testing.assert_allclose(mercator.values[0, 0][inside & ~border], expected[inside & ~border], atol=2e-2)
+    np.testing.assert_allclose(
+        mercator.values[0, 0][inside & ~border], expected[inside & ~border], atol=2e-2
+    )
 
 
 def test_rows_that_go_north_are_turned_over(tmp_path: Path):
@@ -305,7 +309,9 @@ def test_an_interval_holds_its_start_and_not_its_end(tmp_path: Path):
     later = computed(workspace, loaded(temporal_extent=["2020-02-01", None]))
     both = {
         "load": load(["B"], collection="c"),
-        "filter": node("filter_temporal", True, data=ref("load"), extent=["2020-01-01", "2020-02-01"]),
+        "filter": node(
+            "filter_temporal", True, data=ref("load"), extent=["2020-01-01", "2020-02-01"]
+        ),
     }
 
     assert january.dimension("t").labels == times[:2]
@@ -317,7 +323,13 @@ def test_adjacent_boxes_share_no_pixel_and_lose_none(tmp_path: Path):
     workspace = daily(tmp_path, (DAY,))
     found = []
     for west, east in ((0, 105), (105, 250), (250, 500)):
-        box = {"west": LEFT + west, "east": LEFT + east, "south": TOP - 400, "north": TOP, "crs": 32633}
+        box = {
+            "west": LEFT + west,
+            "east": LEFT + east,
+            "south": TOP - 400,
+            "north": TOP,
+            "crs": 32633,
+        }
         cube = computed(workspace, loaded(spatial_extent=box))
         found.append(cube.values[cube.valid])
 
@@ -336,7 +348,11 @@ def test_empty_results_are_errors_before_a_read_or_no_data_after_it(tmp_path: Pa
     field = tmp_path / "field.geojson"
     ring = [[LEFT + x, TOP - y] for x, y in ((0, 0), (0, 90), (90, 90), (90, 0), (0, 0))]
     crs = {"type": "name", "properties": {"name": "EPSG:32633"}}
-    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    feature = {
+        "type": "Feature",
+        "properties": {},
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+    }
     field.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": [feature]}))
 
     with pytest.raises(NoDataAvailable, match="2021"):
@@ -362,8 +378,12 @@ def test_a_pixel_alone_is_the_pixel_of_the_whole(tmp_path: Path):
     nodes = {
         "load": load(["B"], collection="c"),
         "smooth": node("apply_kernel", data=ref("load"), kernel=[[1, 2, 1], [2, 4, 2], [1, 2, 1]]),
-        "warp": node("resample_spatial", data=ref("smooth"), resolution=13, projection=3035, method="cubic"),
-        "mean": node("reduce_dimension", True, data=ref("warp"), dimension="t", reducer=callback("mean")),
+        "warp": node(
+            "resample_spatial", data=ref("smooth"), resolution=13, projection=3035, method="cubic"
+        ),
+        "mean": node(
+            "reduce_dimension", True, data=ref("warp"), dimension="t", reducer=callback("mean")
+        ),
     }
     plan = job_of(nodes).plan(job_of(nodes).infer(workspace))
     whole = evaluate(plan, plan.window)
@@ -401,7 +421,10 @@ def test_scalars_keep_ten_digits_and_large_integers_their_last_one(tmp_path: Pat
         "plus": node("apply", data=ref("load"), process=of_x("add", y=1)),
         "same": node("apply", True, data=ref("plus"), process=of_x("eq", y=16_777_218)),
     }
-    other = {**equal, "same": node("apply", True, data=ref("plus"), process=of_x("eq", y=16_777_217))}
+    other = {
+        **equal,
+        "same": node("apply", True, data=ref("plus"), process=of_x("eq", y=16_777_217)),
+    }
 
     made = batch.run(job_of(scalars), workspace, tmp_path / "out")
 

@@ -44,6 +44,10 @@ class Source(Protocol):
         """Ids of the images that it is made of, in reading order: its provenance."""
 
     @property
+    def version(self) -> str:
+        """Changes when the pixels may have changed: the images, or the files they are read from."""
+
+    @property
     def bad_items(self) -> tuple[str, ...]:
         """Ids of the images that could not be read so far and were left out."""
 

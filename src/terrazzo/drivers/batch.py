@@ -131,6 +131,12 @@ def _run_raster(task: _Task, output: OutputFormat, pool: Pool, progress: Progres
     check_memory(plan, task.block, pool.memory_bytes // pool.size)
     record = RunRecord.open(task.folder, describe_run(plan, task.job, task.block))
     blocks = list(plan.window.blocks(task.block))
+    finished = record.results()
+    if finished is not None:
+        assets = tuple(
+            Asset(task.folder / one["file"], one["media_type"], one["time"]) for one in finished
+        )
+        return RunResult(assets, record.left_out(), len(blocks), len(blocks))
     waiting = [window for window in blocks if not record.has(window)]
     failed: dict[Window, str] = {}
     try:
@@ -156,7 +162,7 @@ def _run_raster(task: _Task, output: OutputFormat, pool: Pool, progress: Progres
         )
     skipped = sorted({name for window in blocks for name in record.skipped(window)})
     assets = write_results(plan, output, record, blocks)
-    record.close(skipped)
+    record.close([asset.listed() for asset in assets], skipped)
     return RunResult(assets, tuple(skipped), len(blocks), len(blocks) - len(waiting))
 
 
@@ -172,7 +178,7 @@ def describe_run(plan: Plan, job: Job, block: int) -> dict[str, Any]:
         "block": block,
         "skip_bad": job.skip_bad,
         "items": {
-            step.bound.id: list(step.bound.source.items)
+            step.bound.id: [step.bound.source.version, *step.bound.source.items]
             for step in plan.steps
             if step.bound.source is not None
         },

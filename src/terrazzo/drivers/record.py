@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 RECORD = "run.json"
 BLOCKS = ".blocks"
 SKIPPED = "skipped.json"
+RESULTS = "results.json"
+GRAPH = "process_graph"
+"""Member of the description that holds the graph as it was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,9 @@ class RunRecord:
         known = json.loads((self.folder / RECORD).read_text())
         fresh = json.loads(json.dumps(description))
         differing = sorted(
-            key for key in known.keys() | fresh.keys() if known.get(key) != fresh.get(key)
+            key
+            for key in (known.keys() | fresh.keys()) - {GRAPH}  # its digest counts, not its text
+            if known.get(key) != fresh.get(key)
         )
         if differing:
             raise ArgumentInvalid(
@@ -122,12 +127,28 @@ class RunRecord:
         with np.load(self._block(window)) as parts:
             return tuple(parts["skipped"].tolist())
 
-    def close(self, skipped: Sequence[str]) -> None:
-        """Write down which items were left out, and delete the blocks: the results are written.
+    def results(self) -> list[dict[str, str]] | None:
+        """Return what a finished run wrote; None where it is unfinished or a file has gone."""
+        path = self.folder / RESULTS
+        if not path.exists():
+            return None
+        results: list[dict[str, str]] = json.loads(path.read_text())
+        there = all((self.folder / result["file"]).is_file() for result in results)
+        return results if there else None
+
+    def left_out(self) -> tuple[str, ...]:
+        """Return the items that a finished run left out."""
+        path = self.folder / SKIPPED
+        return tuple(json.loads(path.read_text())) if path.exists() else ()
+
+    def close(self, results: Sequence[Mapping[str, str]], skipped: Sequence[str]) -> None:
+        """Write down what was written and left out, and delete the blocks.
 
         What a killed run had begun to write beside its results is deleted, too.
         """
         self.note_skipped(skipped)
+        with whole_file(self.folder / RESULTS) as part:
+            part.write_text(json.dumps(list(results), indent=1))
         for begun in self.folder.glob(".*.part*"):
             begun.unlink(missing_ok=True)
         shutil.rmtree(self.folder / BLOCKS, ignore_errors=True)

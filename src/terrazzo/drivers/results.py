@@ -54,6 +54,10 @@ class Asset:
     time: str = ""
     """Label of its date; empty where it holds all dates or none."""
 
+    def listed(self) -> dict[str, str]:
+        """Return it as the record of a run lists it."""
+        return {"file": self.path.name, "media_type": self.media_type, "time": self.time}
+
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:

@@ -94,17 +94,8 @@ def cost(plan: Plan, window: Window) -> Cost:
         if nothing_wanted(step, wanted.windows[number]):
             continue
         own = cube_bytes(step.probe, wanted.windows[number])
-        largest = max(
-            [own]
-            + [
-                cube_bytes(
-                    plan.steps[source].probe, wanted.needs[number].get(name, Window(0, 0, 0, 0))
-                )
-                for name, source in step.inputs.items()
-            ]
-        )
-        scratch = READ_SCRATCH if step.reads or step.warps else step.bound.process.rules.scratch
-        peak = max(peak, sum(alive.values()) + own + math.ceil(scratch * largest))
+        scratch = _scratch_bytes(plan, number, wanted)
+        peak = max(peak, sum(alive.values()) + own + scratch)
         alive[number] = own
         if step.reads and step.bound.source is not None and step.grid is not None:
             read = step.bound.source.cost(
@@ -115,6 +106,20 @@ def cost(plan: Plan, window: Window) -> Cost:
         for done in [n for n in alive if plan.last_use[n] <= number]:
             del alive[done]
     return Cost(peak, items, pixels, read_bytes)
+
+
+def _scratch_bytes(plan: Plan, number: int, wanted: Demand) -> int:
+    """Return what a step takes beside its result: copies of its inputs, and its callbacks."""
+    step, window = plan.steps[number], wanted.windows[number]
+    largest, pixels = cube_bytes(step.probe, window), window.pixels
+    for name, source in step.inputs.items():
+        needed = wanted.needs[number].get(name, Window(0, 0, 0, 0))
+        largest = max(largest, cube_bytes(plan.steps[source].probe, needed))
+        pixels = max(pixels, needed.pixels)
+    if step.reads or step.warps:
+        return math.ceil(READ_SCRATCH * largest)
+    rules = step.bound.process.rules
+    return math.ceil(max(rules.scratch * largest, step.bound.callback_bytes * pixels))
 
 
 def nothing_wanted(step: Step, window: Window) -> bool:
@@ -142,10 +147,11 @@ def check_memory(plan: Plan, edge: int, memory_bytes: int) -> Cost:
     Raises:
         PlanTooLarge: a block of `edge` pixels needs more than `memory_bytes`.
     """
-    needed = cost(plan, central_block(plan, edge))
+    block = central_block(plan, edge)
+    needed = cost(plan, block)
     if needed.memory_bytes <= memory_bytes:
         return needed
-    fitting = edge
+    fitting = min(edge, max(block.height, block.width))
     while fitting > 1:
         fitting //= 2
         if cost(plan, central_block(plan, fitting)).memory_bytes <= memory_bytes:
@@ -158,9 +164,18 @@ def check_memory(plan: Plan, edge: int, memory_bytes: int) -> Cost:
         else "Even one pixel does not fit: choose fewer dates or bands, or allow more memory"
     )
     raise PlanTooLarge(
-        f"A block of {edge} x {edge} pixels needs {needed.memory_bytes / 1e6:,.0f} MB and may use "
-        f"{memory_bytes / 1e6:,.0f} MB. {advice}."
+        f"A block of {block.height} x {block.width} pixels needs {size_text(needed.memory_bytes)} "
+        f"and may use {size_text(memory_bytes)}. {advice}."
     )
+
+
+def size_text(count: float) -> str:
+    """Return a number of bytes for people, three digits."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:  # noqa: PLR2004 - SI prefixes
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
 
 
 def central_block(plan: Plan, edge: int) -> Window:

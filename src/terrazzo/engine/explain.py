@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from terrazzo.cube import Kind
-from terrazzo.engine.demand import central_block, cost, cube_bytes, demand
+from terrazzo.engine.demand import central_block, cost, cube_bytes, demand, size_text
 from terrazzo.geo.crs import epsg
 
 if TYPE_CHECKING:
@@ -75,15 +75,15 @@ def explain_text(plan: Plan, *, block: int = 1024) -> str:
         if step.get("window"):
             row, col, height, width = step["window"]
             lines.append(f"       window: {height} x {width} pixels from row {row}, column {col}")
-    memory = f"{_size(one['memory_bytes'])} of memory ({one['bytes_per_pixel']} bytes per pixel)"
+    memory = f"{size_text(one['memory_bytes'])} of memory ({one['bytes_per_pixel']} bytes per pixel)"
     reads = f"{one['read_pixels']:,} pixels of {one['read_items']} files"
     rows, cols = one["pixels"]
     lines.append("")
     lines.append(f"block   {rows} x {cols} pixels, {one['count']} of them: at most {memory}")
     lines.append(f"        reads {reads}")
-    reads = f"{whole['read_pixels']:,} pixels ({_size(whole['read_bytes'])})"
+    reads = f"{whole['read_pixels']:,} pixels ({size_text(whole['read_bytes'])})"
     lines.append(f"whole   reads {reads} of {whole['read_items']} files")
-    lines.append(f"        the result has {_size(whole['result_bytes'])}")
+    lines.append(f"        the result has {size_text(whole['result_bytes'])}")
     return "\n".join(lines)
 
 
@@ -146,11 +146,3 @@ def _pixel(pixel: list[float]) -> str:
 
 def _rounded(bounds: list[float]) -> str:
     return ", ".join(f"{value:.6g}" if abs(value) < 1000 else f"{value:.1f}" for value in bounds)  # noqa: PLR2004 - degrees or metres
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:  # noqa: PLR2004 - SI prefixes
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

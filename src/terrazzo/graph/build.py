@@ -246,7 +246,7 @@ class Builder(Reader):
                 f"There is no process {process!r}"
                 + (f" in namespace {namespace!r}." if namespace else ".")
                 + report.near(process, names)
-                + " `GET /processes` lists all; store your own with `PUT /process_graphs/{id}`."
+                + f" The process reference describes the {len(names)} that there are."
             )
             report.add("ProcessUnsupported", message, At(at, "process_id"), draft.id)
             return None, None

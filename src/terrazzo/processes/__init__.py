@@ -1,9 +1,5 @@
 """openEO processes: functions, their descriptions, and rules for the planner."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
-from terrazzo.graph import ProcessSpec
 from terrazzo.processes import (
     arithmetic,
     arrays,
@@ -25,10 +21,7 @@ from terrazzo.processes import (
     trigonometry,
     zonal,
 )
-from terrazzo.processes.registry import PROCESSES, Process, Role, Rules
-
-SPECS: Mapping[str, ProcessSpec] = MappingProxyType({p.id: p.spec for p in PROCESSES.values()})
-"""The openEO description of every process, by id."""
+from terrazzo.processes.registry import PROCESSES, SPECS, Process, Role, Rules
 
 __all__ = [
     "PROCESSES",

@@ -9,11 +9,13 @@ so that metadata and result cannot disagree.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from typing_extensions import override
 
 from terrazzo.geo.grid import Window
 from terrazzo.processes.describe import describe
@@ -168,6 +170,26 @@ _PROCESSES: dict[str, Process] = {}
 
 PROCESSES: Mapping[str, Process] = MappingProxyType(_PROCESSES)
 """Every process by id; complete once `terrazzo.processes` is imported."""
+
+
+class _Specs(Mapping[str, "ProcessSpec"]):
+    """The descriptions of the registered processes, later ones too."""
+
+    @override
+    def __getitem__(self, name: str) -> ProcessSpec:
+        return _PROCESSES[name].spec
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return iter(_PROCESSES)
+
+    @override
+    def __len__(self) -> int:
+        return len(_PROCESSES)
+
+
+SPECS: Mapping[str, ProcessSpec] = _Specs()
+"""The openEO description of every process, by id."""
 
 
 def process(

@@ -10,13 +10,15 @@ from terrazzo.cube import Pixels, Stack
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.times import parse_time
 from terrazzo.processes.convert import as_stack, entries_of, index_dtype, is_list
-from terrazzo.processes.registry import Role, process
+from terrazzo.processes.registry import Role, Rules, process
 from terrazzo.processes.schemas import Schema
 
 if TYPE_CHECKING:
     from terrazzo.cube import Mask, Values
 
 _SORTING = ("arrays", "sorting")
+_RULES = Rules(scratch=12.0)
+"""Ranks are 64 bit numbers, whatever the type of what is ranked."""
 _SORTABLE: dict[str, Any] = {
     "type": "array",
     "items": {
@@ -36,7 +38,7 @@ AnyArray = Annotated[Stack, Schema({"type": "array", "items": {"description": "A
 Positions = Annotated[Stack, Schema({"type": "array", "items": {"type": "integer", "minimum": 0}})]
 
 
-@process("order", Role.SCALAR, categories=_SORTING)
+@process("order", Role.SCALAR, categories=_SORTING, rules=_RULES)
 def order(data: Sortable, asc: Flag = True, nodata: FlagOrNone = None) -> Positions:
     """Positions of the entries in sorted order, so that data[order[i]] <= data[order[i + 1]].
 
@@ -60,7 +62,7 @@ def order(data: Sortable, asc: Flag = True, nodata: FlagOrNone = None) -> Positi
     return Stack(ranks, valid, exact=stack.exact)
 
 
-@process("sort", Role.SCALAR, categories=_SORTING)
+@process("sort", Role.SCALAR, categories=_SORTING, rules=_RULES)
 def sort(data: Sortable, asc: Flag = True, nodata: FlagOrNone = None) -> Sortable:
     """Entries in sorted order, data[order[0]], data[order[1]], ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -126,6 +127,17 @@ class RasterSource:
     def items(self) -> tuple[str, ...]:
         """Ids of the items, in reading order: the provenance of what is made of them."""
         return tuple(item.id for group in self.groups for item in group)
+
+    @property
+    def version(self) -> str:
+        """Digest of the items, their files' sizes and times of change, and what scales them."""
+        digest = hashlib.sha256()
+        for item in (item for group in self.groups for item in group):
+            for band in item.bands:
+                if band.band_name in self.bands:
+                    told = (item.id, band.band_name, band.asset.key, band.asset.stamp, band.index)
+                    digest.update(repr((*told, band.nodata, band.scale, band.offset)).encode())
+        return digest.hexdigest()[:16]
 
     @property
     def bad_items(self) -> tuple[str, ...]:

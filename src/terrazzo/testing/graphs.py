@@ -8,12 +8,15 @@ reduce them in any order.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
 from terrazzo.geo.grid import Grid
 from terrazzo.testing.synthetic import SyntheticOpener, SyntheticSource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LEFT, TOP = 500_000.0, 5_000_000.0
 """Upper left corner of the collections, metres of EPSG:32633."""
@@ -21,6 +24,8 @@ TIMES = ("2020-01-05T10:00:00Z", "2020-01-25T10:00:00Z", "2020-03-02T10:00:00Z")
 REDUCERS = ("median", "mean", "max", "min", "sum", "sd", "first", "last", "count")
 REDUCERS_OF_TWO = ("max",)
 METHODS = ("near", "bilinear", "cubic", "average", "mode", "max")
+DATA = {"from_parameter": "data"}
+X = {"from_parameter": "x"}
 
 Draw = Any
 
@@ -160,12 +165,12 @@ def _merge(draw: Draw, grown: Grown) -> Grown:
         draw(st.sampled_from(REDUCERS_OF_TWO)),
         data=[{"from_parameter": "x"}, {"from_parameter": "y"}],
     )
-    bands = tuple(dict.fromkeys((*grown.bands, *other.bands))) if grown.bands else ()
+    bands = tuple(dict.fromkeys((*grown.bands, *other.bands)))
     return nodes.then(
         "merge_cubes",
         {**cubes, "overlap_resolver": resolver},
         time=True,
-        bands=bands or other.bands,
+        bands=bands,
     )
 
 
@@ -219,32 +224,203 @@ def _box(draw: Draw, grown: Grown) -> Grown:
     )
 
 
-_STEPS = (
-    _kernel,
-    _neighbourhood,
-    _scale,
-    _mask,
-    _resample,
-    _merge,
-    _reduce,
-    _ndvi,
-    _bands,
-    _dates,
-    _box,
-)
+def _choice(draw: Draw, grown: Grown) -> Grown:
+    """Add a condition that is known before the run, and an output: both change no pixel."""
+    low, high = draw(st.sampled_from(((1, 2), (2, 1))))
+    asked = grown.then("lt", {"x": low, "y": high})
+    arguments = {"value": asked.data, "accept": grown.data, "reject": grown.data}
+    chosen = replace(asked, last=grown.last).then("if", arguments)
+    return chosen.then("save_result", {"data": chosen.data, "format": "GTiff"})
+
+
+def _intervals(draw: Draw, grown: Grown) -> Grown:
+    if not grown.time:
+        return grown
+    start, end = grown.ground.extent
+    intervals = [[start, end], [None, end], [end, None], ["1999-01-01", "2000-01-01"]]
+    chosen = draw(st.sampled_from((intervals, intervals[:2], intervals[1:])))
+    reducer = callback(draw(st.sampled_from(REDUCERS)), data=DATA)
+    return grown.then(
+        "aggregate_temporal",
+        {
+            "data": grown.data,
+            "intervals": chosen,
+            "labels": [f"2020-0{number + 1}" for number in range(len(chosen))],
+            "reducer": reducer,
+        },
+    )
+
+
+def _along(draw: Draw, grown: Grown) -> Grown:
+    dimensions = (["t"] if grown.time else []) + (["bands"] if grown.bands else [])
+    if not dimensions:
+        return grown
+    dimension = draw(st.sampled_from(dimensions))
+    process = callback(draw(st.sampled_from(("cumsum", "cummax", "sort"))), data=DATA)
+    return grown.then(
+        "apply_dimension", {"data": grown.data, "process": process, "dimension": dimension}
+    )
+
+
+def _labels(draw: Draw, grown: Grown) -> Grown:
+    """Rename a band, and back again, so that later steps find it."""
+    if not grown.bands:
+        return grown
+    band = draw(st.sampled_from(grown.bands))
+    there = grown.then(
+        "rename_labels",
+        {"data": grown.data, "dimension": "bands", "source": [band], "target": ["other"]},
+    )
+    if draw(st.booleans()):
+        there = _kernel(draw, there)
+    return there.then(
+        "rename_labels",
+        {"data": there.data, "dimension": "bands", "source": ["other"], "target": [band]},
+    )
+
+
+def _dimension(draw: Draw, grown: Grown) -> Grown:
+    """Rename a dimension and add one, and back again."""
+    if grown.time:
+        away = {"data": grown.data, "source": "t", "target": "when"}
+        grown = grown.then("rename_dimension", away)
+        grown = _kernel(draw, grown) if draw(st.booleans()) else grown
+        back = {"data": grown.data, "source": "when", "target": "t"}
+        grown = grown.then("rename_dimension", back)
+    added = grown.then("add_dimension", {"data": grown.data, "name": "model", "label": "one"})
+    added = _scale(draw, added) if draw(st.booleans()) else added
+    return added.then("drop_dimension", {"data": added.data, "name": "model"})
+
+
+def _polygon(draw: Draw, grown: Grown) -> Grown:
+    left, bottom, right, top = grown.ground.box
+    corners = [[left, top], [right, top - 7], [left + 9, bottom], [left, top]]
+    name = {"type": "name", "properties": {"name": f"EPSG:{grown.ground.crs}"}}
+    triangle = {"type": "Polygon", "coordinates": [corners], "crs": name}
+    if draw(st.booleans()):
+        return grown.then("filter_spatial", {"data": grown.data, "geometries": triangle})
+    arguments = {"data": grown.data, "mask": triangle, "inside": draw(st.booleans())}
+    if draw(st.booleans()):
+        arguments["replacement"] = 3
+    return grown.then("mask_polygon", arguments)
+
+
+def _onto(draw: Draw, grown: Grown) -> Grown:
+    target = _load(draw, grown)
+    if draw(st.booleans()):
+        target = target.then(
+            "resample_spatial", {"data": target.data, "resolution": draw(st.sampled_from((15, 40)))}
+        )
+    arguments = {"data": grown.data, "target": target.data, "method": draw(st.sampled_from(METHODS))}
+    return replace(target, time=grown.time, bands=grown.bands).then(
+        "resample_cube_spatial", arguments
+    )
+
+
+def _maths(draw: Draw, grown: Grown) -> Grown:
+    nodes = {
+        "half": {"process_id": "multiply", "arguments": {"x": X, "y": 0.5}},
+        "less": {
+            "process_id": "subtract",
+            "arguments": {"x": {"from_node": "half"}, "y": draw(st.sampled_from((3, 250)))},
+        },
+        "high": {"process_id": "gt", "arguments": {"x": {"from_node": "less"}, "y": 0}},
+        "only": {
+            "process_id": "if",
+            "arguments": {
+                "value": {"from_node": "high"},
+                "accept": {"from_node": "less"},
+                "reject": draw(st.sampled_from((None, -1, X))),
+            },
+            "result": True,
+        },
+    }
+    return grown.then("apply", {"data": grown.data, "process": {"process_graph": nodes}})
+
+
+def _index(draw: Draw, grown: Grown) -> Grown:
+    """Reduce the bands to an index of two of them, one taken by name and one by position."""
+    if len(grown.bands) < 2:  # noqa: PLR2004 - a pair
+        return grown
+    nodes = {
+        "a": {"process_id": "array_element", "arguments": {"data": DATA, "label": grown.bands[1]}},
+        "b": {"process_id": "array_element", "arguments": {"data": DATA, "index": 0}},
+        "only": {
+            "process_id": draw(st.sampled_from(("normalized_difference", "subtract", "divide"))),
+            "arguments": {"x": {"from_node": "a"}, "y": {"from_node": "b"}},
+            "result": True,
+        },
+    }
+    reducer = {"process_graph": nodes}
+    return grown.then(
+        "reduce_dimension",
+        {"data": grown.data, "reducer": reducer, "dimension": "bands"},
+        bands=(),
+    )
+
+
+def _two_sizes(draw: Draw, grown: Grown) -> Grown:
+    """Use one node at two pixel sizes: the difference from a coarser version of itself."""
+    coarse = grown.then(
+        "resample_spatial",
+        {
+            "data": grown.data,
+            "resolution": draw(st.sampled_from((20, 30))),
+            "method": draw(st.sampled_from(METHODS)),
+        },
+    )
+    resolver = callback("subtract", x=X, y={"from_parameter": "y"})
+    cubes = [grown.data, coarse.data][:: draw(st.sampled_from((1, -1)))]
+    return coarse.then(
+        "merge_cubes", {"cube1": cubes[0], "cube2": cubes[1], "overlap_resolver": resolver}
+    )
+
+
+STEPS = {
+    "kernel": _kernel,
+    "neighbourhood": _neighbourhood,
+    "scale": _scale,
+    "mask": _mask,
+    "resample": _resample,
+    "merge": _merge,
+    "reduce": _reduce,
+    "ndvi": _ndvi,
+    "bands": _bands,
+    "dates": _dates,
+    "box": _box,
+    "choice": _choice,
+    "intervals": _intervals,
+    "along": _along,
+    "labels": _labels,
+    "dimension": _dimension,
+    "polygon": _polygon,
+    "onto": _onto,
+    "maths": _maths,
+    "index": _index,
+    "two_sizes": _two_sizes,
+}
+"""By name, what makes a graph grow."""
 
 
 @st.composite
-def graphs(draw: Draw, *, steps: int = 5, ground: Ground | None = None) -> dict[str, Any]:
+def graphs(
+    draw: Draw,
+    *,
+    steps: int = 5,
+    ground: Ground | None = None,
+    kinds: Sequence[str] = tuple(STEPS),
+) -> dict[str, Any]:
     """Draw a valid process graph whose result is a raster cube.
 
     Args:
-        steps: nodes after the first one, at most.
+        draw: of hypothesis.
+        steps: how often it grows after the first node, at most.
         ground: what it starts from; by default `collections()`.
+        kinds: in which ways it grows, of `STEPS`.
     """
     grown = _load(draw, Grown({}, "", ground=ground or Ground()))
     for _ in range(draw(st.integers(0, steps))):
-        grown = draw(st.sampled_from(_STEPS))(draw, grown)
+        grown = STEPS[draw(st.sampled_from(kinds))](draw, grown)
     nodes = {name: dict(node) for name, node in grown.nodes.items()}
     nodes[grown.last]["result"] = True
     return nodes

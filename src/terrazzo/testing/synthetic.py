@@ -70,6 +70,11 @@ class SyntheticSource:
         return self.times
 
     @property
+    def version(self) -> str:
+        """One: what it is made of never changes."""
+        return "1"
+
+    @property
     def bad_items(self) -> tuple[str, ...]:
         """None: every pixel is known."""
         return ()
