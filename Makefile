@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo check test bench lock clean
+.PHONY: help setup demo check test bench reference lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -46,6 +46,11 @@ test: check ## Everything that must hold before a commit; PYTEST_ARGS="-k tile" 
 
 bench: setup ## Measure against the peers; ARGS names benchmarks
 	$(BIN)/python -m bench $(ARGS)
+
+reference: setup ## Write docs/processes.md, errors.md and cli.md anew from the code
+	$(BIN)/python -m scripts.process_reference
+	$(BIN)/python -m scripts.error_reference
+	$(BIN)/python -m scripts.cli_reference
 
 lock: ## Bring requirements.lock in line with pyproject.toml; ARGS=--upgrade for newer versions
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }

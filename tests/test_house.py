@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
-PYTHON = [p for folder in ("src", "tests", "bench") for p in sorted((ROOT / folder).rglob("*.py"))]
+PYTHON = [
+    p
+    for folder in ("src", "tests", "bench", "scripts")
+    for p in sorted((ROOT / folder).rglob("*.py"))
+]
 PAGES = [p for p in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if p.is_file()]
 
 LINES_IN_A_MODULE = 500

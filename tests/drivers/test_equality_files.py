@@ -307,11 +307,13 @@ def test_aggregate_spatial_is_numpy_over_the_pixels_whose_centre_is_inside(
     plan = make_plan(inference)
     whole = whole_of(plan)
 
+    job = job_of({**nodes, "zonal": zonal})
     tables = [
-        batch.run(job_of({**nodes, "zonal": zonal}), scenes.workspace, tmp_path / str(edge), block=edge)
-        .assets[0].path.read_bytes()
+        batch.run(job, scenes.workspace, tmp_path / str(edge), block=edge)
+        .assets[0]
+        .path.read_bytes()
         for edge in (64, 100, 1024)
-    ]  # fmt: skip
+    ]
 
     rows = json.loads(tables[0])
     assert tables[1] == tables[0]

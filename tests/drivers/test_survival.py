@@ -330,18 +330,13 @@ def test_a_full_disk_stops_the_run_which_completes_once_there_is_room(
     assert digests(full) == digests(calm)
 
 
-@pytest.mark.parametrize("kind", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
-def test_a_quota_reached_while_results_are_assembled_loses_nothing(
-    scenes: Scenes, tmp_path: Path, kind: str
-):
+def test_a_quota_reached_while_results_are_assembled_loses_nothing(scenes: Scenes, tmp_path: Path):
     calm, full = tmp_path / "calm", tmp_path / "full"
     assert finish(options(scenes, calm, GRAPHS["smoothed"]))[0] == 0
 
     # A block is 48 x 48 x 5 bytes, the uncompressed result 700 x 600 x 4.
-    given = options(scenes, full, GRAPHS["smoothed"], kind=kind)
-    status, (error, message) = finish(
-        options(scenes, full, GRAPHS["smoothed"], kind=kind, file_size=400_000)
-    )
+    given = options(scenes, full, GRAPHS["smoothed"])
+    status, (error, message) = finish(options(scenes, full, GRAPHS["smoothed"], file_size=400_000))
 
     assert (status, error) == (3, "OutputFailed")
     assert_way_out(message)

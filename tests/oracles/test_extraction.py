@@ -90,7 +90,7 @@ def assert_agree(mine: pd.DataFrame, other: pd.DataFrame, suffix: str = "") -> N
     there = other[other[f"{suffix}count"] > 0]
     mine = mine[mine["count"] > 0].set_index("id")
     assert list(mine.index) == list(there.index)
-    cells = zip(there[f"{suffix}values"], there["coverage"], strict=True)
+    cells = zip(there[f"{suffix}values"], there[f"{suffix}coverage"], strict=True)
     medians = [weighted_median(np.asarray(v, float), np.asarray(w, float)) for v, w in cells]
     for name, their_name in STATISTICS.items():
         expected = medians if name == "median" else there[f"{suffix}{their_name}"].astype(float)

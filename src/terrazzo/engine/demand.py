@@ -10,9 +10,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from terrazzo.cube.warp import source_window
+from terrazzo.cube.warp import source_window, support
 from terrazzo.engine.plan import arguments_of
-from terrazzo.errors import PlanTooLarge
+from terrazzo.errors import PlanTooLarge, SpatialExtentEmpty
+from terrazzo.geo.crs import is_geographic
 from terrazzo.geo.grid import Window
 from terrazzo.geo.pixelmap import PixelMap, scale_between
 
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 
     from terrazzo.cube import Cube
     from terrazzo.engine.plan import Plan, Step
+    from terrazzo.geo.grid import Grid
 
 MASK_BYTES = 1
+MAPPED_PIXELS = 1 << 22
+"""Pixels of a window up to which a warp's demand is found pixel by pixel (2048 x 2048)."""
 READ_SCRATCH = 2.0
 """Memory that a read takes beside its result, in multiples of it: source pixels before a warp."""
 
@@ -76,13 +80,26 @@ def needed_window(step: Step, source: Step, wanted: Window, name: str) -> Window
     if source.grid is None or step.grid is None:
         return None
     if step.warps:
-        pixel_map = PixelMap.between(step.grid, wanted, source.grid)
-        scale = scale_between(step.grid, source.grid)
-        return source_window(pixel_map, step.method, scale, source.extent)
+        return _below_warp(step.grid, wanted, source.grid, source.extent, step.method)
     rule = step.bound.process.rules.window
     needed = rule(wanted, source.extent, arguments_of(step), name)
     borders = step.bound.process.rules.borders
     return needed.intersection(source.extent) if borders else needed
+
+
+def _below_warp(grid: Grid, wanted: Window, source: Grid, extent: Window, method: str) -> Window:
+    """Return the source pixels that a warp touches; some more for windows too large to map."""
+    scale = scale_between(grid, source)
+    if grid.crs == source.crs or wanted.pixels <= MAPPED_PIXELS:
+        return source_window(PixelMap.between(grid, wanted, source), method, scale, extent)
+    rows, cols = (math.ceil(reach) + 1 for reach in support(method, scale))
+    try:
+        touched = source.window_of(grid.to_bounds(wanted, source.crs))
+    except SpatialExtentEmpty:
+        return Window(extent.row, extent.col, 0, 0)
+    if is_geographic(source.crs):
+        touched = extent  # longitudes may run to 360
+    return touched.grown(rows, cols).intersection(extent)
 
 
 def cost(plan: Plan, window: Window) -> Cost:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from terrazzo.errors import ArgumentInvalid, PlanTooLarge
-from terrazzo.geo.crs import crs_name, transformer
+from terrazzo.geo.crs import crs_name, is_geographic, transformer
 from terrazzo.geo.grid import Grid, Window
 
 if TYPE_CHECKING:
@@ -34,10 +34,28 @@ def extent_on(grid: Grid, window: Window, target: Grid) -> Window:
     if window.is_empty:
         return Window(0, 0, 0, 0)
     shift = target.offset_of(grid)
-    if shift is not None:
+    if shift is not None and not is_geographic(target.crs):
         return window.shifted(*shift)
-    touched = target.window_of(grid.to_bounds(window, target.crs))
+    if shift is not None and target.window.contains(window.shifted(*shift)):
+        return window.shifted(*shift)
+    bounds = grid.to_bounds(window, target.crs)
+    touched = target.window_of(bounds)
+    if is_geographic(target.crs):
+        touched = _turned(bounds, target)
     return touched if grid.crs == target.crs else touched.grown(1, 1)
+
+
+def _turned(bounds: Bounds, target: Grid) -> Window:
+    """Return the pixels that bounds in degrees touch, whole turns away if the grid lies there."""
+    left, bottom, right, top = bounds
+    turns = [
+        target.window_of((left + turn, bottom, right + turn, top)) for turn in (-360.0, 0.0, 360.0)
+    ]
+    touched = Window(0, 0, 0, 0)
+    for window in turns:
+        if not window.intersection(target.window).is_empty:
+            touched = touched.union(window)
+    return turns[1] if touched.is_empty else touched
 
 
 def union_on(grid: Grid, parts: Sequence[tuple[Grid, Window]]) -> Window:

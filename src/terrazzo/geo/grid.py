@@ -277,7 +277,10 @@ class Grid:
 
 
 def transform_bounds(bounds: Bounds, source: str, target: str) -> Bounds:
-    """Return the bounds, in `target`, of a rectangle in `source`, edges sampled at 21 points.
+    """Return bounds, in `target`, that hold a rectangle in `source`.
+
+    Its points are sampled 21 x 21; how far its edges may bulge between them is estimated from
+    their curvature and added. A pole inside is found by itself.
 
     Raises:
         SpatialExtentEmpty: no part of the rectangle can be expressed in `target`.
@@ -286,15 +289,37 @@ def transform_bounds(bounds: Bounds, source: str, target: str) -> Bounds:
         return bounds
     left, bottom, right, top = bounds
     steps = np.linspace(0.0, 1.0, 21)
-    xs, ys = np.meshgrid(left + steps * (right - left), bottom + steps * (top - bottom))
-    x, y = transformer(source, target).transform(xs.ravel(), ys.ravel())
+    mesh = np.meshgrid(left + steps * (right - left), bottom + steps * (top - bottom))
+    x, y = (np.asarray(c) for c in transformer(source, target).transform(*mesh))
     inside = np.isfinite(x) & np.isfinite(y)
     if not inside.any():
         raise SpatialExtentEmpty(
             f"The extent {bounds} of {source[:40]} cannot be expressed in {target[:40]}."
         )
-    x, y = x[inside], y[inside]
-    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+    (low_x, high_x), (low_y, high_y) = _with_bulge(x[inside], x), _with_bulge(y[inside], y)
+    if not is_geographic(target):
+        return low_x, low_y, high_x, high_y
+    low_x, high_x = max(low_x, min(-180.0, x[inside].min())), min(high_x, max(180.0, x[inside].max()))
+    low_y, high_y = max(low_y, -90.0), min(high_y, 90.0)
+    for latitude in (-90.0, 90.0):
+        pole_x, pole_y = transformer(target, source).transform(0.0, latitude)
+        if not is_geographic(source) and left <= pole_x <= right and bottom <= pole_y <= top:
+            low_x, high_x = -180.0, 180.0
+            low_y, high_y = min(low_y, latitude), max(high_y, latitude)
+    return float(low_x), float(low_y), float(high_x), float(high_y)
+
+
+def _with_bulge(
+    known: NDArray[np.float64], mesh: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Return the least and greatest value, with what may lie beyond between the samples.
+
+    A curve bulges over its chord by an eighth of its second difference; twice that is added.
+    """
+    bends = np.concatenate([np.diff(mesh, 2, axis=axis).ravel() for axis in (0, 1)])
+    bends = np.abs(bends[np.isfinite(bends)])
+    bulge = float(bends.max(initial=0.0)) / 4
+    return float(known.min()) - bulge, float(known.max()) + bulge
 
 
 def geographic_bounds(grid: Grid, window: Window) -> Bounds:
