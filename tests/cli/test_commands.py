@@ -236,6 +236,24 @@ def test_executors_and_blocks_give_the_same_bytes(
         assert Path(json.loads(a)["path"]).read_bytes() == Path(json.loads(b)["path"]).read_bytes()
 
 
+def test_a_finished_run_is_not_computed_again_unless_a_result_has_gone(
+    home: Path, graph: Path, tmp_path: Path
+) -> None:
+    first = call(home, "run", graph, "-o", tmp_path / "out")
+    path = Path(json.loads(first.stdout.splitlines()[0])["path"])
+    content, made = path.read_bytes(), path.stat().st_mtime_ns
+    graph.write_text(json.dumps(json.loads(graph.read_text()), indent=7))
+
+    again = call(home, "run", graph, "-o", tmp_path / "out")
+    kept = path.stat().st_mtime_ns
+    path.unlink()
+    third = call(home, "run", graph, "-o", tmp_path / "out")
+
+    assert again.stdout == third.stdout == first.stdout
+    assert kept == made
+    assert path.read_bytes() == content
+
+
 def test_run_of_a_wrong_graph_tells_every_problem(home: Path, tmp_path: Path) -> None:
     graph = tmp_path / "graph.json"
     graph.write_text(json.dumps({"process_graph": {

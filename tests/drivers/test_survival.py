@@ -67,7 +67,7 @@ def kill_when(given: str, reached: Callable[[], bool], wait_s: float = 0.0) -> b
     with start(given) as process:
         while process.poll() is None and not reached():
             assert time.monotonic() < end
-            time.sleep(0.001)
+            time.sleep(0.003)
         time.sleep(wait_s)
         alive = process.poll() is None
         os.killpg(process.pid, signal.SIGKILL) if alive else None
@@ -84,8 +84,8 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(scenes: Scenes, tmp
     nodes = {**composite(), "save": node("save_result", True, data=ref("median"), format="GTiff")}
     del nodes["median"]["result"]
     calm, hunted = tmp_path / "calm", tmp_path / "hunted"
-    assert finish(options(scenes, calm, nodes))[0] == 0
-    given = options(scenes, hunted, nodes)
+    assert finish(options(scenes, calm, nodes, block=24))[0] == 0
+    given = options(scenes, hunted, nodes, block=24)
     moments = random.Random(11)
 
     kills = 0
@@ -99,7 +99,7 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(scenes: Scenes, tmp
 
     assert kills == 4
     assert status == 0
-    assert blocks == resumed == 13 * 15
+    assert blocks == resumed == 25 * 30
     assert digests(hunted) == digests(calm)
 
 
@@ -180,6 +180,22 @@ def test_a_folder_of_another_run_is_refused_and_the_difference_named(
     assert digests(folder) == before
 
 
+def test_a_run_over_items_that_were_ingested_anew_is_another_run(
+    own_scenes: Scenes, tmp_path: Path
+):
+    folder, job = tmp_path / "out", job_of(GRAPHS["smoothed"])
+    with pytest.raises(Cancelled):
+        batch.run(job, own_scenes.workspace, folder, block=100, progress=StopsAt(3))
+    path = own_scenes.file("2020-07-01", "B08")
+    with own_scenes.workspace.catalog() as catalog:
+        item = catalog.item(COLLECTION, "S2_2020-07-01")
+        item["assets"]["B08"]["href"] = str(path.with_name("2021-06-03_B08.tif"))
+        catalog.put_items([item])
+
+    with pytest.raises(ArgumentInvalid, match="differs in items"):
+        batch.run(job, own_scenes.workspace, folder, block=100)
+
+
 class StopsAt(Progress):
     """Asks the run to stop at a block."""
 
@@ -230,10 +246,26 @@ def test_a_truncated_image_fails_its_blocks_only_and_is_named(
     assert 0 < kept < 42
     assert f"{42 - kept} of 42 blocks failed; {kept} are kept" in str(caught.value)
     assert not list(broken.glob("*.tif"))
+    counted = Counted()
+    with pytest.raises(RunIncomplete):
+        batch.run(job, own_scenes.workspace, broken, block=100, pool=pool, progress=counted)
+    assert counted.resumed == kept
+
+    # A file that was mended may hold other pixels: what was kept is not mixed with them.
     path.write_bytes(content)
-    made = batch.run(job, own_scenes.workspace, broken, block=100, pool=pool)
-    assert made.resumed == kept
-    assert pixels_of(broken / "result.tif") == pixels_of(whole / "result.tif")
+    with pytest.raises(ArgumentInvalid, match="differs in items"):
+        batch.run(job, own_scenes.workspace, broken, block=100, pool=pool)
+    batch.run(job, own_scenes.workspace, tmp_path / "mended", block=100, pool=pool)
+    assert pixels_of(tmp_path / "mended" / "result.tif") == pixels_of(whole / "result.tif")
+
+
+class Counted(Progress):
+    """Remembers how many blocks were there already."""
+
+    @override
+    def start(self, total: int, unit: str, *, done: int = 0) -> None:
+        super().start(total, unit, done=done)
+        self.resumed = done
 
 
 def pixels_of(path: Path) -> bytes:

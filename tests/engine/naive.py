@@ -147,14 +147,14 @@ def reduced(values: np.ndarray, valid: np.ndarray, reducer: str) -> tuple[np.nda
         series = values[(slice(None), *index)][valid[(slice(None), *index)]]
         if reducer == "count":
             out[index], known[index] = len(series), True
-        elif len(series) > (reducer == "sd"):
+        elif len(series) > 0:
             functions = {
                 "median": np.median,
                 "mean": np.mean,
                 "max": np.max,
                 "min": np.min,
                 "sum": np.sum,
-                "sd": lambda s: np.std(s, ddof=1),
+                "sd": lambda s: np.std(s, ddof=1) if len(s) > 1 else np.nan,
                 "first": lambda s: s[0],
                 "last": lambda s: s[-1],
             }
@@ -239,6 +239,7 @@ def apply_dimension(data: Array, process: dict[str, Any], dimension: str) -> Arr
             values[at] = np.cumsum(np.where(known, series, 0))
         else:
             values[at] = np.maximum.accumulate(np.where(known, series, -np.inf))
+    values[~valid] = 0
     return replace(data, values=np.moveaxis(values, 0, axis), valid=np.moveaxis(valid, 0, axis))
 
 
@@ -254,7 +255,7 @@ def apply_kernel(data: Array, kernel: list[list[float]], factor: float, border: 
     weights = np.array(kernel)[::-1, ::-1]
     down, across = weights.shape[0] // 2, weights.shape[1] // 2
     held = (..., slice(*data.rows), slice(*data.cols))
-    image = np.where(data.valid, data.values, 0)[held]
+    image = np.where(data.valid & np.isfinite(data.values), data.values, 0)[held]
     halo = [(0, 0)] * (image.ndim - 2) + [(down, down), (across, across)]
     modes = {
         "replicate": "edge",

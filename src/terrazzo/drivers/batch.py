@@ -131,7 +131,8 @@ def _run_raster(task: _Task, output: OutputFormat, pool: Pool, progress: Progres
     check_memory(plan, task.block, pool.memory_bytes // pool.size)
     record = RunRecord.open(task.folder, describe_run(plan, task.job, task.block))
     blocks = list(plan.window.blocks(task.block))
-    finished = record.results()
+    versions = source_versions(plan)
+    finished = record.results(versions)
     if finished is not None:
         assets = tuple(
             Asset(task.folder / one["file"], one["media_type"], one["time"]) for one in finished
@@ -162,8 +163,14 @@ def _run_raster(task: _Task, output: OutputFormat, pool: Pool, progress: Progres
         )
     skipped = sorted({name for window in blocks for name in record.skipped(window)})
     assets = write_results(plan, output, record, blocks)
-    record.close([asset.listed() for asset in assets], skipped)
+    record.close([asset.listed() for asset in assets], versions, skipped)
     return RunResult(assets, tuple(skipped), len(blocks), len(blocks) - len(waiting))
+
+
+def source_versions(plan: Plan) -> list[str]:
+    """Return the versions of everything that a plan reads, in the order of its steps."""
+    sources = [step.bound.source for step in plan.steps]
+    return [source.version for source in sources if source is not None]
 
 
 def describe_run(plan: Plan, job: Job, block: int) -> dict[str, Any]:
@@ -178,7 +185,7 @@ def describe_run(plan: Plan, job: Job, block: int) -> dict[str, Any]:
         "block": block,
         "skip_bad": job.skip_bad,
         "items": {
-            step.bound.id: [step.bound.source.version, *step.bound.source.items]
+            step.bound.id: list(step.bound.source.items)
             for step in plan.steps
             if step.bound.source is not None
         },

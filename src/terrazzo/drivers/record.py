@@ -127,28 +127,39 @@ class RunRecord:
         with np.load(self._block(window)) as parts:
             return tuple(parts["skipped"].tolist())
 
-    def results(self) -> list[dict[str, str]] | None:
-        """Return what a finished run wrote; None where it is unfinished or a file has gone."""
+    def results(self, versions: Sequence[str]) -> list[dict[str, str]] | None:
+        """Return what a finished run wrote.
+
+        None where it is unfinished, a file of it has gone, or it was made of images that have
+        changed since: `versions` are those of its sources now.
+        """
         path = self.folder / RESULTS
         if not path.exists():
             return None
-        results: list[dict[str, str]] = json.loads(path.read_text())
+        told = json.loads(path.read_text())
+        results: list[dict[str, str]] = told["results"]
         there = all((self.folder / result["file"]).is_file() for result in results)
-        return results if there else None
+        return results if there and told["versions"] == list(versions) else None
 
     def left_out(self) -> tuple[str, ...]:
         """Return the items that a finished run left out."""
         path = self.folder / SKIPPED
         return tuple(json.loads(path.read_text())) if path.exists() else ()
 
-    def close(self, results: Sequence[Mapping[str, str]], skipped: Sequence[str]) -> None:
+    def close(
+        self,
+        results: Sequence[Mapping[str, str]],
+        versions: Sequence[str],
+        skipped: Sequence[str],
+    ) -> None:
         """Write down what was written and left out, and delete the blocks.
 
         What a killed run had begun to write beside its results is deleted, too.
         """
         self.note_skipped(skipped)
         with whole_file(self.folder / RESULTS) as part:
-            part.write_text(json.dumps(list(results), indent=1))
+            told = {"versions": list(versions), "results": list(results)}
+            part.write_text(json.dumps(told, indent=1))
         for begun in self.folder.glob(".*.part*"):
             begun.unlink(missing_ok=True)
         shutil.rmtree(self.folder / BLOCKS, ignore_errors=True)
