@@ -144,8 +144,10 @@ VALID: dict[str, dict[str, Any]] = {
         },
     },
     "scalars": chain(
-        node("resample_spatial", resolution=ref("sum")),
+        {**node("resample_spatial", resolution=ref("sum"), data=ref("both"))},
         node("ndvi", nir="nir", red="red", target_band="ndvi"),
+        names=node("dimension_labels", data=ref("load"), dimension="bands"),
+        both=node("filter_bands", data=ref("load"), bands=ref("names")),
         sum=node("add", x=10, y=ref("ten")),
         ten=node("multiply", x=2, y=5),
     ),

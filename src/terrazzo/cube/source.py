@@ -43,9 +43,8 @@ class Source(Protocol):
     def items(self) -> tuple[str, ...]:
         """Ids of the images that it is made of, in reading order: its provenance."""
 
-    @property
-    def version(self) -> str:
-        """Changes when the pixels may have changed: the images, or the files they are read from."""
+    def version(self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]) -> str:
+        """Changes when pixels of a window may have: other images, or their files were changed."""
 
     @property
     def bad_items(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from concurrent.futures import (
     wait,
 )
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from terrazzo import __version__
@@ -25,7 +26,7 @@ from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.record import RunRecord
 from terrazzo.drivers.results import Asset, output_format, write_results, write_value
 from terrazzo.drivers.stages import compute_result
-from terrazzo.engine import Plan, check_memory, evaluate
+from terrazzo.engine import Plan, check_memory, evaluate, read_version
 from terrazzo.errors import OutputFailed, RunIncomplete, TerrazzoError
 from terrazzo.progress import Progress
 
@@ -131,14 +132,15 @@ def _run_raster(task: _Task, output: OutputFormat, pool: Pool, progress: Progres
     check_memory(plan, task.block, pool.memory_bytes // pool.size)
     record = RunRecord.open(task.folder, describe_run(plan, task.job, task.block))
     blocks = list(plan.window.blocks(task.block))
-    versions = source_versions(plan)
-    finished = record.results(versions)
+    version = read_version(plan, plan.window)
+    finished = record.results(version)
     if finished is not None:
         assets = tuple(
             Asset(task.folder / one["file"], one["media_type"], one["time"]) for one in finished
         )
         return RunResult(assets, record.left_out(), len(blocks), len(blocks))
-    waiting = [window for window in blocks if not record.has(window)]
+    now = partial(read_version, plan)
+    waiting = [window for window in blocks if not record.has(window, now)]
     failed: dict[Window, str] = {}
     try:
         with progress, _executor(pool, task, plan, record) as (executor, compute):
@@ -163,14 +165,8 @@ def _run_raster(task: _Task, output: OutputFormat, pool: Pool, progress: Progres
         )
     skipped = sorted({name for window in blocks for name in record.skipped(window)})
     assets = write_results(plan, output, record, blocks)
-    record.close([asset.listed() for asset in assets], versions, skipped)
+    record.close([asset.listed() for asset in assets], version, skipped)
     return RunResult(assets, tuple(skipped), len(blocks), len(blocks) - len(waiting))
-
-
-def source_versions(plan: Plan) -> list[str]:
-    """Return the versions of everything that a plan reads, in the order of its steps."""
-    sources = [step.bound.source for step in plan.steps]
-    return [source.version for source in sources if source is not None]
 
 
 def describe_run(plan: Plan, job: Job, block: int) -> dict[str, Any]:
@@ -269,8 +265,8 @@ def compute_block(plan: Plan, record: RunRecord, window: Window) -> str | None:
         OutputFailed: the block cannot be kept; the whole run stops, for the next would fail too.
     """
     try:
-        cube = evaluate(plan, window)
-        record.save(cube, plan.bad_items)
+        version = read_version(plan, window)
+        record.save(evaluate(plan, window), version, plan.bad_items)
     except OutputFailed:
         raise
     except (

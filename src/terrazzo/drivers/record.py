@@ -19,7 +19,7 @@ from terrazzo.errors import ArgumentInvalid
 from terrazzo.storage.writers.files import output_failed, whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from terrazzo.geo.grid import Window
@@ -93,12 +93,16 @@ class RunRecord:
     def _block(self, window: Window) -> Path:
         return self.folder / BLOCKS / f"{window.row}_{window.col}.npz"
 
-    def has(self, window: Window) -> bool:
-        """Tell whether a block is done."""
-        return self._block(window).exists()
+    def has(self, window: Window, version: Callable[[Window], str]) -> bool:
+        """Tell whether a block is done, and made of the images as they are now."""
+        path = self._block(window)
+        if not path.exists():
+            return False
+        with np.load(path) as parts:
+            return str(parts["version"]) == version(window)
 
-    def save(self, cube: Cube, skipped: tuple[str, ...] = ()) -> None:
-        """Keep a finished block, atomically.
+    def save(self, cube: Cube, version: str, skipped: tuple[str, ...] = ()) -> None:
+        """Keep a finished block, atomically; `version` is that of the images it is made of.
 
         Raises:
             OutputFailed: the disk is full or the folder not writable; no part of it stays.
@@ -113,6 +117,7 @@ class RunRecord:
                 values=np.ascontiguousarray(cube.values),
                 valid=np.packbits(cube.valid),
                 skipped=np.array(skipped, dtype=np.str_),
+                version=np.array(version),
             )
 
     def load(self, window: Window, probe: Cube) -> Cube:
@@ -127,11 +132,11 @@ class RunRecord:
         with np.load(self._block(window)) as parts:
             return tuple(parts["skipped"].tolist())
 
-    def results(self, versions: Sequence[str]) -> list[dict[str, str]] | None:
+    def results(self, version: str) -> list[dict[str, str]] | None:
         """Return what a finished run wrote.
 
         None where it is unfinished, a file of it has gone, or it was made of images that have
-        changed since: `versions` are those of its sources now.
+        changed since: `version` is theirs now.
         """
         path = self.folder / RESULTS
         if not path.exists():
@@ -139,7 +144,7 @@ class RunRecord:
         told = json.loads(path.read_text())
         results: list[dict[str, str]] = told["results"]
         there = all((self.folder / result["file"]).is_file() for result in results)
-        return results if there and told["versions"] == list(versions) else None
+        return results if there and told["version"] == version else None
 
     def left_out(self) -> tuple[str, ...]:
         """Return the items that a finished run left out."""
@@ -149,7 +154,7 @@ class RunRecord:
     def close(
         self,
         results: Sequence[Mapping[str, str]],
-        versions: Sequence[str],
+        version: str,
         skipped: Sequence[str],
     ) -> None:
         """Write down what was written and left out, and delete the blocks.
@@ -158,7 +163,7 @@ class RunRecord:
         """
         self.note_skipped(skipped)
         with whole_file(self.folder / RESULTS) as part:
-            told = {"versions": list(versions), "results": list(results)}
+            told = {"version": version, "results": list(results)}
             part.write_text(json.dumps(told, indent=1))
         for begun in self.folder.glob(".*.part*"):
             begun.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ converts the window to the grid below it. Nothing is read to find out.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -137,6 +138,18 @@ def _scratch_bytes(plan: Plan, number: int, wanted: Demand) -> int:
         return math.ceil(READ_SCRATCH * largest)
     rules = step.bound.process.rules
     return math.ceil(max(rules.scratch * largest, step.bound.callback_bytes * pixels))
+
+
+def read_version(plan: Plan, window: Window) -> str:
+    """Return a digest of the images that a window is read from; it changes when they do."""
+    wanted = demand(plan, window)
+    digest = hashlib.sha256()
+    for number, step in enumerate(plan.steps):
+        if step.reads and step.bound.source is not None and step.grid is not None:
+            here = wanted.windows[number]
+            if not here.is_empty:
+                digest.update(step.bound.source.version(step.grid, here, step.wanted).encode())
+    return digest.hexdigest()[:16]
 
 
 def nothing_wanted(step: Step, window: Window) -> bool:

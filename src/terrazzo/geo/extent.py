@@ -163,6 +163,7 @@ def spatial_extent(value: Any) -> SpatialExtent | None:
     polygons, crs = geojson_geometry(value)
     if polygons.is_empty or polygons.area == 0.0:
         raise SpatialExtentEmpty("The GeoJSON holds no polygon with an area. Give polygons.")
+    _check_on_earth(polygons.bounds, crs, "The GeoJSON")
     return SpatialExtent(polygons.bounds, crs, polygons)
 
 
@@ -178,12 +179,7 @@ def _box(value: Mapping[str, Any]) -> SpatialExtent:
         raise ArgumentInvalid(f"west, south, east and north must be finite numbers, not {sides}.")
     west, south, east, north = (float(side) for side in sides)
     name = crs_name(value.get("crs") or WGS84)
-    if name == WGS84 and (max(-south, north) > POLE or max(abs(west), abs(east)) > TURN):
-        raise ArgumentInvalid(
-            f"The bounding box west={west}, south={south}, east={east}, north={north} is not on the "
-            "Earth: in degrees (EPSG:4326) latitudes lie within -90..90 and longitudes within "
-            "-360..360. Name the CRS of the numbers with `crs`."
-        )
+    _check_on_earth((west, south, east, north), name, "The bounding box")
     crosses = west > east and is_geographic(name)
     if south >= north or west == east or (west > east and not crosses):
         raise SpatialExtentEmpty(
@@ -192,6 +188,16 @@ def _box(value: Mapping[str, Any]) -> SpatialExtent:
             "the antimeridian)."
         )
     return SpatialExtent((west, south, east, north), name)
+
+
+def _check_on_earth(bounds: Bounds, crs: str, what: str) -> None:
+    west, south, east, north = bounds
+    if crs == WGS84 and (max(-south, north) > POLE or max(abs(west), abs(east)) > TURN):
+        raise ArgumentInvalid(
+            f"{what}, west={west}, south={south}, east={east}, north={north}, is not on the Earth: in "
+            "degrees (EPSG:4326) latitudes lie within -90..90 and longitudes within -360..360. Name "
+            "the CRS of the numbers with `crs`."
+        )
 
 
 def geojson_geometry(value: Mapping[str, Any]) -> tuple[BaseGeometry, str]:

@@ -316,7 +316,8 @@ def _with_bulge(
 
     A curve bulges over its chord by an eighth of its second difference; twice that is added.
     """
-    bends = np.concatenate([np.diff(mesh, 2, axis=axis).ravel() for axis in (0, 1)])
+    with np.errstate(invalid="ignore"):
+        bends = np.concatenate([np.diff(mesh, 2, axis=axis).ravel() for axis in (0, 1)])
     bends = np.abs(bends[np.isfinite(bends)])
     bulge = float(bends.max(initial=0.0)) / 4
     return float(known.min()) - bulge, float(known.max()) + bulge

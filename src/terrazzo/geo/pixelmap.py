@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -210,6 +210,7 @@ class PixelMap:
         return Footprints(lows[0], highs[0], lows[1], highs[1])
 
 
+@lru_cache(maxsize=4096)
 def scale_between(target: Grid, source: Grid) -> tuple[float, float]:
     """Return source pixels per target pixel, (rows, cols): above 1 the target is coarser.
 

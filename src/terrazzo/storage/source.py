@@ -128,13 +128,14 @@ class RasterSource:
         """Ids of the items, in reading order: the provenance of what is made of them."""
         return tuple(item.id for group in self.groups for item in group)
 
-    @property
-    def version(self) -> str:
-        """Digest of the items, their files' sizes and times of change, and what scales them."""
+    def version(self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]) -> str:
+        """Digest of the items that a window touches: files, sizes, times of change, scaling."""
+        groups, names = self._chosen(labels)
+        target = _Target(grid, window, "near")
         digest = hashlib.sha256()
-        for item in (item for group in self.groups for item in group):
-            for band in item.bands:
-                if band.band_name in self.bands:
+        for item in (item for group in groups for item in group):
+            for band in (item.band(name) for name in names):
+                if band is not None and target.may_touch(item, band):
                     told = (item.id, band.band_name, band.asset.key, band.asset.stamp, band.index)
                     digest.update(repr((*told, band.nodata, band.scale, band.offset)).encode())
         return digest.hexdigest()[:16]
