@@ -30,10 +30,10 @@ class Site:
         site = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:  # noqa: N802 - the library's name
+            def do_HEAD(self) -> None:
                 self.answer(body=False)
 
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 self.answer(body=True)
 
             def answer(self, *, body: bool) -> None:
