@@ -119,7 +119,11 @@ def apply(data: Array, process: dict[str, Any]) -> Array:
 def pixel_process(name: str, given: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     def of(key: str) -> tuple[Any, Any]:
         value = given[key]
-        return value if isinstance(value, tuple) else (0 if value is None else value, value is not None)
+        return (
+            value
+            if isinstance(value, tuple)
+            else (0 if value is None else value, value is not None)
+        )
 
     if name == "if":
         (test, known), (yes, yes_valid), (no, no_valid) = of("value"), of("accept"), of("reject")
@@ -288,7 +292,9 @@ def merge_cubes(cube1: Array, cube2: Array, overlap_resolver: dict[str, Any]) ->
     shape = (*(len(labels) for labels in dims.values()), HEIGHT, WIDTH)
     values, valid = np.zeros(shape), np.zeros(shape, bool)
     for index in np.ndindex(*shape[:-2]):
-        label = dict(zip(dims, (list(dims.values())[k][i] for k, i in enumerate(index)), strict=True))
+        label = dict(
+            zip(dims, (list(dims.values())[k][i] for k, i in enumerate(index)), strict=True)
+        )
         found = [image for image in (_image(cube1, label), _image(cube2, label)) if image]
         if len(found) == 1:
             values[index], valid[index] = found[0][:2]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.robustness.valid import DATA, HALF, VALID, X, chain, node, ref, steps
 
 from terrazzo.engine import cost, evaluate, infer, make_plan
 from terrazzo.engine.explain import explain
@@ -15,7 +16,6 @@ from terrazzo.graph import parse
 from terrazzo.processes import SPECS
 from terrazzo.testing.graphs import LEFT, TOP, callback
 from terrazzo.testing.synthetic import SyntheticOpener, SyntheticSource
-from tests.robustness.valid import DATA, HALF, VALID, X, chain, node, ref, steps
 
 UNDER = 1.15
 """Measured memory may be this many times what the plan says ..."""
@@ -31,6 +31,7 @@ class Flat(SyntheticSource):
     """Reads at no cost but that of the result, as a real source does in its accounts."""
 
     def read(self, grid, window, labels, method):
+        del method
         probe = self.probe
         for name, positions in labels.items():
             probe = probe.take(name, positions)
@@ -44,7 +45,10 @@ def opener(dtype, edge=600):
     fine = Grid.of(32633, LEFT, TOP, 10.0, edge, edge)
     coarse = Grid.of(32633, LEFT - 35, TOP + 45, 20.0, edge // 2 + 40, edge // 2 + 40)
     return SyntheticOpener(
-        {name: Flat(grid, TIMES, dtype=dtype) for name, grid in (("fine", fine), ("coarse", coarse))}
+        {
+            name: Flat(grid, TIMES, dtype=dtype)
+            for name, grid in (("fine", fine), ("coarse", coarse))
+        }
     )
 
 

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from tests.robustness.valid import VALID
 
 from terrazzo.engine import evaluate, infer, make_plan
 from terrazzo.geo.grid import Grid, Window
@@ -16,7 +17,6 @@ from terrazzo.processes import PROCESSES, SPECS, Role
 from terrazzo.testing.compare import assert_same_pixels
 from terrazzo.testing.graphs import LEFT, TIMES, TOP, collections
 from terrazzo.testing.synthetic import SyntheticOpener, SyntheticSource
-from tests.robustness.valid import VALID
 
 RASTERS = sorted(set(VALID) - {"zonal"})
 

@@ -74,22 +74,28 @@ VALID: dict[str, dict[str, Any]] = {
             spatial_extent={"west": 15.0, "south": 45.14, "east": 15.01, "north": 45.16},
             temporal_extent=["2020-01-01", "2021-01-01"],
             bands=["nir", "red"],
-            properties={
-                "eo:cloud_cover": callback("lte", x={"from_parameter": "value"}, y=50)
-            },
+            properties={"eo:cloud_cover": callback("lte", x={"from_parameter": "value"}, y=50)},
         ),
     ),
     "filters": chain(
         node("filter_temporal", extent=["2020-01-01", "2020-03-01"], dimension="t"),
         node("filter_bands", bands=["red"]),
-        node("filter_labels", condition=callback("eq", x={"from_parameter": "value"}, y="red"),
-             dimension="bands"),
+        node(
+            "filter_labels",
+            condition=callback("eq", x={"from_parameter": "value"}, y="red"),
+            dimension="bands",
+        ),
         node("filter_spatial", geometries=TRIANGLE),
         node("filter_bbox", extent=BOX),
     ),
     "kernel": chain(
-        node("apply_kernel", kernel=[[1, 2, 1], [2, 4, 2], [1, 2, 1]], factor=0.0625,
-             border="reflect", replace_invalid=3),
+        node(
+            "apply_kernel",
+            kernel=[[1, 2, 1], [2, 4, 2], [1, 2, 1]],
+            factor=0.0625,
+            border="reflect",
+            replace_invalid=3,
+        ),
     ),
     "neighbourhood": chain(
         node(
@@ -102,13 +108,22 @@ VALID: dict[str, dict[str, Any]] = {
     "bands": chain(node("reduce_dimension", reducer=NDVI, dimension="bands", context={"a": [1]})),
     "time": chain(
         node("aggregate_temporal_period", period="month", reducer=MEAN),
-        node("apply_dimension", process=callback("cumsum", data=DATA), dimension="t",
-             target_dimension="step"),
+        node(
+            "apply_dimension",
+            process=callback("cumsum", data=DATA),
+            dimension="t",
+            target_dimension="step",
+        ),
         node("reduce_dimension", reducer=callback("median", data=DATA), dimension="step"),
     ),
     "intervals": chain(
-        node("aggregate_temporal", intervals=[["2020-01-01", "2020-02-01"], ["2020-01-20", None]],
-             labels=["a", "b"], reducer=MEAN, dimension="t"),
+        node(
+            "aggregate_temporal",
+            intervals=[["2020-01-01", "2020-02-01"], ["2020-01-20", None]],
+            labels=["a", "b"],
+            reducer=MEAN,
+            dimension="t",
+        ),
         node("apply_dimension", process=INNER, dimension="t"),
     ),
     "mask": chain(
@@ -118,8 +133,13 @@ VALID: dict[str, dict[str, Any]] = {
     ),
     "resample": chain(
         node("apply", process=HALF),
-        node("resample_spatial", resolution=[20, 30], projection=3035, method="average",
-             align="lower-left"),
+        node(
+            "resample_spatial",
+            resolution=[20, 30],
+            projection=3035,
+            method="average",
+            align="lower-left",
+        ),
         node("resample_cube_spatial", target=ref("load"), method="bilinear"),
     ),
     "merge": chain(
@@ -156,15 +176,18 @@ VALID: dict[str, dict[str, Any]] = {
         "a": load(),
         "b": load("coarse"),
         "choice": node("if", value=ref("small"), accept=ref("a"), reject=ref("b")),
-        "save": {**node("save_result", data=ref("choice"), format="GTiff", options={}),
-                 "result": True},
+        "save": {
+            **node("save_result", data=ref("choice"), format="GTiff", options={}),
+            "result": True,
+        },
     },
     "apply": chain(
         node(
             "apply",
             process=steps(
-                scaled=node("linear_scale_range", x=X, inputMin=0, inputMax=1008, outputMin=-1,
-                            outputMax=2),
+                scaled=node(
+                    "linear_scale_range", x=X, inputMin=0, inputMax=1008, outputMin=-1, outputMax=2
+                ),
                 big=node("gt", x=ref("scaled"), y=0.5),
                 root=node("power", base=ref("scaled"), p=2),
                 out=node("if", value=ref("big"), accept=ref("root"), reject=ref("scaled")),
@@ -172,24 +195,44 @@ VALID: dict[str, dict[str, Any]] = {
         ),
     ),
     "zonal": chain(
-        node("aggregate_spatial", geometries={"type": "FeatureCollection", "features": [
-            {"type": "Feature", "geometry": TRIANGLE, "properties": {"id": 1}}]},
-            reducer=MEAN, target_dimension="stats"),
+        node(
+            "aggregate_spatial",
+            geometries={
+                "type": "FeatureCollection",
+                "features": [{"type": "Feature", "geometry": TRIANGLE, "properties": {"id": 1}}],
+            },
+            reducer=MEAN,
+            target_dimension="stats",
+        ),
     ),
 }
 VALID["rich"] = chain(
-    node("apply_dimension", dimension="t", process=steps(
-        a=node("sort", data=DATA, asc=True, nodata=None),
-        b=node("array_filter", data=ref("a"),
-               condition=callback("gt", x={"from_parameter": "index"}, y=0)),
-        c=node("array_concat", array1=ref("b"), array2=[1, 2, None]),
-        d=node("array_append", data=ref("c"), value=5),
-        e=node("cumsum", data=ref("d")),
-    )),
-    node("reduce_dimension", dimension="t", reducer=steps(
-        q=node("quantiles", data=DATA, probabilities=[0.25, 0.5]),
-        e=node("array_element", data=ref("q"), index=1, return_nodata=True),
-    )),
-    node("reduce_dimension", dimension="bands", reducer=callback("count", data=DATA,
-         condition=callback("gt", x=X, y=5))),
+    node(
+        "apply_dimension",
+        dimension="t",
+        process=steps(
+            a=node("sort", data=DATA, asc=True, nodata=None),
+            b=node(
+                "array_filter",
+                data=ref("a"),
+                condition=callback("gt", x={"from_parameter": "index"}, y=0),
+            ),
+            c=node("array_concat", array1=ref("b"), array2=[1, 2, None]),
+            d=node("array_append", data=ref("c"), value=5),
+            e=node("cumsum", data=ref("d")),
+        ),
+    ),
+    node(
+        "reduce_dimension",
+        dimension="t",
+        reducer=steps(
+            q=node("quantiles", data=DATA, probabilities=[0.25, 0.5]),
+            e=node("array_element", data=ref("q"), index=1, return_nodata=True),
+        ),
+    ),
+    node(
+        "reduce_dimension",
+        dimension="bands",
+        reducer=callback("count", data=DATA, condition=callback("gt", x=X, y=5)),
+    ),
 )

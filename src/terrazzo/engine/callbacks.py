@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from terrazzo.cube import Cube, Pixels, Stack
@@ -89,9 +90,8 @@ class CompiledCallback:
         scope = {**self._outer, **arguments}
         results: dict[str, Any] = {}
         for call in self._program.calls:
-            results[call.node] = checked_call(
-                call.process, call.node, lambda call=call: _run(call, results, scope)
-            )
+            run = partial(_run, call, results, scope)
+            results[call.node] = checked_call(call.process, call.node, run)
             for done in call.last_of:
                 del results[done]
         return results[self._program.result]
@@ -143,7 +143,8 @@ def cell_bytes(value: Any) -> int:
     """
     if not isinstance(value, (Pixels, Stack, Cube)) or value.values.ndim < 2:  # noqa: PLR2004 - y, x
         return 0
-    return math.prod(value.values.shape[:-2]) * (value.values.dtype.itemsize + 1)
+    count: int = math.prod(value.values.shape[:-2])
+    return count * (value.values.dtype.itemsize + 1)
 
 
 def _compiled(node: Node, last_of: tuple[str, ...]) -> _Call:
@@ -183,10 +184,9 @@ def _value(value: Any, results: Mapping[str, Any], scope: Mapping[str, Any]) -> 
         return results[value.node]
     if isinstance(value, Parameter):
         return scope[value.name]
-    if isinstance(value, Program):
-        return CompiledCallback(value, scope)
-    if isinstance(value, Callback):  # inside an array or object
-        return CompiledCallback(Program.of(value.graph), scope)
+    if isinstance(value, (Program, Callback)):  # the latter inside of an array or object
+        program = value if isinstance(value, Program) else Program.of(value.graph)
+        return CompiledCallback(program, scope)
     if isinstance(value, tuple):
         entries = [_value(entry, results, scope) for entry in value]
         return stack_of(entries) if any(isinstance(e, Pixels) for e in entries) else entries

@@ -75,7 +75,9 @@ def explain_text(plan: Plan, *, block: int = 1024) -> str:
         if step.get("window"):
             row, col, height, width = step["window"]
             lines.append(f"       window: {height} x {width} pixels from row {row}, column {col}")
-    memory = f"{size_text(one['memory_bytes'])} of memory ({one['bytes_per_pixel']} bytes per pixel)"
+    memory = (
+        f"{size_text(one['memory_bytes'])} of memory ({one['bytes_per_pixel']} bytes per pixel)"
+    )
     reads = f"{one['read_pixels']:,} pixels of {one['read_items']} files"
     rows, cols = one["pixels"]
     lines.append("")

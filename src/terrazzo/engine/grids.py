@@ -116,9 +116,9 @@ def _check_count(bounds: Bounds, size_x: float, size_y: float) -> None:
     if most > MOST_ALONG:
         least = max(across, down) / MOST_ALONG
         raise PlanTooLarge(
-            f"Pixels of {size_x:g} x {size_y:g} cut an extent of {across:g} x {down:g} (units of the "
-            f"CRS) into {across / size_x:.3g} x {down / size_y:.3g}; at most {MOST_ALONG:.3g} a side "
-            f"are possible. Choose a resolution of {least:.3g} or more, or a smaller extent."
+            f"Pixels of {size_x:g} x {size_y:g} cut an extent of {across:g} x {down:g} (units of "
+            f"the CRS) into {across / size_x:.3g} x {down / size_y:.3g}; at most {MOST_ALONG:.3g} "
+            f"a side are possible. Choose a resolution of {least:.3g} or more, or a smaller extent."
         )
     if most < 1 / MOST_ALONG:
         raise ArgumentInvalid(

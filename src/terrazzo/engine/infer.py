@@ -168,6 +168,9 @@ def _bind(node: Node, nodes: Mapping[str, Bound], opener: Opener) -> Bound:
             process.python_names.get(name, name): _argument(process, name, value, nodes)
             for name, value in node.arguments.items()
         }
+        for name, make in process.rules.once.items():
+            if name in arguments and not isinstance(arguments[name], Input):
+                arguments[name] = make(arguments[name])
         return _run(node.id, process, arguments, nodes, opener)
 
     return checked_call(process, node.id, bound)
@@ -181,7 +184,7 @@ def _argument(process: Process, name: str, value: Any, nodes: Mapping[str, Bound
         # Geometries are known without pixels; as such they are an argument like GeoJSON.
         shapes_only = cube.geometries is not None and object in process.kinds.get(name, ())
         return cube if shapes_only else Input(value.node)
-    if is_open(value) or process.kinds.get(name) == {Cube}:
+    if is_open(value) or process.kinds.get(name) == frozenset({Cube}):
         return fitted(process, name, _known(value, nodes))
     if isinstance(value, (Callback, Mapping)):
         return _known(value, nodes)
@@ -235,12 +238,8 @@ def _run(
         given[process.place] = process.nowhere(first.extent)
     with metered() as meter:
         result = process.function(**given)
-    if process.id == "resample_spatial":
-        return _resampled(name, process, arguments, first)
-    if process.id == "resample_cube_spatial":
-        return _onto(name, process, arguments, first, cubes["target"])
     if process.role is Role.PLANNED:
-        return _passed_on(name, process, arguments, first)
+        return _planned(name, process, arguments, cubes)
     if not isinstance(result, Cube):
         return Bound(name, process, arguments, result)
     return Bound(
@@ -254,6 +253,17 @@ def _run(
         needs_whole=process.role is Role.STAGE,
         callback_bytes=meter.peak,
     )
+
+
+def _planned(
+    name: str, process: Process, arguments: Mapping[str, Any], cubes: Mapping[str, Bound]
+) -> Bound:
+    data = cubes["data"]
+    if process.id == "resample_spatial":
+        return _resampled(name, process, arguments, data)
+    if process.id == "resample_cube_spatial":
+        return _onto(name, process, arguments, data, cubes["target"])
+    return _passed_on(name, process, arguments, data)
 
 
 def _leaf(name: str, process: Process, arguments: Mapping[str, Any], opener: Opener) -> Bound:

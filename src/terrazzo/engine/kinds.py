@@ -59,7 +59,7 @@ def fitted(process: Process, name: str, value: Any) -> Any:
         raise ArgumentInvalid(
             f"`{name}` takes {_wanted(process, name, taken)}, and gets {_WORDS[kind]}."
         )
-    if kind is object and taken == {Cube}:
+    if kind is object and taken == frozenset({Cube}):
         raise ArgumentInvalid(f"`{name}` takes a data cube (from_node), and gets {_shown(value)}.")
     if kind is not object:
         return value

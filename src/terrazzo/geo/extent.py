@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,7 +122,7 @@ class SpatialExtent:
         self, polygons: BaseGeometry, grid: Grid, window: Window
     ) -> NDArray[np.bool_]:
         x, y = np.meshgrid(grid.xs(window), grid.ys(window))
-        drawn = _in_crs(polygons, self.crs, grid.crs)
+        drawn = _drawn(self, grid.crs)
         if not np.isfinite(shapely.get_coordinates(drawn)).all():
             # The polygons leave the area of the grid's CRS: the pixels are brought to theirs.
             drawn = polygons
@@ -194,9 +195,9 @@ def _check_on_earth(bounds: Bounds, crs: str, what: str) -> None:
     west, south, east, north = bounds
     if crs == WGS84 and (max(-south, north) > POLE or max(abs(west), abs(east)) > TURN):
         raise ArgumentInvalid(
-            f"{what}, west={west}, south={south}, east={east}, north={north}, is not on the Earth: in "
-            "degrees (EPSG:4326) latitudes lie within -90..90 and longitudes within -360..360. Name "
-            "the CRS of the numbers with `crs`."
+            f"{what}, west={west}, south={south}, east={east}, north={north}, is not on the "
+            "Earth: in degrees (EPSG:4326) latitudes lie within -90..90 and longitudes within "
+            "-360..360. Name the CRS of the numbers with `crs`."
         )
 
 
@@ -240,8 +241,8 @@ def _shape(geometry: Any) -> BaseGeometry:
         made: BaseGeometry = shape(geometry)
     except _NOT_GEOJSON as error:
         raise ArgumentInvalid(
-            f"{geometry!r:.120} is no GeoJSON geometry: {str(error).rstrip('.')}. Valid is for example "
-            '{"type": "Polygon", "coordinates": [[[x, y], [x, y], [x, y], [x, y]]]}.'
+            f"{geometry!r:.120} is no GeoJSON geometry: {str(error).rstrip('.')}. Valid is for "
+            'example {"type": "Polygon", "coordinates": [[[x, y], [x, y], [x, y], [x, y]]]}.'
         ) from error
     if not np.isfinite(shapely.get_coordinates(made)).all():
         raise ArgumentInvalid(
@@ -269,7 +270,12 @@ def geojson_crs(value: Mapping[str, Any]) -> str:
     return crs_name(name.replace("urn:ogc:def:crs:EPSG::", "EPSG:"))
 
 
-def _in_crs(geometry: BaseGeometry, source: str, target: str) -> BaseGeometry:
-    if source == target:
-        return geometry
-    return shapely.transform(geometry, transformer(source, target).transform, interleaved=False)
+@lru_cache(maxsize=64)
+def _drawn(extent: SpatialExtent, crs: str) -> BaseGeometry:
+    """Return the geometry of an extent in a CRS, indexed for many tests of points."""
+    drawn = extent.geometry()
+    if extent.crs != crs:
+        to = transformer(extent.crs, crs).transform
+        drawn = shapely.transform(drawn, to, interleaved=False)
+    shapely.prepare(drawn)
+    return drawn

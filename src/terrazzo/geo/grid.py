@@ -299,7 +299,10 @@ def transform_bounds(bounds: Bounds, source: str, target: str) -> Bounds:
     (low_x, high_x), (low_y, high_y) = _with_bulge(x[inside], x), _with_bulge(y[inside], y)
     if not is_geographic(target):
         return low_x, low_y, high_x, high_y
-    low_x, high_x = max(low_x, min(-180.0, x[inside].min())), min(high_x, max(180.0, x[inside].max()))
+    low_x, high_x = (
+        max(low_x, min(-180.0, x[inside].min())),
+        min(high_x, max(180.0, x[inside].max())),
+    )
     low_y, high_y = max(low_y, -90.0), min(high_y, 90.0)
     for latitude in (-90.0, 90.0):
         pole_x, pole_y = transformer(target, source).transform(0.0, latitude)
@@ -309,9 +312,7 @@ def transform_bounds(bounds: Bounds, source: str, target: str) -> Bounds:
     return float(low_x), float(low_y), float(high_x), float(high_y)
 
 
-def _with_bulge(
-    known: NDArray[np.float64], mesh: NDArray[np.float64]
-) -> tuple[float, float]:
+def _with_bulge(known: NDArray[np.float64], mesh: NDArray[np.float64]) -> tuple[float, float]:
     """Return the least and greatest value, with what may lie beyond between the samples.
 
     A curve bulges over its chord by an eighth of its second difference; twice that is added.

@@ -82,7 +82,13 @@ def restricted(data: Cube, inside: np.ndarray[Any, np.dtype[np.bool_]]) -> Cube:
     "filter_bbox",
     Role.CUBE,
     categories=("cubes", "filter"),
-    rules=Rules(labels=kept_labels, relays=True, crops=crop_to_extent, scratch=0.5),
+    rules=Rules(
+        labels=kept_labels,
+        relays=True,
+        crops=crop_to_extent,
+        once={"extent": extent_of},
+        scratch=0.5,
+    ),
 )
 def filter_bbox(data: RasterOrVectorCube, extent: BoundingBox) -> RasterOrVectorCube:
     """Keep what lies in a bounding box.
@@ -139,7 +145,13 @@ def _within(data: Cube, extent: SpatialExtent) -> Cube:
     "filter_spatial",
     Role.CUBE,
     categories=("cubes", "filter"),
-    rules=Rules(labels=same_labels, relays=True, crops=crop_to_geometries, scratch=0.5),
+    rules=Rules(
+        labels=same_labels,
+        relays=True,
+        crops=crop_to_geometries,
+        once={"geometries": extent_of},
+        scratch=0.5,
+    ),
 )
 def filter_spatial(data: RasterCube, geometries: GeometriesOrGeoJson) -> RasterCube:
     """Keep the pixels whose centre is in a polygon, and crop to the bounds of all polygons.

@@ -60,7 +60,7 @@ def mask(data: RasterCube, mask: RasterCube, replacement: MaskReplacement = None
     "mask_polygon",
     Role.CUBE,
     categories=("cubes", "masks"),
-    rules=Rules(labels=same_labels, scratch=1.0),
+    rules=Rules(labels=same_labels, once={"mask": extent_of}, scratch=1.0),
 )
 def mask_polygon(
     data: RasterCube,

@@ -120,6 +120,9 @@ class Rules:
     """Whether pixel values pass unchanged (filters, renames): resampling may then move below."""
     crops: Callable[[Mapping[str, Any]], SpatialExtent | None] = no_crop
     """The extent, made from the arguments, to which the process crops its cube."""
+    once: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    """What is made of an argument once per plan, where making it in every block would take long
+    (a geometry out of GeoJSON); the function gets what was made."""
     joins: bool = False
     """Whether the result covers what any input covers (merge), not only what `data` does."""
     borders: bool = False

@@ -311,7 +311,11 @@ def _onto(draw: Draw, grown: Grown) -> Grown:
         target = target.then(
             "resample_spatial", {"data": target.data, "resolution": draw(st.sampled_from((15, 40)))}
         )
-    arguments = {"data": grown.data, "target": target.data, "method": draw(st.sampled_from(METHODS))}
+    arguments = {
+        "data": grown.data,
+        "target": target.data,
+        "method": draw(st.sampled_from(METHODS)),
+    }
     return replace(target, time=grown.time, bands=grown.bands).then(
         "resample_cube_spatial", arguments
     )

@@ -1,4 +1,4 @@
-"""Mistakes in process graphs: random changes of valid ones, for tests of what is refused and how."""
+"""Mistakes in process graphs: random changes of valid ones, for tests of what is refused."""
 
 from __future__ import annotations
 
