@@ -17,7 +17,7 @@ from tests.drivers.scenes import composite, grid_of, job_of, load, node, ref
 
 from terrazzo.drivers.batch import run
 from terrazzo.engine import evaluate
-from terrazzo.errors import FormatUnsupported
+from terrazzo.errors import FormatUnsupported, PlanTooLarge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,3 +196,14 @@ def test_formats_that_cannot_hold_the_result_are_named_before_any_read(
     with pytest.raises(FormatUnsupported, match="GTIFF"):
         run(job_of(saved(raster, "load", "GTif")), scenes.workspace, tmp_path / "c")
     assert not (tmp_path / "a").exists()
+
+
+def test_a_run_of_too_many_blocks_is_refused_with_the_number_before_any_read(
+    scenes: Scenes, tmp_path: Path
+):
+    nodes = {"load": {**load(["B04"]), "result": True}}
+
+    with pytest.raises(PlanTooLarge, match=r"[\d,]{9,} blocks .*--resolution"):
+        run(job_of(nodes, resolution=1e-4), scenes.workspace, tmp_path / "out", block=64)
+
+    assert not (tmp_path / "out").exists()

@@ -181,7 +181,7 @@ def test_a_folder_of_another_run_is_refused_and_the_difference_named(
     assert digests(folder) == before
 
 
-def test_a_run_over_items_that_were_ingested_anew_is_another_run(
+def test_blocks_of_items_that_were_ingested_anew_are_computed_again(
     own_scenes: Scenes, tmp_path: Path
 ):
     folder, job = tmp_path / "out", job_of(GRAPHS["smoothed"])
@@ -193,8 +193,12 @@ def test_a_run_over_items_that_were_ingested_anew_is_another_run(
         item["assets"]["B08"]["href"] = str(path.with_name("2021-06-03_B08.tif"))
         catalog.put_items([item])
 
-    with pytest.raises(ArgumentInvalid, match="differs in items"):
-        batch.run(job, own_scenes.workspace, folder, block=100)
+    resumed, fresh = Counted(), tmp_path / "fresh"
+    batch.run(job, own_scenes.workspace, folder, block=100, progress=resumed)
+    batch.run(job, own_scenes.workspace, fresh, block=100)
+
+    assert resumed.resumed == 0
+    assert pixels_of(folder / "result.tif") == pixels_of(fresh / "result.tif")
 
 
 class StopsAt(Progress):

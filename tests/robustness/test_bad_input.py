@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from random import Random
 
+import numpy as np
 import pytest
 from tests.robustness.valid import (
     DATA,
@@ -377,8 +378,8 @@ def nested(depth):
         one("filter_spatial", geometries={
             "type": "FeatureCollection",
             "features": [{"type": "Feature", "properties": {},
-                          "geometry": polygon((c, r), (c + 1, r), (c, r + 1), (c, r))}
-                         for c in range(-350, 0) for r in range(40)],
+                          "geometry": polygon((c, r), (c + 0.1, r), (c, r + 1), (c, r))}
+                         for c in np.arange(0, 10, 0.1).tolist() for r in range(40)],
         }),
     ],
     ids=["long list", "deep list", "deep context", "chain to nowhere", "10 000 loads", "GeoJSON"],

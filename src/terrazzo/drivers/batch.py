@@ -27,7 +27,8 @@ from terrazzo.drivers.record import RunRecord
 from terrazzo.drivers.results import Asset, output_format, write_results, write_value
 from terrazzo.drivers.stages import compute_result
 from terrazzo.engine import Plan, check_memory, evaluate, read_version
-from terrazzo.errors import OutputFailed, RunIncomplete, TerrazzoError
+from terrazzo.engine.demand import cube_bytes, size_text
+from terrazzo.errors import OutputFailed, PlanTooLarge, RunIncomplete, TerrazzoError
 from terrazzo.progress import Progress
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from terrazzo.engine import Inference
     from terrazzo.geo.grid import Window
 
+MOST_BLOCKS = 4_000_000
+"""Blocks of one run: what a list of them may take, about 1 GB."""
 WAITING_PER_WORKER = 3
 """Blocks handed to the pool ahead of the workers; bounds memory, whatever the run's size."""
 
@@ -130,8 +133,8 @@ class _Task:
 def _run_raster(task: _Task, output: OutputFormat, pool: Pool, progress: Progress) -> RunResult:
     plan = task.job.plan(task.inference, task.node)
     check_memory(plan, task.block, pool.memory_bytes // pool.size)
+    blocks = _blocks(plan, task.block)
     record = RunRecord.open(task.folder, describe_run(plan, task.job, task.block))
-    blocks = list(plan.window.blocks(task.block))
     version = read_version(plan, plan.window)
     finished = record.results(version)
     if finished is not None:
@@ -167,6 +170,23 @@ def _run_raster(task: _Task, output: OutputFormat, pool: Pool, progress: Progres
     assets = write_results(plan, output, record, blocks)
     record.close([asset.listed() for asset in assets], version, skipped)
     return RunResult(assets, tuple(skipped), len(blocks), len(blocks) - len(waiting))
+
+
+def _blocks(plan: Plan, edge: int) -> list[Window]:
+    """Return the blocks of a run in row order.
+
+    Raises:
+        PlanTooLarge: there are more than one run can keep a list of.
+    """
+    count = -(-plan.window.height // edge) * -(-plan.window.width // edge)
+    if count > MOST_BLOCKS:
+        size = size_text(cube_bytes(plan.probe, plan.window))
+        raise PlanTooLarge(
+            f"The run would have {count:,} blocks of {edge} x {edge} pixels and a result of "
+            f"{size}; one run has at most {MOST_BLOCKS:,} blocks. Choose a coarser --resolution, a "
+            "smaller --bbox or a larger --block."
+        )
+    return list(plan.window.blocks(edge))
 
 
 def describe_run(plan: Plan, job: Job, block: int) -> dict[str, Any]:
