@@ -66,6 +66,11 @@ class Connections:
                     connection.close()
                 self._open.clear()
 
+    def __del__(self) -> None:
+        """Close what nobody closed: a catalogue that is dropped leaks no connection."""
+        if hasattr(self, "_open"):
+            self.close()
+
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """Write in one transaction: all of it or, on any error, nothing.
