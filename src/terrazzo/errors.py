@@ -2,7 +2,6 @@
 
     TerrazzoError
     +-- GraphInvalid                 every problem of a process graph at once
-    +-- ProcessGraphMissing          no process graph where one was expected
     +-- ArgumentInvalid              a value that a process cannot work with
     |   +-- BandNotFound             lists the bands that there are
     |   +-- DimensionNotAvailable    lists the dimensions that there are
@@ -80,12 +79,6 @@ class GraphInvalid(TerrazzoError):
             lines.append(f"  ... and {len(self.problems) - len(lines)} more")
         count = f"{len(self.problems)} problem" + ("s" if len(self.problems) != 1 else "")
         super().__init__(f"The process graph has {count}:\n" + "\n".join(lines))
-
-
-class ProcessGraphMissing(TerrazzoError):
-    """A document holds no process graph."""
-
-    code, status = "ProcessGraphMissing", 400
 
 
 class ArgumentInvalid(TerrazzoError):

@@ -158,8 +158,3 @@ def unpacked(body: bytes) -> dict[str, Any]:
 def microseconds(instant: datetime) -> int:
     """Return an instant as whole microseconds since 1970, exactly."""
     return (instant - _EPOCH) // _MICROSECOND
-
-
-def from_microseconds(count: int) -> datetime:
-    """Return the instant of a count of microseconds since 1970."""
-    return _EPOCH + count * _MICROSECOND

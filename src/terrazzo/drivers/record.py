@@ -84,12 +84,6 @@ class RunRecord:
                 "another folder with -o, or delete this one."
             )
 
-    @property
-    def description(self) -> dict[str, Any]:
-        """What was recorded when the run began."""
-        description: dict[str, Any] = json.loads((self.folder / RECORD).read_text())
-        return description
-
     def _block(self, window: Window) -> Path:
         return self.folder / BLOCKS / f"{window.row}_{window.col}.npz"
 

@@ -234,10 +234,6 @@ class Grid:
         rows = np.arange(window.row, window.row_stop, dtype=np.float64)
         return self.top - (rows + 0.5) * self.pixel_y
 
-    def same_lattice(self, other: Grid) -> bool:
-        """Tell whether both have one CRS and pixel size and lie whole pixels apart."""
-        return self.offset_of(other) is not None
-
     def offset_of(self, other: Grid) -> tuple[int, int] | None:
         """Return (rows, cols) at which `other`'s pixel (0, 0) lies here, None if off the lattice.
 
