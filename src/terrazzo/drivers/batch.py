@@ -17,6 +17,7 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -234,27 +235,26 @@ def _computed(
             future.cancel()
 
 
-class _executor:  # noqa: N801 - a context manager used like a function
-    """Opens the pool and the task that it runs; closes it without waiting for what is queued."""
-
-    def __init__(self, pool: Pool, task: _Task, plan: Plan, record: RunRecord) -> None:
-        self._pool, self._task, self._plan, self._record = pool, task, plan, record
-
-    def __enter__(self) -> tuple[Executor, Callable[[Window], str | None]]:
-        if self._pool.kind == "processes":
-            self._executor: Executor = ProcessPoolExecutor(
-                self._pool.size,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_start_worker,
-                initargs=(self._task.job, self._task.workspace, self._task.node, self._record),
-            )
-            return self._executor, _block_in_worker
-        self._executor = ThreadPoolExecutor(self._pool.size, thread_name_prefix="block")
-        plan, record = self._plan, self._record
-        return self._executor, lambda window: compute_block(plan, record, window)
-
-    def __exit__(self, *failure: object) -> None:
-        self._executor.shutdown(wait=True, cancel_futures=True)
+@contextmanager
+def _executor(
+    pool: Pool, task: _Task, plan: Plan, record: RunRecord
+) -> Iterator[tuple[Executor, Callable[[Window], str | None]]]:
+    """Open the pool and give it with the task that it runs; at the end the queue is dropped."""
+    if pool.kind == "processes":
+        executor: Executor = ProcessPoolExecutor(
+            pool.size,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(task.job, task.workspace, task.node, record),
+        )
+        compute: Callable[[Window], str | None] = _block_in_worker
+    else:
+        executor = ThreadPoolExecutor(pool.size, thread_name_prefix="block")
+        compute = partial(compute_block, plan, record)
+    try:
+        yield executor, compute
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
 
 
 _worker: dict[str, Any] = {}

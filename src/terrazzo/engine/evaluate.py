@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from terrazzo.engine.demand import Demand
     from terrazzo.engine.infer import Inference
     from terrazzo.engine.plan import Plan, Step
-    from terrazzo.geo.grid import Window
+    from terrazzo.geo.extent import SpatialExtent
+    from terrazzo.geo.grid import Grid, Window
 
 
 def evaluate(plan: Plan, window: Window) -> Cube:
@@ -68,13 +69,15 @@ def _read(step: Step, window: Window) -> Cube:
         raise TypeError(f"{step.name} reads nothing.")
     cube = source.read(grid, window, step.wanted, step.method)
     crop = step.bound.crop
-    if crop is not None and (crop.polygons is not None or crop.crs != grid.crs):
+    if crop is not None and not _surely_inside(crop, grid, window):
         cube = cube.same_pixels(cube.values, cube.valid & crop.mask(grid, window))
-    elif crop is not None:
-        inside = crop.window(grid)
-        if not inside.contains(window):
-            cube = cube.same_pixels(cube.values, cube.valid & crop.mask(grid, window))
     return _conform(step, cube)
+
+
+def _surely_inside(crop: SpatialExtent, grid: Grid, window: Window) -> bool:
+    """Tell whether no pixel can be outside: a box on its own grid decides for whole windows."""
+    box = crop.polygons is None and crop.crs == grid.crs
+    return box and crop.window(grid).contains(window)
 
 
 def _warp(step: Step, window: Window, data: Cube, needs: Mapping[str, Window]) -> Cube:
