@@ -29,6 +29,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
 	$(PIP) install --quiet --require-hashes -r requirements.lock
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@# Without this the first tile of each kind would wait for compilers, once. It may fail.
+	@echo "Compiling kernels (once, a minute or two)"
+	-@$(BIN)/python -c "from terrazzo.drivers.ready import make_ready; make_ready()"
 	@touch $@
 
 demo: setup ## Sample data, catalogue, and a map in the browser; ARGS="--port 8000" and the like

@@ -10,7 +10,8 @@ import numpy as np
 from terrazzo.cube import Cube, Dimension, Kind, ReadCost
 from terrazzo.cube.warp import source_window, warp
 from terrazzo.geo.grid import Grid, Window
-from terrazzo.geo.pixelmap import PixelMap, scale_between
+from terrazzo.geo.pixelmap import PixelMap
+from terrazzo.geo.scale import scale_between
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

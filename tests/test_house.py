@@ -24,6 +24,7 @@ PYTHON = [
     p
     for folder in ("src", "tests", "bench", "scripts")
     for p in sorted((ROOT / folder).rglob("*.py"))
+    if ROOT / "bench" / "data" not in p.parents  # what benchmarks make and install
 ]
 PAGES = [p for p in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if p.is_file()]
 

@@ -23,12 +23,16 @@ class Cancelled(Exception):
 class Progress:
     """Counts finished units of work and shows nothing; the base of every display."""
 
-    def start(self, total: int, unit: str, *, done: int = 0) -> None:
-        """Begin a stage of `total` units, of which `done` were finished by an earlier run."""
-        self.total, self.unit, self.done = total, unit, done
+    def start(self, total: int, unit: str) -> None:
+        """Begin a stage of `total` units."""
+        self.total, self.unit, self.done = total, unit, 0
 
     def advance(self, count: int = 1) -> None:
         """Report `count` more finished units."""
+        self.done += count
+
+    def resume(self, count: int = 1) -> None:
+        """Report `count` more units that an earlier run had finished."""
         self.done += count
 
     def note(self, message: str) -> None:
@@ -64,16 +68,23 @@ class ProgressLine(Progress):
         self._last_s = 0.0
 
     @override
-    def start(self, total: int, unit: str, *, done: int = 0) -> None:
+    def start(self, total: int, unit: str) -> None:
         """Begin a stage and show it."""
-        super().start(total, unit, done=done)
-        self._first, self._begin_s = done, time.monotonic()
+        super().start(total, unit)
+        self._resumed, self._begin_s = 0, time.monotonic()
         self._draw(force=True)
 
     @override
     def advance(self, count: int = 1) -> None:
         """Count and, five times a second, show."""
         super().advance(count)
+        self._draw(force=False)
+
+    @override
+    def resume(self, count: int = 1) -> None:
+        """Count without taking it for speed."""
+        super().resume(count)
+        self._resumed += count
         self._draw(force=False)
 
     @override
@@ -96,7 +107,7 @@ class ProgressLine(Progress):
         if not hasattr(self, "_begin_s"):
             return ""
         elapsed_s = time.monotonic() - self._begin_s
-        rate = (self.done - self._first) / elapsed_s if elapsed_s > 0 else 0.0
+        rate = (self.done - self._resumed) / elapsed_s if elapsed_s > 0 else 0.0
         left = f"  {(self.total - self.done) / rate:.0f} s left" if rate > 0 else ""
         return f"{self.unit} {self.done}/{self.total}  {rate:.1f}/s{left}"
 

@@ -26,18 +26,21 @@ from tests.server.small import (
     write_graph,
     write_images,
 )
+from tests.server.small import graph as small_graph
 
 import terrazzo.cli.group
 from terrazzo.catalog import PropertyFilter
 from terrazzo.cli import main
 from terrazzo.cli.catalogue import interval
 from terrazzo.cli.options import BBox, Bytes, Property, default_home
+from terrazzo.drivers.extract import extract
+from terrazzo.drivers.job import Job, Workspace
 from terrazzo.errors import ArgumentInvalid, OutputFailed, RunIncomplete
 
 if TYPE_CHECKING:
     from click.testing import Result
 
-COMMANDS = ("demo", "serve", "ingest", "search", "run", "extract", "explain")
+COMMANDS = ("demo", "serve", "ingest", "search", "run", "extract", "explain", "profile")
 
 
 def call(home: Path, *arguments: object, status: int = 0) -> Result:
@@ -207,6 +210,28 @@ def test_explain_where_and_how_finely(home: Path, graph: Path) -> None:
     assert (told["grid"]["height"], told["grid"]["width"]) == (50, 50)
 
 
+def test_explain_says_whether_pixels_are_exact(home: Path, graph: Path) -> None:
+    default = call(home, "explain", graph, "--crs", "EPSG:3035").stdout
+    exact = call(home, "explain", graph, "--crs", "EPSG:3035", "--exact").stdout
+    told = json.loads(call(home, "explain", graph, "--exact", "--json").stdout)
+
+    assert "exactly" not in default
+    assert "every pixel is projected exactly" in exact
+    assert told["exact"] is True
+
+
+def test_exact_runs_are_not_mixed_with_others(home: Path, graph: Path, tmp_path: Path) -> None:
+    place = ("-o", tmp_path / "out", "--crs", "EPSG:3035")
+    call(home, "run", graph, *place, "--exact")
+
+    again = call(home, "run", graph, *place, "--exact")
+    other = call(home, "run", graph, *place, status=2)
+
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["exact"] is True
+    assert "blocks were there already" in again.stderr
+    assert "differs in exact" in other.stderr
+
+
 def test_run_writes_what_the_graph_means(home: Path, graph: Path, tmp_path: Path) -> None:
     told = call(home, "run", graph, "-o", tmp_path / "out", "--block", 128)
 
@@ -324,6 +349,31 @@ def test_extract_reduces_polygons(home: Path, graph: Path, tmp_path: Path) -> No
         assert row["id"] == "north"
         assert row["count"] == pytest.approx(600)
         assert row["mean"] == pytest.approx(((a - b) / (a + b)).mean(), rel=1e-6)
+
+
+def test_extract_may_be_exact(home: Path, tmp_path: Path) -> None:
+    document = small_graph()
+    document["process_graph"]["ndvi"]["result"] = False
+    document["process_graph"]["there"] = {
+        "process_id": "resample_spatial",
+        "arguments": {"data": {"from_node": "ndvi"}, "resolution": 14, "projection": 3857},
+        "result": True,
+    }
+    graph, polygons = tmp_path / "graph.json", tmp_path / "parcels.gpkg"
+    graph.write_text(json.dumps(document))
+    box = shapely.box(LEFT, TOP - 300 * PIXEL, LEFT + 300 * PIXEL, TOP)
+    geopandas.GeoDataFrame({"parcel": ["all"]}, geometry=[box], crs="EPSG:32634").to_file(polygons)
+    job = Job.of(document, exact=True)
+    reduced = extract(job, Workspace.of(home), polygons, tmp_path / "reduced")
+
+    exact, default = (
+        json.loads(call(home, "extract", graph, polygons, "-o", tmp_path / name, *options).stdout)
+        for name, options in (("exact", ["--exact"]), ("default", []))
+    )
+
+    rows = pq.read_table(exact["path"]).to_pylist()
+    assert rows == pq.read_table(reduced.table).to_pylist()
+    assert rows != pq.read_table(default["path"]).to_pylist()
 
 
 def test_extract_refuses_unknown_statistics(home: Path, graph: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ BLOCK = ("--block", 4, "--workers", 1)
 
 
 def blocks_done(folder: Path) -> int:
-    return len(list((folder / ".blocks").glob("*.npz")))
+    return len(list((folder / ".blocks").glob("*.block")))
 
 
 def wait_for_blocks(process: subprocess.Popen[str], folder: Path, count: int = 20) -> None:

@@ -350,8 +350,8 @@ def test_two_ingestions_into_one_collection_do_not_mix(
     path = sliced(tmp_path / "cube.nc", slice(0, 2))
 
     class Second(Progress):
-        def start(self, total: int, unit: str, *, done: int = 0) -> None:
-            super().start(total, unit, done=done)
+        def start(self, total: int, unit: str) -> None:
+            super().start(total, unit)
             with pytest.raises(ArgumentInvalid, match="running"):
                 ingest([path], "s2", workspace)
 

@@ -18,6 +18,8 @@ from tests.drivers.scenes import (
     ref,
 )
 
+from terrazzo.drivers.ingest import IngestOptions, ingest
+from terrazzo.drivers.job import Workspace
 from terrazzo.drivers.tile import MERCATOR, NATIVE, TileLayer
 from terrazzo.engine import evaluate, infer, make_plan
 from terrazzo.engine.sources import CatalogOpener
@@ -26,6 +28,8 @@ from terrazzo.geo.tiling import web_mercator
 from terrazzo.storage.gate import Gate
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.drivers.scenes import Scenes
 
     from terrazzo.drivers.job import Job
@@ -151,3 +155,25 @@ def test_a_tile_where_there_is_nothing_reads_nothing(scenes: Scenes):
 
     assert TileLayer(inference).cube(MERCATOR, 5, 0, 0) is None
     assert cache.counts.pixels_requested == 0
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_what_was_ingested_is_opened_at_its_overview_only(
+    scenes: Scenes, tmp_path: Path, copied: bool
+):
+    workspace = Workspace.of(tmp_path)
+    pattern = r"(?P<date>\d{4}-\d\d-\d\d)_(?P<band>B\d\d)\.tif$"
+    files = sorted(scenes.folder.glob("*_B0?.tif"))
+    ingest(files, "scenes", workspace, options=IngestOptions(pattern=pattern, copy=copied))
+    gate = Gate((workspace.home, *Workspace.of(tmp_path).roots))
+    opener = CatalogOpener(workspace.catalog(), gate, 64_000_000)
+    job = job_of({"load": {**load(["B04", "B08"]), "result": True}})
+    grid = Grid.of(32633, LEFT, TOP, 20.0, HEIGHT // 2, WIDTH // 2)
+
+    plan = make_plan(infer(job.graph(), opener), grid)
+    planned = opener._reader.handles.opened
+    for window in grid.window.blocks(100):
+        evaluate(plan, window)
+
+    assert planned == 0
+    assert opener._reader.handles.opened == len(files)

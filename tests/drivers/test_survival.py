@@ -77,7 +77,7 @@ def kill_when(given: str, reached: Callable[[], bool], wait_s: float = 0.0) -> b
 
 
 def blocks_in(folder: Path) -> int:
-    return len(list((folder / BLOCKS).glob("[!.]*.npz")))
+    return len(list((folder / BLOCKS).glob("[!.]*.block")))
 
 
 @pytest.mark.slow
@@ -174,6 +174,7 @@ def test_a_folder_of_another_run_is_refused_and_the_difference_named(
         (job_of(composite()), 100, "block"),
         (job_of(composite(), resolution=20.0), 256, "grid"),
         (job_of(composite(), skip_bad=True), 256, "skip_bad"),
+        (job_of(composite(), exact=True), 256, "exact"),
     ):
         with pytest.raises(ArgumentInvalid, match=rf"another run \(.*{difference}.*-o"):
             batch.run(job, scenes.workspace, folder, block=block)
@@ -267,9 +268,14 @@ class Counted(Progress):
     """Remembers how many blocks were there already."""
 
     @override
-    def start(self, total: int, unit: str, *, done: int = 0) -> None:
-        super().start(total, unit, done=done)
-        self.resumed = done
+    def start(self, total: int, unit: str) -> None:
+        super().start(total, unit)
+        self.resumed = 0
+
+    @override
+    def resume(self, count: int = 1) -> None:
+        super().resume(count)
+        self.resumed += count
 
 
 def pixels_of(path: Path) -> bytes:

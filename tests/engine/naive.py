@@ -150,7 +150,7 @@ def reduced(values: np.ndarray, valid: np.ndarray, reducer: str) -> tuple[np.nda
     for index in np.ndindex(*out.shape):
         series = values[(slice(None), *index)][valid[(slice(None), *index)]]
         if reducer == "count":
-            out[index], known[index] = len(series), True
+            out[index], known[index] = np.isfinite(series).sum(), True
         elif len(series) > 0:
             functions = {
                 "median": np.median,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +44,19 @@ def test_a_window_equals_the_same_window_of_the_whole(graph, data):
     assert part.window == window
     assert_same_pixels(part.crop(inside), whole.crop(inside))
     assert np.count_nonzero(part.valid) == np.count_nonzero(part.crop(inside).valid)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])
+@given(graph=graphs(), data=st.data())
+@settings(max_examples=MANY // 3, suppress_health_check=[HealthCheck.too_slow])
+def test_fused_steps_give_the_pixels_of_the_steps_one_by_one(dtype, graph, data):
+    plan = make_plan(infer(parse(graph, specs=SPECS), collections(dtype=dtype)))
+    window = data.draw(windows(plan.window))
+
+    fused = evaluate(plan, window)
+    one_by_one = evaluate(replace(plan, fused=()), window)
+
+    assert_same_pixels(fused, one_by_one)
 
 
 @given(graph=graphs(steps=4), zoom=st.integers(11, 15))

@@ -281,6 +281,28 @@ def test_explain_says_what_runs_and_is_json():
     assert "18 x 18 pixels" in text
 
 
+def test_explain_marks_the_steps_that_are_computed_in_one_pass():
+    graph = {
+        "load": LOAD,
+        "ndvi": node("ndvi", data=ref("load")),
+        "smooth": node("apply_kernel", data=ref("ndvi"), kernel=[[1.0] * 3] * 3),
+        "mean": node(
+            "reduce_dimension",
+            True,
+            data=ref("smooth"),
+            dimension="t",
+            reducer=callback("mean", data={"from_parameter": "data"}),
+        ),
+    }
+    plan = planned(graph)
+
+    told = {step["node"]: step["fused"] for step in explain(plan, block=16)["steps"]}
+    text = explain_text(plan, block=16).splitlines()
+
+    assert told == {"load": None, "ndvi": 1, "smooth": None, "mean": 2}
+    assert [line.split()[-1] for line in text if "[fused" in line] == ["1]", "2]"]
+
+
 def test_a_graph_of_ten_thousand_nodes_is_planned():
     graph = {"n0": LOAD}
     for number in range(1, 10_000):

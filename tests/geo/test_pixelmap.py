@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
+from terrazzo.cube.warp import warp
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.grid import Grid, Window
-from terrazzo.geo.pixelmap import PixelMap, overview_for, scale_between
+from terrazzo.geo.pixelmap import PixelMap
+from terrazzo.geo.scale import overview_for, scale_between
 
 UTM = Grid.of(32633, 500_000.0, 5_200_000.0, 10.0, 600, 800)
 WORLD = Grid.of(4326, -180.0, 90.0, 0.25, 720, 1440)
@@ -247,3 +249,48 @@ def test_a_source_by_wkt_is_mapped() -> None:
     x, y = Transformer.from_crs(32633, source.crs, always_xy=True).transform(500_005, 5_199_995)
     assert rows[0, 0] == pytest.approx((source.top - y) / 500, abs=2e-6)
     assert cols[0, 0] == pytest.approx((x - source.left) / 500, abs=2e-6)
+
+
+TARGETS = [
+    MERCATOR,
+    UTM,
+    Grid.of(32633, 499_000.0, 5_200_500.0, 10.0, 900, 900),
+    Grid.of(32633, 500_003.7, 5_199_991.2, 10.0, 900, 900),
+    Grid.of(32633, 500_003.7, 5_199_991.2, 23.0, 900, 900),
+    Grid.of(4326, 15.0, 46.95, 0.0001, 900, 1200),
+]
+
+
+@settings(max_examples=80)
+@given(
+    target=st.sampled_from(TARGETS),
+    corner=st.tuples(st.integers(-40, 620), st.integers(-40, 820)),
+    size=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    inset=st.integers(0, 40),
+)
+def test_lookup_is_what_near_picks(target, corner, size, inset) -> None:
+    shift = (4590, 5400) if target is MERCATOR else (0, 0)
+    window = Window(corner[0] + shift[0], corner[1] + shift[1], *size)
+    within = UTM.window.grown(-inset, -inset)
+    numbers = np.arange(UTM.height * UTM.width, dtype=np.int32).reshape(UTM.height, UTM.width)
+    there = numbers[UTM.window.slices(within)]
+
+    pixel_map = PixelMap.between(target, window, UTM)
+    lookup = pixel_map.lookup(within)
+    expected, valid = warp(there, np.ones(there.shape, bool), within, pixel_map, "near")
+
+    assert within.contains(lookup.window)
+    needed = numbers[UTM.window.slices(lookup.window)]
+    if lookup.index.size:
+        index = lookup.index
+    else:
+        lost = (lookup.rows[:, None] < 0) | (lookup.cols < 0)
+        index = np.where(lost, -1, lookup.rows[:, None] * lookup.window.width + lookup.cols)
+    np.testing.assert_array_equal(index >= 0, valid)
+    np.testing.assert_array_equal(needed.ravel()[index[valid]], expected[valid])
+    same = index.shape == needed.shape and (index.ravel() == np.arange(needed.size)).all()
+    assert lookup.direct == (bool(same) and target.crs == UTM.crs)
+    for table in (lookup.rows, lookup.cols, lookup.index):
+        assert table.dtype == np.int32
+        assert table.flags.c_contiguous
+        assert not table.flags.writeable

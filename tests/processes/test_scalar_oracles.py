@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.processes.scalar_cases import Inputs, frozen, run
 
 from terrazzo.cube import Pixels, Stack, all_valid
-from terrazzo.processes.kernels import exchanges
+from terrazzo.processes.stacks import exchanges
 
 SIZE = 300
 PROBABILITIES = [0.0, 0.05, 0.25, 1 / 3, 0.5, 0.9, 1.0]

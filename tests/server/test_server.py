@@ -15,13 +15,15 @@ from starlette.testclient import TestClient
 
 import terrazzo.server
 from terrazzo.errors import ArgumentInvalid, TerrazzoError
+from terrazzo.server import listen
 from terrazzo.server.app import create_app
 from terrazzo.server.faults import ServerBusy
-from terrazzo.server.listen import bound, serving
+from terrazzo.server.listen import bound, preparing, serving
 from terrazzo.server.work import ClientGone, Work
 
 if TYPE_CHECKING:
     from terrazzo.drivers.job import Workspace
+    from terrazzo.progress import Progress
 
 STATIC = Path(terrazzo.server.__file__).parent / "static"
 
@@ -181,3 +183,61 @@ def test_real_server_answers_over_a_socket(workspace: Workspace) -> None:
 
     with serving(workspace) as url, opener.open(f"{url}/health", timeout=10) as answer:
         assert b"ok" in answer.read()
+
+
+def test_kernels_are_made_ready_while_it_serves_and_it_is_said_if_that_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said, told = list[str](), threading.Event()
+
+    def make_ready(progress: Progress, *, extraction: bool) -> None:
+        assert not extraction
+        progress.start(1, "graphs")
+        told.wait(5)
+        progress.advance()
+
+    def say(message: str) -> None:
+        said.append(message)
+        told.set()
+
+    monkeypatch.setattr(listen, "make_ready", make_ready)
+    monkeypatch.setattr(listen, "SOON", 0.01)
+    with preparing(say):
+        assert told.wait(5)
+
+    assert len(said) == 1
+    assert "once after an installation" in said[0]
+    assert not [thread for thread in threading.enumerate() if thread.name == "kernels"]
+
+
+def test_what_makes_kernels_ready_stops_with_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    advanced, begun = list[int](), threading.Event()
+
+    def make_ready(progress: Progress, *, extraction: bool) -> None:
+        progress.start(1000, f"graphs {extraction}")
+        begun.set()
+        while True:
+            progress.advance()
+            advanced.append(progress.done)
+
+    monkeypatch.setattr(listen, "make_ready", make_ready)
+    with preparing(lambda _: None):
+        begun.wait(5)
+
+    count = len(advanced)
+    assert not [thread for thread in threading.enumerate() if thread.name == "kernels"]
+    assert len(advanced) == count
+
+
+def test_kernels_that_cannot_be_made_ready_stop_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def make_ready(progress: Progress, *, extraction: bool) -> None:
+        del progress, extraction
+        raise OSError("disk full")
+
+    monkeypatch.setattr(listen, "make_ready", make_ready)
+    with preparing(lambda _: None):
+        pass
+
+    assert "disk full" in caplog.text

@@ -26,6 +26,7 @@ from terrazzo.storage.gate import Gate
 from terrazzo.storage.raster import default_reader, describe, read_window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from terrazzo.storage.gate import AssetName
@@ -267,18 +268,25 @@ def test_each_tile_is_decoded_once(tmp_path: Path):
     assert counts.pixels_requested == len(windows) * 200 * 200
 
 
+def one(cache: BlockCache, key: object, tile: np.ndarray | Exception) -> np.ndarray | Exception:
+    """Return a tile of a cache; the one that is given if it has to be decoded."""
+    (found,) = cache.get([key], lambda missing, keep: [keep(at, tile) for at in missing])
+    return found
+
+
 def test_threads_that_ask_at_once_share_one_decoding():
     cache, calls = BlockCache(1000), []
     gate = threading.Barrier(4)
 
-    def decode() -> np.ndarray:
-        calls.append(1)
+    def decode(missing: Sequence[int], keep: Callable[[int, np.ndarray], None]) -> None:
+        calls.extend(missing)
         time.sleep(0.05)
-        return np.ones(10, np.uint8)
+        for position in missing:
+            keep(position, np.ones(10, np.uint8))
 
     def ask(_: int) -> np.ndarray:
         gate.wait()
-        return cache.get("tile", decode)
+        return cache.get(["tile"], decode)[0]
 
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(ask, range(4)))
@@ -288,17 +296,37 @@ def test_threads_that_ask_at_once_share_one_decoding():
     assert not found[0].flags.writeable
 
 
+def test_tiles_asked_for_together_come_in_order_and_are_decoded_once():
+    cache, calls = BlockCache(1000), []
+
+    def decode(missing: Sequence[int], keep: Callable[[int, np.ndarray], None]) -> None:
+        calls.append(tuple(missing))
+        for position in reversed(missing):
+            keep(position, np.full(3, position, np.uint8))
+
+    first = cache.get(["a", "b", "a"], decode)
+    second = cache.get(["c", "b", "a"], decode)
+
+    assert [int(tile[0]) for tile in first] == [0, 1, 0]
+    assert [int(tile[0]) for tile in second] == [0, 1, 0]
+    assert calls == [(0, 1), (0,)]
+    assert cache.counts.tiles_decoded == 3
+    assert cache.missing(["a", "z"]) == [1]
+
+
 def test_an_error_reaches_everyone_and_is_not_kept():
     cache = BlockCache(1000)
 
-    def fail() -> np.ndarray:
+    def fail(*_: object) -> None:
         raise OSError("broken")
 
     for _ in range(2):
         with pytest.raises(OSError, match="broken"):
-            cache.get("tile", fail)
+            cache.get(["tile", "other"], fail)
+    assert isinstance(one(cache, "tile", ValueError("this one only")), ValueError)
 
-    assert cache.get("tile", lambda: np.ones(1)).sum() == 1
+    assert one(cache, "tile", np.ones(1)).sum() == 1
+    assert cache.counts.tiles_decoded == 1
 
 
 @given(sizes=st.lists(st.integers(1, 60), max_size=40))
@@ -306,12 +334,12 @@ def test_the_cache_keeps_its_bound_and_the_latest(sizes: list[int]):
     cache = BlockCache(100)
 
     for number, size in enumerate(sizes):
-        cache.get(number, lambda size=size: np.zeros(size, np.uint8))
+        one(cache, number, np.zeros(size, np.uint8))
         assert cache.bytes_held <= 100
 
     if sizes:
         before = cache.counts.tiles_decoded
-        cache.get(len(sizes) - 1, lambda: np.zeros(1, np.uint8))
+        one(cache, len(sizes) - 1, np.zeros(1, np.uint8))
         assert cache.counts.tiles_decoded == before
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import subprocess
 import sys
@@ -15,7 +14,6 @@ import pytest
 import rasterio
 import shapely
 import xarray as xr
-from PIL import Image
 from rio_cogeo import cog_validate
 from tests.storage.files import SINUSOIDAL, UTM33, field
 
@@ -28,7 +26,6 @@ from terrazzo.storage.netcdf_cube import open_cf
 from terrazzo.storage.raster import RasterReader
 from terrazzo.storage.writers.cog import CogOptions, write_cog, write_cogs
 from terrazzo.storage.writers.netcdf import write_netcdf
-from terrazzo.storage.writers.picture import Style, encode, encode_picture, to_rgba
 from terrazzo.storage.writers.table import write_geotable, write_table
 
 if TYPE_CHECKING:
@@ -286,68 +283,6 @@ def test_netcdf_without_time_and_bands_and_with_fractions(tmp_path: Path):
         assert data["x"].attrs["units"] == "degrees_east"
     with open_cf(tmp_path / "b.nc", Gate((tmp_path,))) as cube:
         assert cube.times == (datetime(2020, 6, 1, 10, 30, 0, 500_000, UTC),)
-
-
-def decoded(data: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
-
-
-@pytest.mark.parametrize("format_name", ["png", "webp"])
-def test_pictures_stretch_colour_and_are_transparent(format_name: str):
-    values = np.array([[[0, 50, 100], [150, 200, -50]]], np.int16)
-    valid = np.array([[[True, True, True], [False, True, True]]])
-
-    grey = decoded(encode(values, valid, Style(((0, 100),)), format_name))
-    green = decoded(encode(values, valid, Style(((0, 100),), "rdylgn"), format_name))
-
-    np.testing.assert_array_equal(grey[..., 0], [[0, 128, 255], [0, 255, 0]])
-    np.testing.assert_array_equal(grey[..., 3], [[255, 255, 255], [0, 255, 255]])
-    np.testing.assert_array_equal(green[0, 0, :3], [0xA5, 0x00, 0x26])
-    np.testing.assert_array_equal(green[0, 2, :3], [0x00, 0x68, 0x37])
-
-
-def test_three_bands_are_red_green_blue():
-    values = np.stack([np.full((4, 5), v, np.float32) for v in (0.0, 0.5, 2.0)])
-    values[1, 0, 0] = np.nan
-    valid = np.ones(values.shape, np.bool_)
-    valid[2, 1, 1] = False
-
-    rgba = to_rgba(values, valid, Style(((0, 1), (0, 1), (1, 3))))
-
-    np.testing.assert_array_equal(rgba[3, 3], [0, 128, 128, 255])
-    assert rgba[0, 0, 3] == rgba[1, 1, 3] == 0
-    bytes_as_they_are = field(4, 5)[None].astype(np.uint8)
-    plain = to_rgba(bytes_as_they_are, np.ones((1, 4, 5), np.bool_), Style())
-    np.testing.assert_array_equal(plain[..., 0], bytes_as_they_are[0])
-
-
-def test_npy_and_jpeg():
-    values, valid = field(6, 7)[None], np.ones((1, 6, 7), np.bool_)
-    valid[0, 0, 0] = False
-
-    array = np.load(io.BytesIO(encode(values, valid, Style(), "npy")))
-    picture = Image.open(io.BytesIO(encode(values, valid, Style(), "jpeg")))
-
-    assert array.dtype == np.uint16
-    np.testing.assert_array_equal(array[1] > 0, valid[0])
-    np.testing.assert_array_equal(array[0][valid[0]], values[0][valid[0]])
-    assert picture.size == (7, 6)
-    assert picture.format == "JPEG"
-
-
-def test_pictures_that_make_no_sense_are_refused():
-    values, valid = np.ones((2, 4, 4)), np.ones((2, 4, 4), np.bool_)
-
-    with pytest.raises(FormatUnsupported, match="1, 3 or 4"):
-        encode(values, valid, Style())
-    with pytest.raises(ArgumentInvalid, match="Did you mean 'viridis'"):
-        encode(values[:1], valid[:1], Style(((0, 1),), "virids"))
-    with pytest.raises(ArgumentInvalid, match="low to high"):
-        encode(values[:1], valid[:1], Style(((2, 1),)))
-    with pytest.raises(FormatUnsupported, match="bmp"):
-        encode(values[:1], valid[:1], Style(), "bmp")
-    with pytest.raises(FormatUnsupported, match="one date"):
-        encode_picture(cube_of("float32", times=TIMES), Style())
 
 
 def test_tables_hold_their_columns(tmp_path: Path):

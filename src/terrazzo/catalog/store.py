@@ -18,6 +18,7 @@ from terrazzo.errors import (
     CollectionNotFound,
     ItemNotFound,
 )
+from terrazzo.spans import span
 
 if TYPE_CHECKING:
     import sqlite3
@@ -139,11 +140,12 @@ class Catalog:
 
     def _row(self, collection: str, column: Literal["number", "version", "body"]) -> Any:
         """Return one column of a collection's row."""
-        connection = self._connections.get()
         found = None
-        if isinstance(collection, str):
-            query = f"SELECT {column} FROM collection WHERE id = ?"  # noqa: S608 - a literal
-            found = connection.execute(query, (_bindable(collection),)).fetchone()
+        with span("catalogue"):
+            connection = self._connections.get()
+            if isinstance(collection, str):
+                query = f"SELECT {column} FROM collection WHERE id = ?"  # noqa: S608 - a literal
+                found = connection.execute(query, (_bindable(collection),)).fetchone()
         if found is None:
             rows = connection.execute("SELECT id FROM collection ORDER BY id").fetchall()
             raise CollectionNotFound(collection, [name for (name,) in rows])
@@ -305,12 +307,17 @@ class Catalog:
         """Stream the candidates in pages behind a key, and keep what the query accepts."""
         page = _FIRST_KEYS
         while numbers:
-            keys = self._keys(query, numbers, after, page)
+            with span("catalogue"):
+                keys = self._keys(query, numbers, after, page)
             for part in range(0, len(keys), _DOCUMENTS):
-                rows = json.dumps([key[0] for key in keys[part : part + _DOCUMENTS]])
-                for _, body in self._connections.get().execute(_FETCH, (rows,)).fetchall():
-                    item = unpacked(body)
-                    if query.accepts(item):
+                with span("catalogue"):
+                    rows = json.dumps([key[0] for key in keys[part : part + _DOCUMENTS]])
+                    found = self._connections.get().execute(_FETCH, (rows,)).fetchall()
+                for _, body in found:
+                    with span("catalogue"):
+                        item = unpacked(body)
+                        accepted = query.accepts(item)
+                    if accepted:
                         yield item
             if len(keys) < page:
                 return

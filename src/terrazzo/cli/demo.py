@@ -54,4 +54,4 @@ def demo(
         if sys.stdout.isatty() and not no_browser:
             webbrowser.open(url)
 
-    listen(workspace, host, port, ready=ready)
+    listen(workspace, host, port, ready=ready, say=lambda message: click.echo(message, err=True))

@@ -10,6 +10,7 @@ import click
 from typing_extensions import override
 
 from terrazzo.cli.options import (
+    EXACT,
     GRAPH,
     SKIP_BAD,
     Settings,
@@ -149,6 +150,7 @@ def run(
 )
 @click.option("--id", "id_column", default="", help="Attribute that names the polygons.")
 @click.option("--crs", default="", help="CRS of the polygons, where their file has none.")
+@EXACT
 @pool_options
 @SKIP_BAD
 @click.pass_obj
@@ -162,6 +164,7 @@ def extract(
     stats: str,
     id_column: str,
     crs: str,
+    exact: bool,
     block: int,
     workers: int,
     memory: int,
@@ -183,7 +186,7 @@ def extract(
     names = [name.strip() for name in stats.split(",") if name.strip()]
     try:
         result = reduce_polygons(
-            _job(graph, {}, skip_bad=skip_bad),
+            _job(graph, {"exact": exact}, skip_bad=skip_bad),
             settings.workspace(),
             polygons,
             output,

@@ -16,6 +16,7 @@ from terrazzo.cli.catalogue import ingest, search
 from terrazzo.cli.demo import demo
 from terrazzo.cli.graphs import explain, extract, run
 from terrazzo.cli.options import HOME_VARIABLE, Settings, default_home
+from terrazzo.cli.profile import profile
 from terrazzo.cli.serve import serve
 from terrazzo.errors import RunIncomplete, TerrazzoError
 from terrazzo.progress import Cancelled
@@ -126,5 +127,5 @@ def main(
     )
 
 
-for command in (demo, serve, ingest, search, run, extract, explain):
+for command in (demo, serve, ingest, search, run, extract, explain, profile):
     main.add_command(command)

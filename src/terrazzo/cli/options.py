@@ -145,9 +145,17 @@ def default_home(environment: Mapping[str, str], platform: str = sys.platform) -
     return base / "terrazzo"
 
 
+EXACT = click.option(
+    "--exact",
+    is_flag=True,
+    help="Project every pixel exactly instead of interpolating between control points (0.1 pixel).",
+)
+
+
 def where(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say where a graph runs."""
+    """Add the options that say where a graph runs, and how exactly its pixels are placed."""
     for option in (
+        EXACT,
         click.option("--crs", default="", help="CRS of the result, e.g. EPSG:3035."),
         click.option(
             "--resolution",

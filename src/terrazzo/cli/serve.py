@@ -19,8 +19,15 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 65535),
     help="Port to listen on; 0 takes any free one.",
 )
+@click.option(
+    "--tile-cache",
+    default=64,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Megabytes of encoded tiles that are kept in memory; 0 keeps none.",
+)
 @click.pass_obj
-def serve(settings: Settings, host: str, port: int) -> None:
+def serve(settings: Settings, host: str, port: int, tile_cache: int) -> None:
     """Serve the map page and the tiles of stored graphs until Ctrl-C.
 
     There is no log-in yet: whoever reaches the port may look at everything and store graphs. The
@@ -37,4 +44,6 @@ def serve(settings: Settings, host: str, port: int) -> None:
         host,
         port,
         ready=lambda url: click.echo(f"Serving {settings.home} at {url}  (Ctrl-C stops)", err=True),
+        say=lambda message: click.echo(message, err=True),
+        kept_bytes=tile_cache * 1_000_000,
     )

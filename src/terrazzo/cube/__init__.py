@@ -2,17 +2,28 @@
 
 from terrazzo.cube.cube import Cube, Dimension, Geometries, Kind, empty_cube
 from terrazzo.cube.pixels import Label, Mask, Number, Pixels, Stack, Values, all_valid
-from terrazzo.cube.source import ReadCost, Source
+from terrazzo.cube.source import (
+    ExactSource,
+    Plane,
+    PlaneSource,
+    PrefetchSource,
+    ReadCost,
+    Source,
+)
 
 __all__ = [
     "Cube",
     "Dimension",
+    "ExactSource",
     "Geometries",
     "Kind",
     "Label",
     "Mask",
     "Number",
     "Pixels",
+    "Plane",
+    "PlaneSource",
+    "PrefetchSource",
     "ReadCost",
     "Source",
     "Stack",

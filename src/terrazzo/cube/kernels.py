@@ -1,8 +1,8 @@
 """Compiled loops of resampling; `terrazzo.cube.warp` is their only caller.
 
-All take layers of one source window as (layer, row, column) and write layers of one target
-block. Rows and columns of the map are flat tables: `separable` ones have an entry per target
-row and per target column, others one entry per target pixel.
+All take layers of one source window as (layer, row, column), write layers of one target block,
+and return how many results are valid. Where a map is separable it comes as tables of an entry
+per target row and per target column, otherwise as coordinates of each target pixel.
 """
 
 from __future__ import annotations
@@ -19,25 +19,23 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+    Ints32 = NDArray[np.int32]
+    Table = tuple[Ints, Ints, Floats]
+    Width = tuple[float, float]
+    Kernel = tuple[int, Width, Width, bool]
     Masks = NDArray[np.bool_]
     Layers = NDArray[Any]
 
-FEW = 40
-"""Up to so many values sorting by insertion is the faster."""
 NOWHERE = -(1 << 62)
 """The source index of a coordinate that is not finite."""
 
 BILINEAR, CUBIC, SPLINE, LANCZOS = range(4)
-AVERAGE, SUM, RMS = range(3)
-MIN, MAX, Q1, MED, Q3, MODE = range(6)
 
 FAR = 1e15
 """Pixels: whole numbers up to here are exact in float64 and fit int64."""
 
 KERNELS = {"bilinear": BILINEAR, "cubic": CUBIC, "cubicspline": SPLINE, "lanczos": LANCZOS}
 RADII = {"near": 0.0, "bilinear": 1.0, "cubic": 2.0, "cubicspline": 2.0, "lanczos": 3.0}
-WEIGHTED = {"average": AVERAGE, "sum": SUM, "rms": RMS}
-ORDERED = {"min": MIN, "max": MAX, "q1": Q1, "med": MED, "q3": Q3, "mode": MODE}
 
 
 @jit
@@ -81,67 +79,40 @@ def _weight(kind: int, reach: float, x: float) -> float:
 
 @jit
 def taps(
-    at: Floats, kind: int, reach: float, stretch: float, first: Ints, centre: Ints, weights: Floats
+    at: Floats, kind: int, width: Width, which: int, inside: Ints, first: Ints, weights: Floats
 ) -> None:
     """Tabulate the source pixels around each coordinate and their weights, which sum to 1.
 
     Args:
         at: (n,) coordinates, integer + 0.5 = a pixel's centre.
         kind: which kernel, an entry of `KERNELS`.
-        reach: its radius times `stretch`, source pixels.
-        stretch: how much it is widened, at least 1.
-        first: (n,) output: index of the first tap.
-        centre: (n,) output: index of the containing pixel, `NOWHERE` if not finite.
-        weights: (n, k) output: weight of tap `first + j`.
+        width: its radius, source pixels, and how much it is stretched for that, at least 1.
+        which: 0 for the kernel itself, 1 for what it falls back to.
+        inside: (n,) output: index of the containing pixel, `NOWHERE` if not finite.
+        first: (2, n) output: index of the first tap.
+        weights: (2, n, k) output: weight of tap `first + j`; 0 from the kernel's width on.
     """
+    radius, stretch = width
+    count = math.ceil(2.0 * radius)
     for i in range(at.size):
         if not abs(at[i]) < FAR:
-            first[i] = centre[i] = NOWHERE
+            inside[i] = first[which, i] = NOWHERE
             continue
-        middle = at[i] - 0.5
-        first[i] = math.floor(middle - reach) + 1
-        centre[i] = math.floor(at[i])
-        total = 0.0
-        for j in range(weights.shape[1]):
-            weights[i, j] = _weight(kind, reach / stretch, (first[i] + j - middle) / stretch)
-            total += weights[i, j]
-        for j in range(weights.shape[1]):
-            weights[i, j] /= total
-
-
-@jit
-def _gather(
-    layers: Layers,
-    valid: Masks,
-    n: int,
-    rows: tuple[Ints, Floats],
-    r: int,
-    cols: tuple[Ints, Floats],
-    c: int,
-) -> tuple[float, float, bool]:
-    """Return weighted sum, sum of weights, and whether no tap was missing.
-
-    Entry r of the row table (first tap, weights) and c of the column table, layer n.
-    """
-    masked = valid.shape[1] > 0
-    total, mass, complete = 0.0, 0.0, True
-    for a in range(rows[1].shape[1]):
-        row_weight, y = rows[1][r, a], rows[0][r] + a
-        if row_weight == 0.0:
-            continue
-        if y < 0 or y >= layers.shape[1]:
-            complete = False
-            continue
-        for b in range(cols[1].shape[1]):
-            weight, x = row_weight * cols[1][c, b], cols[0][c] + b
-            if weight == 0.0:
-                continue
-            if x < 0 or x >= layers.shape[2] or (masked and not valid[n, y, x]):
-                complete = False
-                continue
-            total += weight * layers[n, y, x]
-            mass += weight
-    return total, mass, complete
+        inside[i] = math.floor(at[i])
+        middle, total = at[i] - 0.5, 0.0
+        begin = math.floor(middle - radius) + 1
+        first[which, i] = begin
+        for j in range(count):
+            away = begin + j - middle
+            if stretch == 1.0:  # dividing takes longer than all the rest
+                weight = _weight(kind, radius, away)
+            else:
+                weight = _weight(kind, radius / stretch, away / stretch)
+            weights[which, i, j] = weight
+            total += weight
+        if total != 1.0:
+            for j in range(count):
+                weights[which, i, j] /= total
 
 
 @jit
@@ -154,216 +125,155 @@ def _store(value: float, low: float, high: float) -> float:
 
 
 @jit
-def convolve(
-    layers: Layers,
-    valid: Masks,
-    rows: tuple[Ints, Ints, Floats, Ints, Floats],
-    cols: tuple[Ints, Ints, Floats, Ints, Floats],
-    separable: bool,
-    signed: bool,
-    limits: tuple[float, float],
-    out: Layers,
-    out_valid: Masks,
-) -> None:
-    """Convolve each target pixel's surroundings.
-
-    Args:
-        layers: (n, h, w) source pixels.
-        valid: (n, h, w) mask, or (n, 0, 0) where all are valid.
-        rows: centre, first tap and weights; then first tap and weights of the bilinear kernel.
-            Indices are counted from the source window's first row.
-        cols: likewise.
-        separable: whether tables are per row and per column, not per pixel.
-        signed: whether the kernel has negative weights and falls back to bilinear.
-        limits: least and greatest value of an integer type; (1, 0) for floating types.
-        out: (n, H, W) output.
-        out_valid: (n, H, W) output, False at first.
-    """
-    height, width = layers.shape[1], layers.shape[2]
-    masked = valid.shape[1] > 0
-    row_taps, row_spare, col_taps, col_spare = rows[1:3], rows[3:], cols[1:3], cols[3:]
-    for i in range(out.shape[1]):
-        for j in range(out.shape[2]):
-            r = i if separable else i * out.shape[2] + j
-            c = j if separable else r
-            row, col = rows[0][r], cols[0][c]
-            if row < 0 or row >= height or col < 0 or col >= width:
-                continue
-            for n in range(layers.shape[0]):
-                if masked and not valid[n, row, col]:
-                    continue
-                total, mass, complete = _gather(layers, valid, n, row_taps, r, col_taps, c)
-                if not complete:
-                    if signed:
-                        total, mass, _ = _gather(layers, valid, n, row_spare, r, col_spare, c)
-                    total /= mass
-                out[n, i, j] = _store(total, limits[0], limits[1])
-                out_valid[n, i, j] = True
-
-
-@jit
-def pick(
-    layers: Layers,
-    valid: Masks,
-    rows: Ints,
-    cols: Ints,
-    separable: bool,
-    out: Layers,
-    out_valid: Masks,
-) -> None:
-    """Copy the source pixel that contains each target pixel's centre; shapes as `convolve`."""
-    height, width = layers.shape[1], layers.shape[2]
-    masked = valid.shape[1] > 0
-    for i in range(out.shape[1]):
-        for j in range(out.shape[2]):
-            r = i if separable else i * out.shape[2] + j
-            c = j if separable else r
-            row, col = rows[r], cols[c]
-            if row < 0 or row >= height or col < 0 or col >= width:
-                continue
-            for n in range(layers.shape[0]):
-                if not masked or valid[n, row, col]:
-                    out[n, i, j] = layers[n, row, col]
-                    out_valid[n, i, j] = True
-
-
-@jit
-def _span(low: float, high: float, start: int, size: int) -> tuple[int, int]:
-    """Return first and stop of the source pixels that [low, high] overlaps, cut to the window."""
-    if not (abs(low) < FAR and abs(high) < FAR):
-        return 0, 0
-    return max(math.floor(low) - start, 0), min(math.ceil(high) - start, size)
-
-
-@jit
-def weigh(
+def _line(  # noqa: C901, PLR0912 - a call with arrays would cost more than a pixel
     layers: Layers,
     valid: Masks,
     start: tuple[int, int],
-    rows: tuple[Floats, Floats],
-    cols: tuple[Floats, Floats],
-    separable: bool,
-    kind: int,
+    rows: Table,
+    fixed: int,
+    cols: Table,
+    signed: bool,
+    limits: tuple[float, float],
+    i: int,
+    out: Layers,
+    out_valid: Masks,
+) -> int:
+    """Convolve one row of targets; arguments as `convolve`.
+
+    Entry `fixed` of the row table is for all of them, or where that is -1, each has its own.
+    """
+    row_in, row_first, row_weights = rows
+    col_in, col_first, col_weights = cols
+    down, across = row_weights.shape[2], col_weights.shape[2]
+    height, width, masked, count = layers.shape[1], layers.shape[2], valid.shape[1] > 0, 0
+    for j in range(out.shape[2]):
+        r = fixed if fixed >= 0 else j
+        row, col = row_in[r] - start[0], col_in[j] - start[1]
+        if row < 0 or row >= height or col < 0 or col >= width:
+            continue
+        for n in range(layers.shape[0]):
+            if masked and not valid[n, row, col]:
+                continue
+            y, x = row_first[0, r] - start[0], col_first[0, j] - start[1]
+            total, mass, missing = 0.0, 1.0, False
+            if not masked and y >= 0 and x >= 0 and y + down <= height and x + across <= width:
+                for a in range(down):
+                    row_weight = row_weights[0, r, a]
+                    if row_weight != 0.0:
+                        for b in range(across):
+                            weight = row_weight * col_weights[0, j, b]
+                            if weight != 0.0:
+                                total += weight * layers[n, y + a, x + b]
+            else:
+                for spare in range(2 if signed else 1):
+                    y, x = row_first[spare, r] - start[0], col_first[spare, j] - start[1]
+                    total, mass, missing = 0.0, 0.0, False
+                    for a in range(down):
+                        row_weight, there = row_weights[spare, r, a], 0 <= y + a < height
+                        for b in range(across):
+                            weight = row_weight * col_weights[spare, j, b]
+                            if weight == 0.0:
+                                continue
+                            seen = there and 0 <= x + b < width
+                            if seen and (not masked or valid[n, y + a, x + b]):
+                                total += weight * layers[n, y + a, x + b]
+                                mass += weight
+                            else:
+                                missing = True
+                    if not missing:
+                        break
+                if missing or spare > 0:
+                    total /= mass
+            out[n, i, j] = _store(total, limits[0], limits[1])
+            out_valid[n, i, j] = True
+            count += 1
+    return count
+
+
+@jit
+def convolve(
+    layers: Layers,
+    valid: Masks,
+    start: tuple[int, int],
+    at: tuple[Floats, Floats],
+    rows: Table,
+    cols: Table,
+    kernel: Kernel,
     limits: tuple[float, float],
     out: Layers,
     out_valid: Masks,
-) -> None:
-    """Average, sum or take the root mean square over each footprint, weighted by overlap.
+) -> int:
+    """Convolve each target pixel's surroundings, and return how many results are valid.
 
     Args:
         layers: (n, h, w) source pixels.
         valid: (n, h, w) mask, or (n, 0, 0) where all are valid.
         start: first row and column of the source window.
-        rows: upper and lower edges of the footprints, source rows.
-        cols: left and right edges, source columns.
-        separable: whether edges are per row and per column, not per pixel.
-        kind: an entry of `WEIGHTED`.
-        limits: as for `convolve`.
+        at: (H, W) rows and columns of the targets' centres; (0, 0) where `rows` has an entry for
+            each target row and `cols` one for each target column.
+        rows: containing row, first tap and weights of the kernel and of the one that it falls
+            back to (`taps`). Where `at` says the places, W entries to compute with.
+        cols: likewise for columns.
+        kernel: entry of `KERNELS`; radius and stretch in rows, then in columns; whether it has
+            negative weights and falls back to the bilinear one.
+        limits: least and greatest value of an integer type; (1, 0) for floating types.
         out: (n, H, W) output.
         out_valid: (n, H, W) output, False at first.
     """
-    masked = valid.shape[1] > 0
+    kind, down, across, signed = kernel
+    tabled, count = at[0].shape[1] == 0, 0
     for i in range(out.shape[1]):
-        for j in range(out.shape[2]):
-            r = i if separable else i * out.shape[2] + j
-            c = j if separable else r
-            row_lo, row_hi, col_lo, col_hi = rows[0][r], rows[1][r], cols[0][c], cols[1][c]
-            row, row_stop = _span(row_lo, row_hi, start[0], layers.shape[1])
-            col, col_stop = _span(col_lo, col_hi, start[1], layers.shape[2])
-            for n in range(layers.shape[0]):
-                total, mass = 0.0, 0.0
-                for y in range(row, row_stop):
-                    at = float(start[0] + y)
-                    across = min(at + 1.0, row_hi) - max(at, row_lo)
-                    for x in range(col, col_stop):
-                        if masked and not valid[n, y, x]:
-                            continue
-                        at = float(start[1] + x)
-                        weight = across * (min(at + 1.0, col_hi) - max(at, col_lo))
-                        value = float(layers[n, y, x])
-                        total += weight * (value * value if kind == RMS else value)
-                        mass += weight
-                if mass > 0.0:
-                    if kind != SUM:
-                        total /= mass
-                    if kind == RMS:
-                        total = math.sqrt(total)
-                    out[n, i, j] = _store(total, limits[0], limits[1])
-                    out_valid[n, i, j] = True
+        if not tabled:
+            for places, table, width in ((at[0][i], rows, down), (at[1][i], cols, across)):
+                taps(places, kind, width, 0, table[0], table[1], table[2])
+                if signed:
+                    reach = width[1], width[1]
+                    taps(places, BILINEAR, reach, 1, table[0], table[1], table[2])
+        fixed = i if tabled else -1
+        count += _line(layers, valid, start, rows, fixed, cols, signed, limits, i, out, out_valid)
+    return count
 
 
 @jit
-def _sort(values: Layers, count: int) -> None:
-    """Sort the first values in place, NaN last; by insertion where there are few."""
-    if count > FEW:
-        values[:count] = np.sort(values[:count])
-        return
-    for k in range(1, count):
-        value, at = values[k], k
-        while at > 0 and (
-            value < values[at - 1] or (values[at - 1] != values[at - 1] and value == value)  # noqa: PLR0124 - NaN
-        ):
-            values[at] = values[at - 1]
-            at -= 1
-        values[at] = value
+def pick_separable(
+    layers: Layers, valid: Masks, rows: Ints32, cols: Ints32, out: Layers, out_valid: Masks
+) -> int:
+    """Copy the pixels of chosen rows and columns, and return how many are valid.
 
-
-@jit
-def _chosen(values: Layers, count: int, kind: int) -> int:
-    """Return the index, in sorted values with NaN last, of the wanted order statistic."""
-    last = values[count - 1]
-    if kind != MODE and last != last:  # noqa: PLR0124 - NaN
-        return count - 1
-    if kind in (MIN, MAX):
-        return 0 if kind == MIN else count - 1
-    if kind != MODE:
-        return max(math.ceil(0.25 * (kind - MAX) * count) - 1, 0)
-    best, most, run = 0, 0, 0
-    for k in range(count):
-        here, before = values[k], values[k - 1]
-        both_nan = here != here and before != before  # noqa: PLR0124 - NaN
-        run = run + 1 if k > 0 and (here == before or both_nan) else 1
-        if run > most:
-            best, most = k, run
-    return best
-
-
-@jit
-def order(
-    layers: Layers,
-    valid: Masks,
-    start: tuple[int, int],
-    rows: tuple[Floats, Floats],
-    cols: tuple[Floats, Floats],
-    separable: bool,
-    kind: int,
-    out: Layers,
-    out_valid: Masks,
-) -> None:
-    """Choose one of the values that each footprint overlaps; arguments as `weigh`.
-
-    `kind` is an entry of `ORDERED`. Quantile q of n sorted values is number ceil(q * n), as GDAL
-    has it; the mode is the most frequent value, of equally frequent ones the smallest.
+    Args:
+        layers: (n, h, w) source pixels, as unsigned integers of their size.
+        valid: (n, h, w) mask, or (n, 0, 0) where all are valid.
+        rows: (H,) row of each target row, -1 = none.
+        cols: (W,) column of each target column, -1 = none.
+        out: (n, H, W) output, 0 at first.
+        out_valid: (n, H, W) output, False at first.
     """
-    masked = valid.shape[1] > 0
-    buffer = np.empty(64, layers.dtype)
-    for i in range(out.shape[1]):
-        for j in range(out.shape[2]):
-            r = i if separable else i * out.shape[2] + j
-            c = j if separable else r
-            row, row_stop = _span(rows[0][r], rows[1][r], start[0], layers.shape[1])
-            col, col_stop = _span(cols[0][c], cols[1][c], start[1], layers.shape[2])
-            room = max(row_stop - row, 0) * max(col_stop - col, 0)
-            if room > buffer.size:
-                buffer = np.empty(2 * room, layers.dtype)
-            for n in range(layers.shape[0]):
-                count = 0
-                for y in range(row, row_stop):
-                    for x in range(col, col_stop):
-                        if not masked or valid[n, y, x]:
-                            buffer[count] = layers[n, y, x]
-                            count += 1
-                if count:
-                    _sort(buffer, count)
-                    out[n, i, j] = buffer[_chosen(buffer, count, kind)]
+    masked, count = valid.shape[1] > 0, 0
+    for n in range(layers.shape[0]):
+        for i in range(out.shape[1]):
+            row = rows[i]
+            for j in range(out.shape[2]):
+                col = cols[j]
+                if row >= 0 and col >= 0 and (not masked or valid[n, row, col]):
+                    out[n, i, j] = layers[n, row, col]
                     out_valid[n, i, j] = True
+                    count += 1
+    return count
+
+
+@jit
+def pick_indexed(layers: Layers, valid: Masks, index: Ints32, out: Layers, out_valid: Masks) -> int:
+    """Copy chosen pixels, and return how many are valid; as `pick_separable`.
+
+    `layers` and `valid` are (n, h * w) and (n, h * w) or (n, 0); `index` is (H, W), -1 = none.
+    """
+    masked, count = valid.shape[1] > 0, 0
+    for n in range(layers.shape[0]):
+        for i in range(out.shape[1]):
+            for j in range(out.shape[2]):
+                k = index[i, j]
+                if k >= 0 and (not masked or valid[n, k]):
+                    out[n, i, j] = layers[n, k]
+                    out_valid[n, i, j] = True
+                    count += 1
+    return count

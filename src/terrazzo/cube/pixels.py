@@ -8,7 +8,7 @@ plain Python scalar (None = no-data): NumPy then keeps the dtype of the pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -68,6 +68,14 @@ class Stack:
         return Pixels(self.values[index], self.valid[index])
 
 
+class Known(Protocol):
+    """A mask that is not computed yet (`terrazzo.cube.traced`)."""
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether it is sure to be True for every pixel."""
+
+
 Number = Pixels | float | int | bool | None
 """A callback's number: per pixel, or one for all; None = no-data."""
 
@@ -77,11 +85,18 @@ def all_valid(shape: tuple[int, ...]) -> Mask:
     return np.broadcast_to(np.True_, shape)
 
 
-def is_all_valid(valid: Mask) -> bool:
+def known_everywhere(valid: Mask | Known) -> bool:
+    """Tell, without a look at every pixel, whether a mask is sure to be True everywhere."""
+    if isinstance(valid, (np.ndarray, np.generic)):
+        return valid.size > 0 and not any(valid.strides) and bool(valid.flat[0])
+    return valid.everywhere
+
+
+def is_all_valid(valid: Mask | Known) -> bool:
     """Tell whether every entry is valid, at no cost for masks made by `all_valid`."""
-    if valid.size and not any(valid.strides):
-        return bool(valid.flat[0])
-    return bool(valid.all())
+    if known_everywhere(valid):
+        return True
+    return isinstance(valid, (np.ndarray, np.generic)) and bool(valid.all())
 
 
 def compute_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from terrazzo.cube.cube import Cube
+    from terrazzo.cube.pixels import Mask, Values
     from terrazzo.geo.grid import Grid, Window
+    from terrazzo.geo.pixelmap import Lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +68,70 @@ class Source(Protocol):
         self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]], method: str
     ) -> ReadCost:
         """Say what `read` would cost; opens nothing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plane:
+    """Stored numbers of one time label and band, and how to read them: what fused kernels take.
+
+    The pixel of a target is the number that `lookup` says, valid unless it is `nodata` or
+    `valid` says otherwise there.
+    """
+
+    numbers: Values
+    """(h, w) of the lookup's source window in the file's dtype, rows contiguous; read-only."""
+    lookup: Lookup
+    """Which of them each target pixel takes."""
+    nodata: float | None
+    """The number that marks no-data, exactly in the dtype of the numbers; NaN marks NaN, None
+    nothing."""
+    scale: float
+    """Physical value = number * scale + offset: in `compute_dtype` of the numbers, rounded after
+    each operation, then cast to the source's dtype."""
+    offset: float
+    """See `scale`."""
+    scaled: bool
+    """Whether scale and offset apply at all; otherwise numbers are cast to the source's dtype."""
+    valid: Mask | None
+    """(h, w), True = valid; None = all but `nodata`."""
+
+
+@runtime_checkable
+class PlaneSource(Protocol):
+    """A source that can also give nearest neighbours as stored numbers."""
+
+    def planes(
+        self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]
+    ) -> tuple[Plane | None, ...]:
+        """Read what `Source.read` with method `near` gives, as stored numbers.
+
+        Returns:
+            One per time label and band, bands running fastest; None = nothing valid there.
+
+        Raises:
+            SourceUnreadable: a file is corrupt, truncated or gone.
+        """
+
+
+@runtime_checkable
+class PrefetchSource(Protocol):
+    """A source for which it pays to say early what will be read."""
+
+    def prefetch(
+        self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]], method: str
+    ) -> None:
+        """Begin to fetch what `Source.read` of the same arguments needs; returns at once.
+
+        Never raises: the read itself tells what is wrong.
+        """
+
+
+@runtime_checkable
+class ExactSource(Source, Protocol):
+    """A source that interpolates where pixels lie, within 0.1 pixel, and can do without."""
+
+    def exactly(self) -> Source:
+        """Return the source of the same images that projects every pixel on its own.
+
+        It gives in every other way (`PlaneSource`, `PrefetchSource`) what this one gives.
+        """

@@ -22,45 +22,37 @@ bits for a pixel, whichever window it is computed in.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from terrazzo.cube.kernels import (
-    FAR,
-    KERNELS,
-    NOWHERE,
-    ORDERED,
-    RADII,
-    WEIGHTED,
-    convolve,
-    order,
-    pick,
-    taps,
-    weigh,
-)
-from terrazzo.cube.pixels import is_all_valid
+from terrazzo.cube.areas import ORDERED, WEIGHTED, order, weigh, weigh_whole
+from terrazzo.cube.kernels import KERNELS, RADII, convolve, pick_indexed, pick_separable, taps
+from terrazzo.cube.pixels import all_valid, is_all_valid
 from terrazzo.errors import ArgumentInvalid, suggest
 from terrazzo.geo.jit import frozen
+from terrazzo.geo.pixelmap import PixelMap
+from terrazzo.spans import span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
+    from terrazzo.cube.kernels import Table
     from terrazzo.cube.pixels import Mask, Values
-    from terrazzo.geo.grid import Window
-    from terrazzo.geo.pixelmap import PixelMap
+    from terrazzo.geo.grid import Grid, Window
 
     Scale = tuple[float, float]
     Floats = NDArray[np.float64]
-    Ints = NDArray[np.int64]
-    Taps = tuple[Ints, Ints, Floats, Ints, Floats]
 
 METHODS = (*RADII, *WEIGHTED, *ORDERED)
 """Every method, as openEO's `resample_spatial` names them."""
-TABLE_PIXELS = 1 << 16
-"""Target pixels whose kernel weights are in memory at once, for maps that are not separable."""
+SIGNED = frozenset({"cubic", "lanczos"})
+"""Kernels with negative weights, which fall back to the bilinear one beside no-data."""
+BAND_PIXELS = 1 << 15
+"""Target pixels whose coordinates are in memory at once, for maps that are not separable."""
 NOT_STRETCHED = 1.0 / 0.95
 """GDAL's tolerance: kernels keep their own width up to this scale."""
 
@@ -130,26 +122,32 @@ def warp(
     """
     _check_method(method)
     _check_dtype(values.dtype, method)
-    if pixel_map.offset is not None and method != "rms":
-        return _cut(values, valid, source, pixel_map.window.shifted(*pixel_map.offset))
-    *outer, height, width = values.shape
-    shape = (*outer, pixel_map.window.height, pixel_map.window.width)
-    count = math.prod(outer)
-    layers = frozen(_computable(values).reshape(count, height, width))
-    mask = np.empty((count, 0, 0), dtype=np.bool_)
-    if not is_all_valid(valid):
-        mask = np.broadcast_to(valid, values.shape).reshape(count, height, width)
-    mask = frozen(mask)
-    out = np.zeros((count, *shape[-2:]), dtype=layers.dtype)
-    out_valid = np.zeros(out.shape, dtype=np.bool_)
-    if out.size and layers.size:
+    with span("warp"):
+        if pixel_map.offset is not None and method != "rms":
+            return _cut(values, valid, source, pixel_map.window.shifted(*pixel_map.offset))
         if method == "near" or (pixel_map.coincident and method != "rms"):
-            _near(layers, mask, source, pixel_map, out, out_valid)
-        elif method in KERNELS:
-            _kernel(layers, mask, source, pixel_map, method, scale, out, out_valid)
-        else:
-            _area(layers, mask, source, pixel_map, method, out, out_valid)
-    return out.astype(values.dtype, copy=False).reshape(shape), out_valid.reshape(shape)
+            return _near(values, valid, source, pixel_map)
+        *outer, height, width = values.shape
+        shape = (*outer, pixel_map.window.height, pixel_map.window.width)
+        layers = frozen(_computable(values).reshape(math.prod(outer), height, width))
+        mask = _layered(valid, values.shape)
+        out = np.zeros((layers.shape[0], *shape[-2:]), dtype=layers.dtype)
+        out_valid = np.zeros(out.shape, dtype=np.bool_)
+        filled = 0
+        if out.size and layers.size:
+            resample = _kernel if method in KERNELS else _area
+            filled = resample(layers, mask, source, pixel_map, method, scale, out, out_valid)
+        out = out.astype(values.dtype, copy=False).reshape(shape)
+        everywhere = bool(out.size) and filled == out.size
+        return out, all_valid(shape) if everywhere else out_valid.reshape(shape)
+
+
+def _layered(valid: Mask, shape: tuple[int, ...]) -> Mask:
+    """Return a mask as (n, h, w), or (n, 0, 0) where all is valid."""
+    count = math.prod(shape[:-2])
+    if is_all_valid(valid):
+        return frozen(np.empty((count, 0, 0), dtype=np.bool_))
+    return frozen(np.broadcast_to(valid, shape).reshape(count, *shape[-2:]))
 
 
 def _cut(values: Values, valid: Mask, source: Window, wanted: Window) -> tuple[Values, Mask]:
@@ -166,20 +164,29 @@ def _cut(values: Values, valid: Mask, source: Window, wanted: Window) -> tuple[V
     return out, out_valid
 
 
-def _near(
-    layers: Values, mask: Mask, source: Window, pixel_map: PixelMap, out: Values, out_valid: Mask
-) -> None:
-    rows, cols = pixel_map.centres
-    indices = _containing(rows, source.row), _containing(cols, source.col)
-    pick(layers, mask, *indices, pixel_map.separable, out, out_valid)
-
-
-def _containing(at: Floats, start: int) -> Ints:
-    with np.errstate(invalid="ignore"):
-        near = np.abs(at) < FAR
-    return (
-        np.where(near, np.floor(np.where(near, at, 0.0)) - start, NOWHERE).astype(np.int64).ravel()
-    )
+def _near(values: Values, valid: Mask, source: Window, pixel_map: PixelMap) -> tuple[Values, Mask]:
+    """Copy the pixels that contain the targets' centres; a view where they all are as they are."""
+    lookup = pixel_map.lookup(source)
+    needed = (..., *source.slices(lookup.window))
+    if lookup.direct and is_all_valid(valid[needed]):
+        return values[needed], valid[needed]
+    *outer, _, _ = values.shape
+    shape = (*outer, pixel_map.window.height, pixel_map.window.width)
+    out, out_valid = np.zeros(shape, dtype=values.dtype), np.zeros(shape, dtype=np.bool_)
+    if not out.size or lookup.window.is_empty:
+        return out, out_valid
+    count, bits = math.prod(outer), np.dtype(f"u{values.dtype.itemsize}")
+    # Numbers are only moved, so those of a size share a kernel.
+    there = np.ascontiguousarray(values[needed]).view(bits)
+    layers = frozen(there.reshape(count, *there.shape[-2:]))
+    mask = _layered(valid[needed], there.shape)
+    parts = out.view(bits).reshape(count, *shape[-2:]), out_valid.reshape(count, *shape[-2:])
+    if pixel_map.separable:
+        filled = pick_separable(layers, mask, lookup.rows, lookup.cols, *parts)
+    else:
+        flat = layers.reshape(count, -1), mask.reshape(count, mask[:1].size)
+        filled = pick_indexed(*flat, lookup.index, *parts)
+    return out, all_valid(shape) if filled == out.size else out_valid
 
 
 def _kernel(
@@ -191,49 +198,57 @@ def _kernel(
     scale: Scale,
     out: Values,
     out_valid: Mask,
-) -> None:
-    rows, cols = pixel_map.centres
+) -> int:
+    start, limits = (source.row, source.col), _limits(layers.dtype)
     height, width = out.shape[1:]
-    signed = method in {"cubic", "lanczos"}
-    limits = _limits(layers.dtype)
+    widths = [(RADII[method] * _stretch(s), _stretch(s)) for s in scale]
+    kernel = (KERNELS[method], widths[0], widths[1], method in SIGNED)
     if pixel_map.separable:
-        tables = (
-            _tables(rows, method, scale[0], source.row),
-            _tables(cols, method, scale[1], source.col),
-        )
-        convolve(layers, mask, *tables, True, signed, limits, out, out_valid)
-        return
-    for band in _bands(height, width):
-        tables = (
-            _tables(rows[band].ravel(), method, scale[0], source.row),
-            _tables(cols[band].ravel(), method, scale[1], source.col),
-        )
-        parts = out[:, band], out_valid[:, band]
-        convolve(layers, mask, *tables, False, signed, limits, *parts)
+        key = pixel_map.target, pixel_map.window, pixel_map.source
+        tables = _tables(*key, method, scale)
+        nowhere = np.empty((0, 0)), np.empty((0, 0))
+        return convolve(layers, mask, start, nowhere, *tables, kernel, limits, out, out_valid)
+    filled = 0
+    tables = _blank(width, method, scale[0]), _blank(width, method, scale[1])
+    for first, stop in _bands(height, width):
+        at = pixel_map.centres_of(first, stop)
+        parts = out[:, first:stop], out_valid[:, first:stop]
+        filled += convolve(layers, mask, start, at, *tables, kernel, limits, *parts)
+    return filled
 
 
-def _bands(height: int, width: int) -> Iterator[slice]:
-    step = max(TABLE_PIXELS // max(width, 1), 1)
+def _bands(height: int, width: int) -> Iterator[tuple[int, int]]:
+    step = max(BAND_PIXELS // max(width, 1), 1)
     for row in range(0, height, step):
-        yield slice(row, min(row + step, height))
+        yield row, min(row + step, height)
 
 
-def _tables(at: Floats, method: str, scale: float, start: int) -> Taps:
+@lru_cache(maxsize=32)
+def _tables(
+    target: Grid, window: Window, source: Grid, method: str, scale: Scale
+) -> tuple[Table, Table]:
+    """Return the taps of each row and of each column of a separable map.
+
+    Each has about 8 bytes x the diameter of the kernel x the source pixels across the window.
+    """
+    rows, cols = PixelMap.between(target, window, source).centres
+    return _taps(rows, method, scale[0]), _taps(cols, method, scale[1])
+
+
+def _taps(at: Floats, method: str, scale: float) -> Table:
     stretch = _stretch(scale)
-    first, centre, weights = _taps(at, method, stretch)
-    shift = np.where(centre == NOWHERE, 0, start)
-    fallback = (first, weights)
-    if method in {"cubic", "lanczos"}:
-        fallback = _taps(at, "bilinear", stretch)[::2]
-    return centre - shift, first - shift, weights, fallback[0] - shift, fallback[1]
+    table = _blank(at.size, method, scale)
+    taps(at, KERNELS[method], (RADII[method] * stretch, stretch), 0, *table)
+    if method in SIGNED:
+        taps(at, KERNELS["bilinear"], (stretch, stretch), 1, *table)
+    return table
 
 
-def _taps(at: Floats, method: str, stretch: float) -> tuple[Ints, Ints, Floats]:
-    reach = RADII[method] * stretch
-    first, centre = np.empty(at.size, dtype=np.int64), np.empty(at.size, dtype=np.int64)
-    weights = np.zeros((at.size, math.ceil(2 * reach)), dtype=np.float64)
-    taps(frozen(at), KERNELS[method], reach, stretch, first, centre, weights)
-    return first, centre, weights
+def _blank(size: int, method: str, scale: float) -> Table:
+    """Return room for the taps of a kernel and of the one that it falls back to."""
+    count = math.ceil(2 * RADII[method] * _stretch(scale))
+    inside, first = np.empty(size, dtype=np.int64), np.empty((2, size), dtype=np.int64)
+    return inside, first, np.zeros((2, size, count), dtype=np.float64)
 
 
 def _area(
@@ -242,18 +257,30 @@ def _area(
     source: Window,
     pixel_map: PixelMap,
     method: str,
+    _scale: Scale,
     out: Values,
     out_valid: Mask,
-) -> None:
-    area = pixel_map.footprints
-    start = (source.row, source.col)
-    rows = (frozen(area.row_lo.ravel()), frozen(area.row_hi.ravel()))
-    cols = (frozen(area.col_lo.ravel()), frozen(area.col_hi.ravel()))
-    where = (layers, mask, start, rows, cols, pixel_map.separable)
-    if method in WEIGHTED:
-        weigh(*where, WEIGHTED[method], _limits(layers.dtype), out, out_valid)
-    else:
-        order(*where, ORDERED[method], out, out_valid)
+) -> int:
+    start, limits = (source.row, source.col), _limits(layers.dtype)
+    height, width = out.shape[1:]
+    separable, filled = pixel_map.separable, 0
+    for first, stop in [(0, height)] if separable else _bands(height, width):
+        area = pixel_map.footprints_of(first, stop)
+        rows = frozen(area.row_lo.ravel()), frozen(area.row_hi.ravel())
+        cols = frozen(area.col_lo.ravel()), frozen(area.col_hi.ravel())
+        where = layers, mask, start, rows, cols
+        parts = out[:, first:stop], out_valid[:, first:stop]
+        if method in ORDERED:
+            filled += order(*where, separable, ORDERED[method], *parts)
+        elif separable and all(_is_whole(edge) for edge in (*rows, *cols)):
+            filled += weigh_whole(*where, WEIGHTED[method], limits, *parts)
+        else:
+            filled += weigh(*where, separable, WEIGHTED[method], limits, *parts)
+    return filled
+
+
+def _is_whole(edges: Floats) -> bool:
+    return bool((np.isfinite(edges) & (edges == np.floor(edges))).all())
 
 
 def _stretch(scale: float) -> float:
@@ -261,8 +288,8 @@ def _stretch(scale: float) -> float:
 
 
 def _limits(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Return least and greatest float64 that a dtype holds; (1, 0) for floating types."""
-    if dtype.kind == "f":
+    """Return least and greatest float64 that an integer type holds; (1, 0) for other types."""
+    if dtype.kind not in "iu":
         return 1.0, 0.0
     low, high = float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
     too_high = int(high) > np.iinfo(dtype).max

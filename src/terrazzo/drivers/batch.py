@@ -17,33 +17,37 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from terrazzo import __version__
-from terrazzo.drivers.pool import Pool
+from terrazzo.drivers.blocks import Blocks
+from terrazzo.drivers.pool import Pool, one_thread_each
 from terrazzo.drivers.record import RunRecord
 from terrazzo.drivers.results import Asset, output_format, write_results, write_value
 from terrazzo.drivers.stages import compute_result
 from terrazzo.engine import Plan, check_memory, evaluate, read_version
-from terrazzo.engine.demand import cube_bytes, size_text
+from terrazzo.engine.demand import cube_bytes, prefetch, size_text
 from terrazzo.errors import OutputFailed, PlanTooLarge, RunIncomplete, TerrazzoError
 from terrazzo.progress import Progress
+from terrazzo.spans import span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from terrazzo.cube import Cube
     from terrazzo.drivers.job import Job, Workspace
     from terrazzo.drivers.results import OutputFormat
     from terrazzo.engine import Inference
-    from terrazzo.geo.grid import Window
 
-MOST_BLOCKS = 4_000_000
-"""Blocks of one run: what a list of them may take, about 1 GB."""
+MOST_BLOCKS = 100_000_000
+"""Blocks of one run: 8 bytes are kept of each."""
 WAITING_PER_WORKER = 3
 """Blocks handed to the pool ahead of the workers; bounds memory, whatever the run's size."""
 
@@ -143,18 +147,50 @@ def _run_raster(task: _Task, output: OutputFormat, pool: Pool, progress: Progres
             Asset(task.folder / one["file"], one["media_type"], one["time"]) for one in finished
         )
         return RunResult(assets, record.left_out(), len(blocks), len(blocks))
-    now = partial(read_version, plan)
-    waiting = [window for window in blocks if not record.has(window, now)]
-    failed: dict[Window, str] = {}
+    versions, resumed = _compute(_Blockwise(plan, blocks, record), task, pool, progress)
+    skipped: set[str] = set()
+
+    def kept() -> Iterator[Cube]:
+        for number, window in enumerate(blocks):
+            cube, left_out = record.load(number, int(versions[number]), window, plan.probe)
+            skipped.update(left_out)
+            yield cube
+
+    with span("write"):
+        assets = write_results(plan, output, task.folder, kept(), threads=pool.size)
+        record.close([asset.listed() for asset in assets], version, sorted(skipped))
+    return RunResult(assets, tuple(sorted(skipped)), len(blocks), resumed)
+
+
+def _compute(
+    work: _Blockwise, task: _Task, pool: Pool, progress: Progress
+) -> tuple[NDArray[np.uint64], int]:
+    """Compute the blocks that are missing; return the versions of all, and how many there were.
+
+    Raises:
+        RunIncomplete: some failed, or a worker was killed.
+    """
+    count = len(work.blocks)
+    versions = work.record.versions(count)
+    resumed = failed = 0
+    reason = ""
     try:
-        with progress, _executor(pool, task, plan, record) as (executor, compute):
-            progress.start(len(blocks), "blocks", done=len(blocks) - len(waiting))
-            for window, error in _computed(executor, compute, waiting, pool.size):
-                if error is None:
-                    progress.advance()
+        with progress, _executor(pool, task, work) as (executor, compute):
+            progress.start(count, "blocks")
+            for number, made in _computed(executor, compute, versions, pool.size):
+                if made.error:
+                    failed, reason = failed + 1, reason or made.error
+                    window = work.blocks[number]
+                    progress.note(
+                        f"block at row {window.row}, column {window.col} failed: {made.error}"
+                    )
+                    continue
+                versions[number] = made.version
+                if made.resumed:
+                    resumed += 1
+                    progress.resume()
                 else:
-                    failed[window] = error
-                    progress.note(f"block at row {window.row}, column {window.col} failed: {error}")
+                    progress.advance()
     except BrokenExecutor as error:
         raise RunIncomplete(
             "A worker process ended unexpectedly; most likely the system killed it as memory ran "
@@ -163,31 +199,27 @@ def _run_raster(task: _Task, output: OutputFormat, pool: Pool, progress: Progres
         ) from error
     if failed:
         raise RunIncomplete(
-            f"{len(failed)} of {len(blocks)} blocks failed; {len(blocks) - len(failed)} are kept "
-            f"in {task.folder}. First reason: {next(iter(failed.values()))} Run the same command "
-            "again to compute only what is missing."
+            f"{failed} of {count} blocks failed; {count - failed} are kept in {task.folder}. First "
+            f"reason: {reason} Run the same command again to compute only what is missing."
         )
-    skipped = sorted({name for window in blocks for name in record.skipped(window)})
-    assets = write_results(plan, output, record, blocks)
-    record.close([asset.listed() for asset in assets], version, skipped)
-    return RunResult(assets, tuple(skipped), len(blocks), len(blocks) - len(waiting))
+    return versions, resumed
 
 
-def _blocks(plan: Plan, edge: int) -> list[Window]:
+def _blocks(plan: Plan, edge: int) -> Blocks:
     """Return the blocks of a run in row order.
 
     Raises:
-        PlanTooLarge: there are more than one run can keep a list of.
+        PlanTooLarge: there are more than one run can keep account of.
     """
-    count = -(-plan.window.height // edge) * -(-plan.window.width // edge)
-    if count > MOST_BLOCKS:
+    blocks = Blocks(plan.window, edge)
+    if len(blocks) > MOST_BLOCKS:
         size = size_text(cube_bytes(plan.probe, plan.window))
         raise PlanTooLarge(
-            f"The run would have {count:,} blocks of {edge} x {edge} pixels and a result of "
+            f"The run would have {len(blocks):,} blocks of {edge} x {edge} pixels and a result of "
             f"{size}; one run has at most {MOST_BLOCKS:,} blocks. Choose a coarser --resolution, a "
             "smaller --bbox or a larger --block."
         )
-    return list(plan.window.blocks(edge))
+    return blocks
 
 
 def describe_run(plan: Plan, job: Job, block: int) -> dict[str, Any]:
@@ -201,6 +233,7 @@ def describe_run(plan: Plan, job: Job, block: int) -> dict[str, Any]:
         "window": [plan.window.row, plan.window.col, plan.window.height, plan.window.width],
         "block": block,
         "skip_bad": job.skip_bad,
+        "exact": plan.exact,
         "items": {
             step.bound.id: list(step.bound.source.items)
             for step in plan.steps
@@ -209,22 +242,74 @@ def describe_run(plan: Plan, job: Job, block: int) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What became of a block."""
+
+    version: int = 0
+    """Of the images that it is made of."""
+    resumed: bool = False
+    """Whether an earlier run had made it of these images."""
+    error: str = ""
+    """Why it could not be computed; empty as a rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Blockwise:
+    """A plan as blocks, and where they are kept."""
+
+    plan: Plan
+    blocks: Blocks
+    record: RunRecord
+    ahead: int = 0
+    """How many blocks further on the pixels are that sources may begin to fetch; 0 = none."""
+
+    def make(self, number: int, kept: int) -> _Made:
+        """Compute and keep one block, unless it was kept with the version that it has now.
+
+        Raises:
+            OutputFailed: it cannot be kept; the whole run stops, for the next would fail too.
+        """
+        plan, window = self.plan, self.blocks[number]
+        try:
+            version = int(read_version(plan, window), 16)
+            if kept == version:
+                return _Made(version, resumed=True)
+            if kept:
+                self.record.drop(number, kept)
+            if self.ahead and number + self.ahead < len(self.blocks):
+                prefetch(plan, self.blocks[number + self.ahead])
+            self.record.save(number, evaluate(plan, window), version, plan.bad_items)
+        except OutputFailed:
+            raise
+        except (
+            TerrazzoError,
+            ArithmeticError,
+            LookupError,
+            MemoryError,
+            TypeError,
+            ValueError,
+        ) as error:
+            return _Made(error=f"{type(error).__name__}: {error}")
+        return _Made(version)
+
+
 def _computed(
     executor: Executor,
-    task: Callable[[Window], str | None],
-    windows: list[Window],
+    compute: Callable[[int, int], _Made],
+    versions: NDArray[np.uint64],
     size: int,
-) -> Iterator[tuple[Window, str | None]]:
-    """Yield blocks as they are done, keeping only a few ahead of the workers."""
-    running: dict[Future[str | None], Window] = {}
-    upcoming = iter(windows)
+) -> Iterator[tuple[int, _Made]]:
+    """Yield blocks by number as they are done, keeping only a few ahead of the workers."""
+    running: dict[Future[_Made], int] = {}
+    upcoming = iter(range(len(versions)))
     try:
         while True:
             while len(running) < size * WAITING_PER_WORKER:
-                window = next(upcoming, None)
-                if window is None:
+                number = next(upcoming, None)
+                if number is None:
                     break
-                running[executor.submit(task, window)] = window
+                running[executor.submit(compute, number, int(versions[number]))] = number
             if not running:
                 return
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -237,33 +322,36 @@ def _computed(
 
 @contextmanager
 def _executor(
-    pool: Pool, task: _Task, plan: Plan, record: RunRecord
-) -> Iterator[tuple[Executor, Callable[[Window], str | None]]]:
+    pool: Pool, task: _Task, work: _Blockwise
+) -> Iterator[tuple[Executor, Callable[[int, int], _Made]]]:
     """Open the pool and give it with the task that it runs; at the end the queue is dropped."""
-    if pool.kind == "processes":
-        executor: Executor = ProcessPoolExecutor(
-            pool.size,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start_worker,
-            initargs=(task.job, task.workspace, task.node, record),
-        )
-        compute: Callable[[Window], str | None] = _block_in_worker
-    else:
-        executor = ThreadPoolExecutor(pool.size, thread_name_prefix="block")
-        compute = partial(compute_block, plan, record)
-    try:
+    with ExitStack() as stack:
+        if pool.kind == "processes":
+            stack.enter_context(one_thread_each())
+            executor: Executor = ProcessPoolExecutor(
+                pool.size,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_start_worker,
+                initargs=(task.job, task.workspace, task.node, work.blocks, work.record),
+            )
+            compute: Callable[[int, int], _Made] = _block_in_worker
+        else:
+            executor = ThreadPoolExecutor(pool.size, thread_name_prefix="block")
+            # Workers share what is fetched: the block after those in work is the next one needed.
+            compute = replace(work, ahead=pool.size).make
+        stack.callback(executor.shutdown, wait=True, cancel_futures=True)
         yield executor, compute
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
 
 
-_worker: dict[str, Any] = {}
+_worker: list[_Blockwise] = []
 """What a worker process keeps between blocks: its plan, made once."""
 
 
-def _start_worker(job: Job, workspace: Workspace, node: str, record: RunRecord) -> None:
+def _start_worker(
+    job: Job, workspace: Workspace, node: str, blocks: Blocks, record: RunRecord
+) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker["plan"], _worker["record"] = job.plan(job.infer(workspace), node), record
+    _worker.append(_Blockwise(job.plan(job.infer(workspace), node), blocks, record))
 
 
 def _end_with_parent() -> None:
@@ -274,28 +362,5 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _block_in_worker(window: Window) -> str | None:
-    return compute_block(_worker["plan"], _worker["record"], window)
-
-
-def compute_block(plan: Plan, record: RunRecord, window: Window) -> str | None:
-    """Compute and keep one block; return the reason where that fails.
-
-    Raises:
-        OutputFailed: the block cannot be kept; the whole run stops, for the next would fail too.
-    """
-    try:
-        version = read_version(plan, window)
-        record.save(evaluate(plan, window), version, plan.bad_items)
-    except OutputFailed:
-        raise
-    except (
-        TerrazzoError,
-        ArithmeticError,
-        LookupError,
-        MemoryError,
-        TypeError,
-        ValueError,
-    ) as error:
-        return f"{type(error).__name__}: {error}"
-    return None
+def _block_in_worker(number: int, kept: int) -> _Made:
+    return _worker[-1].make(number, kept)

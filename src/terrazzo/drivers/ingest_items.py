@@ -11,10 +11,12 @@ import numpy as np
 import shapely
 
 from terrazzo.catalog import BandInfo, make_item
-from terrazzo.errors import ArgumentInvalid
+from terrazzo.errors import ArgumentInvalid, SourceUnreadable
 from terrazzo.geo.crs import WGS84, is_geographic, transformer
 from terrazzo.geo.grid import geographic_bounds
 from terrazzo.geo.times import parse_time
+from terrazzo.storage.gate import Gate
+from terrazzo.storage.raster import describe_for_item
 from terrazzo.storage.writers.files import output_failed
 
 if TYPE_CHECKING:
@@ -159,9 +161,14 @@ class Target:
         )
 
     def facts(self, path: Path, digest: str) -> dict[str, Any]:
-        """Return the fields of an asset by which `has` knows its file again."""
-        size_bytes = path.stat().st_size if path.is_file() else 0
-        return {DIGEST: digest, "file:size": size_bytes}
+        """Return the fields of an asset by which `has` knows its file again, and its header."""
+        if not path.is_file():
+            return {DIGEST: digest, "file:size": 0}
+        known = {DIGEST: digest, "file:size": path.stat().st_size}
+        try:
+            return known | describe_for_item(Gate((path.parent,)).open_name(str(path)))
+        except SourceUnreadable:  # what an earlier ingestion left, which a dry run does not mend
+            return known
 
     def prepare(self, path: Path) -> None:
         """Make the folder of a file, and delete what a killed ingestion left of the file there.

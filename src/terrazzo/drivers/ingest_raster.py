@@ -27,7 +27,7 @@ from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.times import format_time
 from terrazzo.storage.gate import Gate
 from terrazzo.storage.ingest_support import check_whole, copy_as_cog, file_facts
-from terrazzo.storage.raster import describe
+from terrazzo.storage.raster import describe, describe_for_item
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from terrazzo.geo.grid import Grid
     from terrazzo.storage.gate import AssetName
-    from terrazzo.storage.raster import RasterInfo
+    from terrazzo.storage.headers import RasterInfo
 
 SMALL_PIXELS: Final = 2048 * 2048
 """An image of at most so many pixels is read in place without internal tiles or overviews."""
@@ -251,7 +251,11 @@ def _in_place(file: RasterFile) -> dict[str, Any]:
     """Describe a file that stays where it is; its size and time tell when it has changed."""
     modified_ns, size_bytes = file.opened.stamp
     modified = datetime.fromtimestamp(modified_ns // 1_000_000_000, UTC)
-    extra = {"file:size": size_bytes, "updated": format_time(modified)}
+    extra = {
+        "file:size": size_bytes,
+        "updated": format_time(modified),
+        **describe_for_item(file.opened),
+    }
     return _asset(file, file.opened.gdal, file.media_type, extra)
 
 

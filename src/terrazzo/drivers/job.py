@@ -150,6 +150,8 @@ class Job:
     """CRS of the result; empty keeps that of the first source."""
     skip_bad: bool = False
     """Whether unreadable items are left out and recorded instead of failing their blocks."""
+    exact: bool = False
+    """Whether every pixel is projected, instead of interpolating within 0.1 pixel."""
 
     @classmethod
     def of(cls, document: str | Mapping[str, Any], **options: Any) -> Job:
@@ -179,14 +181,14 @@ class Job:
         """Plan a node of the graph where the job says."""
         bound = inference.cube(node or inference.graph.result)
         if bound.grid is None:
-            return make_plan(inference, node=node)
+            return make_plan(inference, node=node, exact=self.exact)
         grid = self._grid(bound.grid, bound.extent) if bound.free else None
         if grid is None and (self.resolution or self.crs) and not bound.free:
             raise ArgumentInvalid(
                 "The graph chooses its own grid (resample_spatial); --resolution and --crs would "
                 "contradict it. Leave them out, or change the graph."
             )
-        return make_plan(inference, grid, node=node, within=self.within)
+        return make_plan(inference, grid, node=node, within=self.within, exact=self.exact)
 
     def _grid(self, native: Grid, extent: Any) -> Grid | None:
         if not self.resolution and not self.crs:

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+THREAD_SETTINGS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+"""Variables by which libraries choose, as they are loaded, how many threads to start at once.
+
+GDAL starts none unless told to, and the kernels here are not parallel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +31,19 @@ class Pool:
     def size(self) -> int:
         """How many workers there are."""
         return self.workers or len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Let processes that start meanwhile have no threads of libraries beside their own.
+
+    Workers are as many as the cores: each library's pool in each of them would only take turns
+    with the others. What the user has set stays as it is.
+    """
+    ours = [name for name in THREAD_SETTINGS if name not in os.environ]
+    os.environ.update(dict.fromkeys(ours, "1"))
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)

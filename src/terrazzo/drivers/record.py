@@ -1,13 +1,17 @@
 """The record of a run: what it is, which blocks are done, and how to go on with it.
 
 A block is one file, written beside its final name and moved there, so it is either whole or
-not there. A run that was killed at any moment goes on with the blocks that are missing, and
-the result is the same to the byte.
+not there. Its name says which block it is and of which images it was made, so that one listing
+of the folder tells what is done. A run that was killed at any moment goes on with the blocks that
+are missing, and the result is the same to the byte.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import os
+import re
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,11 +20,14 @@ import numpy as np
 
 from terrazzo.cube import Cube
 from terrazzo.errors import ArgumentInvalid
+from terrazzo.spans import span
 from terrazzo.storage.writers.files import output_failed, whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from terrazzo.geo.grid import Window
 
@@ -30,6 +37,8 @@ SKIPPED = "skipped.json"
 RESULTS = "results.json"
 GRAPH = "process_graph"
 """Member of the description that holds the graph as it was given."""
+_BLOCK = re.compile(r"(\d+)_([0-9a-f]{16})\.block")
+"""Name of a block's file: its number and its version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,47 +93,57 @@ class RunRecord:
                 "another folder with -o, or delete this one."
             )
 
-    def _block(self, window: Window) -> Path:
-        return self.folder / BLOCKS / f"{window.row}_{window.col}.npz"
+    def _block(self, number: int, version: int) -> Path:
+        return self.folder / BLOCKS / f"{number}_{version:016x}.block"
 
-    def has(self, window: Window, version: Callable[[Window], str]) -> bool:
-        """Tell whether a block is done, and made of the images as they are now."""
-        path = self._block(window)
-        if not path.exists():
-            return False
-        with np.load(path) as parts:
-            return str(parts["version"]) == version(window)
+    def versions(self, count: int) -> NDArray[np.uint64]:
+        """Return, for each of `count` blocks, the version of the images that it was made of.
 
-    def save(self, cube: Cube, version: str, skipped: tuple[str, ...] = ()) -> None:
+        0 where the block is not there.
+        """
+        versions = np.zeros(count, np.uint64)
+        with os.scandir(self.folder / BLOCKS) as entries:
+            for entry in entries:
+                name = _BLOCK.fullmatch(entry.name)
+                if name is not None and int(name[1]) < count:
+                    versions[int(name[1])] = int(name[2], 16)
+        return versions
+
+    def save(self, number: int, cube: Cube, version: int, skipped: tuple[str, ...] = ()) -> None:
         """Keep a finished block, atomically; `version` is that of the images it is made of.
 
         Raises:
             OutputFailed: the disk is full or the folder not writable; no part of it stays.
         """
-        window = cube.window
-        if window is None:
-            raise TypeError("A block has pixels.")
-        path = self._block(window)
-        with whole_file(path) as part, part.open("wb") as file:
-            np.savez(
-                file,
-                values=np.ascontiguousarray(cube.values),
-                valid=np.packbits(cube.valid),
-                skipped=np.array(skipped, dtype=np.str_),
-                version=np.array(version),
-            )
+        path = self._block(number, version)
+        told = {"dtype": cube.dtype.str, "shape": cube.values.shape, "skipped": skipped}
+        with span("write"), whole_file(path) as part, part.open("wb") as file:
+            file.write(json.dumps(told).encode() + b"\n")
+            file.write(np.ascontiguousarray(cube.values).data)
+            file.write(np.packbits(cube.valid).data)
 
-    def load(self, window: Window, probe: Cube) -> Cube:
-        """Return a finished block; `probe` says its dimensions and grid."""
-        with np.load(self._block(window)) as parts:
-            values = parts["values"]
-            valid = np.unpackbits(parts["valid"], count=values.size).astype(np.bool_)
-        return Cube(values, valid.reshape(values.shape), probe.dimensions, probe.grid, window)
+    def drop(self, number: int, version: int) -> None:
+        """Delete a block whose images have changed."""
+        self._block(number, version).unlink(missing_ok=True)
 
-    def skipped(self, window: Window) -> tuple[str, ...]:
-        """Return the items that were left out of a finished block because they are bad."""
-        with np.load(self._block(window)) as parts:
-            return tuple(parts["skipped"].tolist())
+    def load(
+        self, number: int, version: int, window: Window, probe: Cube
+    ) -> tuple[Cube, tuple[str, ...]]:
+        """Return a finished block and the items that were left out of it because they are bad.
+
+        Args:
+            number: of the block.
+            version: with which it was kept.
+            window: its pixels.
+            probe: its dimensions and grid.
+        """
+        with self._block(number, version).open("rb") as file:
+            told = json.loads(file.readline())
+            size = math.prod(told["shape"])
+            values = np.fromfile(file, np.dtype(told["dtype"]), size).reshape(told["shape"])
+            bits = np.unpackbits(np.fromfile(file, np.uint8), count=size)
+        valid = bits.view(np.bool_).reshape(values.shape)
+        return Cube(values, valid, probe.dimensions, probe.grid, window), tuple(told["skipped"])
 
     def results(self, version: str) -> list[dict[str, str]] | None:
         """Return what a finished run wrote.

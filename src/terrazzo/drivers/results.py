@@ -20,12 +20,10 @@ from terrazzo.storage.writers.picture import Style, encode_picture
 from terrazzo.storage.writers.table import write_geotable, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from terrazzo.drivers.record import RunRecord
     from terrazzo.engine import Inference, Plan
-    from terrazzo.geo.grid import Window
 
 RASTER_FORMATS = {"GTIFF": "tif", "COG": "tif", "NETCDF": "nc", "PNG": "png"}
 """Formats of rasters and their suffix."""
@@ -96,26 +94,23 @@ def output_format(inference: Inference, node: str) -> OutputFormat:
 
 
 def write_results(
-    plan: Plan, output: OutputFormat, record: RunRecord, blocks: Sequence[Window]
+    plan: Plan, output: OutputFormat, folder: Path, blocks: Iterator[Cube], *, threads: int = 1
 ) -> tuple[Asset, ...]:
-    """Make the files of a raster result out of the finished blocks.
+    """Make the files of a raster result out of its blocks, each of which is asked for once.
+
+    `threads` compress; their number changes no byte.
 
     Raises:
         FormatUnsupported: the format cannot hold the cube.
-        OutputFailed: a file cannot be written; the blocks are kept.
+        OutputFailed: a file cannot be written.
     """
-
-    def finished() -> Iterator[Cube]:
-        for window in blocks:
-            yield record.load(window, plan.probe)
-
     tags = {"terrazzo_version": __version__, "terrazzo_graph_digest": plan.digest}
     nodata = output.options.get("nodata")
     if output.name == "NETCDF":
-        path = record.folder / "result.nc"
+        path = folder / "result.nc"
         write_netcdf(
             path,
-            finished(),
+            blocks,
             plan.grid,
             probe=plan.probe,
             window=plan.window,
@@ -124,12 +119,12 @@ def write_results(
         )
         return (Asset(path, MEDIA_TYPES["nc"]),)
     if output.name == "PNG":
-        return (_picture(plan, output, record, finished()),)
+        return (_picture(plan, output, folder, blocks),)
     times = _times(plan.probe)
-    paths = [record.folder / f"result{_stem(time)}.tif" for time in times or ("",)]
+    paths = [folder / f"result{_stem(time)}.tif" for time in times or ("",)]
     write_cogs(
         paths,
-        finished(),
+        blocks,
         plan.grid,
         dtype=plan.probe.dtype,
         bands=_bands(plan.probe),
@@ -140,6 +135,7 @@ def write_results(
             compression=str(output.options.get("compression", "deflate")).lower(),
             overviews=str(output.options.get("overviews", _overviews(plan.probe))).lower(),
             metadata=tags,
+            threads=threads,
         ),
     )
     labels = times or ("",)
@@ -183,7 +179,7 @@ def default_nodata(probe: Cube) -> float | None:
     return None
 
 
-def _picture(plan: Plan, output: OutputFormat, record: RunRecord, blocks: Iterator[Cube]) -> Asset:
+def _picture(plan: Plan, output: OutputFormat, folder: Path, blocks: Iterator[Cube]) -> Asset:
     if plan.window.pixels > LARGEST_PICTURE:
         raise FormatUnsupported(
             f"A PNG of {plan.window.height} x {plan.window.width} pixels is too large. Save as COG."
@@ -192,7 +188,7 @@ def _picture(plan: Plan, output: OutputFormat, record: RunRecord, blocks: Iterat
     low, high = output.options.get("min"), output.options.get("max")
     stretch = ((float(low), float(high)),) if low is not None and high is not None else ()
     style = Style(stretch, str(output.options.get("colormap", "gray")))
-    path = record.folder / "result.png"
+    path = folder / "result.png"
     with whole_file(path) as part:
         part.write_bytes(encode_picture(cube, style, "png"))
     return Asset(path, MEDIA_TYPES["png"])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from terrazzo.cube import Kind
+from terrazzo.drivers.blocks import Blocks
 from terrazzo.engine import evaluate
 from terrazzo.geo.coverage import coverage
 from terrazzo.geo.grid import Window
@@ -83,10 +84,8 @@ def polygon_pixels(
     entries = _entries(plan, shapes)
     if keep is not None:
         entries = entries.take(keep(entries.polygon, entries.row, entries.col))
-    across = -(-plan.window.width // block)
-    number = ((entries.row - plan.window.row) // block) * across + (
-        entries.col - plan.window.col
-    ) // block
+    rows, cols = entries.row // block, entries.col // block
+    number = rows * Blocks(plan.window, block).across + cols - plan.window.col // block
     order = np.argsort(number, kind="stable")
     entries, number = entries.take(order), number[order]
     blocks, starts = np.unique(number, return_index=True)

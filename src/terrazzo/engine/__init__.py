@@ -3,7 +3,8 @@
 from terrazzo.engine.demand import Cost, check_memory, cost, demand, read_version
 from terrazzo.engine.evaluate import evaluate, evaluate_after
 from terrazzo.engine.infer import Bound, Inference, Opener, infer
-from terrazzo.engine.plan import Plan, Step, make_plan, stage_plan, with_window
+from terrazzo.engine.plan import Plan, make_plan, stage_plan, with_window
+from terrazzo.engine.steps import Step
 
 __all__ = [
     "Bound",

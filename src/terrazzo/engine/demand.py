@@ -11,23 +11,32 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from terrazzo.cube.source import PrefetchSource
 from terrazzo.cube.warp import source_window, support
-from terrazzo.engine.plan import arguments_of
+from terrazzo.engine.feed import pieces
+from terrazzo.engine.steps import arguments_of
 from terrazzo.errors import PlanTooLarge, SpatialExtentEmpty
 from terrazzo.geo.crs import is_geographic
 from terrazzo.geo.grid import Window
-from terrazzo.geo.pixelmap import PixelMap, scale_between
+from terrazzo.geo.pixelmap import PixelMap
+from terrazzo.geo.scale import scale_between
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from terrazzo.cube import Cube
-    from terrazzo.engine.plan import Plan, Step
+    from terrazzo.engine.plan import Plan
+    from terrazzo.engine.recording import Fused
+    from terrazzo.engine.steps import Step
     from terrazzo.geo.grid import Grid
 
 MASK_BYTES = 1
 MAPPED_PIXELS = 1 << 22
 """Pixels of a window up to which a warp's demand is found pixel by pixel (2048 x 2048)."""
+LOOKUP_BYTES = 8
+"""What finding a pixel among stored numbers takes, and to find that out."""
+REGISTER_BYTES = 256_000
+"""What the machine's registers take at most, and its tables."""
 READ_SCRATCH = 2.0
 """Memory that a read takes beside its result, in multiples of it: source pixels before a warp."""
 
@@ -67,7 +76,8 @@ def demand(plan: Plan, window: Window) -> Demand:
         if windows[number].is_empty or nothing_wanted(step, windows[number]):
             continue
         for name, source in step.inputs.items():
-            wanted = needed_window(step, steps[source], windows[number], name)
+            here = windows[number]
+            wanted = needed_window(step, steps[source], here, name, exact=plan.exact)
             if wanted is None:
                 continue
             needs[number][name] = wanted
@@ -76,23 +86,29 @@ def demand(plan: Plan, window: Window) -> Demand:
     return Demand(tuple(windows), tuple(needs))
 
 
-def needed_window(step: Step, source: Step, wanted: Window, name: str) -> Window | None:
+def needed_window(
+    step: Step, source: Step, wanted: Window, name: str, *, exact: bool
+) -> Window | None:
     """Return the window in which a step gets an input; None for an input without space."""
     if source.grid is None or step.grid is None:
         return None
     if step.warps:
-        return _below_warp(step.grid, wanted, source.grid, source.extent, step.method)
+        extent, method = source.extent, step.method
+        return _below_warp(step.grid, wanted, source.grid, extent, method, exact=exact)
     rule = step.bound.process.rules.window
     needed = rule(wanted, source.extent, arguments_of(step), name)
     borders = step.bound.process.rules.borders
     return needed.intersection(source.extent) if borders else needed
 
 
-def _below_warp(grid: Grid, wanted: Window, source: Grid, extent: Window, method: str) -> Window:
+def _below_warp(
+    grid: Grid, wanted: Window, source: Grid, extent: Window, method: str, *, exact: bool
+) -> Window:
     """Return the source pixels that a warp touches; some more for windows too large to map."""
     scale = scale_between(grid, source)
     if grid.crs == source.crs or wanted.pixels <= MAPPED_PIXELS:
-        return source_window(PixelMap.between(grid, wanted, source), method, scale, extent)
+        pixel_map = PixelMap.between(grid, wanted, source, exact=exact)
+        return source_window(pixel_map, method, scale, extent)
     rows, cols = (math.ceil(reach) + 1 for reach in support(method, scale))
     try:
         touched = source.window_of(grid.to_bounds(wanted, source.crs))
@@ -106,24 +122,67 @@ def _below_warp(grid: Grid, wanted: Window, source: Grid, extent: Window, method
 def cost(plan: Plan, window: Window) -> Cost:
     """Return what `evaluate(plan, window)` will take; opens no file."""
     wanted = demand(plan, window)
+    groups = fused_in(plan, wanted)
+    inside = {n for group in groups.values() for n in (*group.steps[:-1], *group.stored)}
     alive: dict[int, int] = {}
     peak = items = pixels = read_bytes = 0
     for number, step in enumerate(plan.steps):
-        if nothing_wanted(step, wanted.windows[number]):
+        here = wanted.windows[number]
+        if nothing_wanted(step, here):
             continue
-        own = cube_bytes(step.probe, wanted.windows[number])
-        scratch = _scratch_bytes(plan, number, wanted)
-        peak = max(peak, sum(alive.values()) + own + scratch)
-        alive[number] = own
         if step.reads and step.bound.source is not None and step.grid is not None:
-            read = step.bound.source.cost(
-                step.grid, wanted.windows[number], step.wanted, step.method
-            )
+            read = step.bound.source.cost(step.grid, here, step.wanted, step.method)
             items, pixels = items + read.items, pixels + read.pixels
             read_bytes += read.bytes
+        if number in inside:
+            continue
+        own = cube_bytes(step.probe, here)
+        if number in groups:
+            scratch = _loaded_bytes(plan, groups[number], wanted)
+        else:
+            scratch = _scratch_bytes(plan, number, wanted)
+        peak = max(peak, sum(alive.values()) + own + scratch)
+        alive[number] = own
         for done in [n for n in alive if plan.last_use[n] <= number]:
             del alive[done]
     return Cost(peak, items, pixels, read_bytes)
+
+
+def fused_in(plan: Plan, wanted: Demand) -> dict[int, Fused]:
+    """Return the groups whose steps all have the same pixels in a window, by their last step."""
+    found = {}
+    for group in plan.fused:
+        here = wanted.windows[group.steps[-1]]
+        numbers = (*group.steps, *group.inputs) if group.joins else group.steps
+        if all(wanted.windows[number] == here for number in numbers):
+            found[group.steps[-1]] = group
+    return found
+
+
+def weights(plan: Plan, group: Fused, known: Container[int]) -> dict[int, float]:
+    """Return bytes per pixel of a plane of each input of a group that is read plane by plane."""
+    return {
+        place: float(plan.steps[number].probe.dtype.itemsize + MASK_BYTES)
+        for place, number in enumerate(group.inputs)
+        if number in group.stored and place not in known
+    }
+
+
+def _loaded_bytes(plan: Plan, group: Fused, wanted: Demand) -> int:
+    """Return what a group takes beside what comes in as cubes: the planes of one piece."""
+    window = wanted.windows[group.steps[-1]]
+    apart = {n for n in group.stored if wanted.windows[n] != window}
+    total = window.pixels * len(group.extents)
+    for number in apart:
+        total += math.ceil((1 + READ_SCRATCH) * cube_bytes(plan.steps[number].probe, window))
+    program, dtype = group.recording.program, plan.steps[group.steps[-1]].probe.dtype
+    if dtype.kind != "b" and dtype != program.dtype:  # the machine's numbers, before they are cast
+        planes = len(group.recording.results)
+        total += planes * window.pixels * program.dtype.itemsize
+    known = [place for place, number in enumerate(group.inputs) if number in apart]
+    piece = max(pieces(window), key=lambda one: one.pixels)
+    _, held = program.parts(weights(plan, group, known), piece.pixels)
+    return total + math.ceil(held) + piece.pixels * LOOKUP_BYTES + REGISTER_BYTES
 
 
 def _scratch_bytes(plan: Plan, number: int, wanted: Demand) -> int:
@@ -150,6 +209,19 @@ def read_version(plan: Plan, window: Window) -> str:
             if not here.is_empty:
                 digest.update(step.bound.source.version(step.grid, here, step.wanted).encode())
     return digest.hexdigest()[:16]
+
+
+def prefetch(plan: Plan, window: Window) -> None:
+    """Tell the sources of a plan that a window will be read soon, where that helps them."""
+    wanted: Demand | None = None
+    for number, step in enumerate(plan.steps):
+        source = step.bound.source
+        if source is None or not isinstance(source, PrefetchSource) or step.grid is None:
+            continue
+        wanted = wanted or demand(plan, window)
+        here = wanted.windows[number]
+        if step.reads and not nothing_wanted(step, here):
+            source.prefetch(step.grid, here, step.wanted, step.method)
 
 
 def nothing_wanted(step: Step, window: Window) -> bool:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from terrazzo.cube import Cube, Kind, empty_cube
+from terrazzo.cube import Cube, empty_cube
+from terrazzo.cube.source import PlaneSource
 from terrazzo.cube.warp import warp
-from terrazzo.engine.demand import demand, nothing_wanted
+from terrazzo.engine.demand import demand, fused_in, nothing_wanted, weights
+from terrazzo.engine.feed import compute, load_of_mask, loads_of_cube, loads_of_planes
 from terrazzo.engine.infer import Input
-from terrazzo.engine.plan import RESAMPLERS, chosen
-from terrazzo.geo.pixelmap import PixelMap, scale_between
+from terrazzo.engine.steps import chosen, passes_on, with_labels
+from terrazzo.geo.pixelmap import PixelMap
+from terrazzo.geo.scale import scale_between
 from terrazzo.processes.registry import Place
+from terrazzo.spans import span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from terrazzo.engine.demand import Demand
+    from terrazzo.engine.feed import Load
     from terrazzo.engine.infer import Inference
-    from terrazzo.engine.plan import Plan, Step
+    from terrazzo.engine.plan import Plan
+    from terrazzo.engine.recording import Fused
+    from terrazzo.engine.steps import Step
     from terrazzo.geo.extent import SpatialExtent
     from terrazzo.geo.grid import Grid, Window
 
@@ -42,18 +50,27 @@ def evaluate(plan: Plan, window: Window) -> Cube:
     Raises:
         SourceUnreadable: a file is corrupt, truncated or gone.
     """
-    wanted = demand(plan, window)
+    with span("plan"):
+        wanted = demand(plan, window)
     cubes: dict[int, Cube] = {}
+    groups = fused_in(plan, wanted)
+    inside = {n for group in groups.values() for n in (*group.steps[:-1], *group.stored)}
     for number, step in enumerate(plan.steps):
         here = wanted.windows[number]
+        if number in inside:
+            continue
         if nothing_wanted(step, here):
             cubes[number] = _empty(step, here)
+        elif number in groups:
+            cubes[number] = _compute(plan, groups[number], here, wanted, cubes)
         elif step.reads:
             cubes[number] = _read(step, here)
         elif step.warps:
-            cubes[number] = _warp(step, here, cubes[step.inputs["data"]], wanted.needs[number])
+            data, needs = cubes[step.inputs["data"]], wanted.needs[number]
+            cubes[number] = _warp(step, here, data, needs, exact=plan.exact)
         else:
-            cubes[number] = _run(step, here, _arguments(step, number, wanted, cubes, plan))
+            with span(f"process {step.bound.process.id}"):
+                cubes[number] = _run(step, here, _arguments(step, number, wanted, cubes, plan))
         for done in [n for n in cubes if plan.last_use[n] <= number and n != number]:
             del cubes[done]
     return fit(cubes[len(plan.steps) - 1], window)
@@ -67,11 +84,102 @@ def _read(step: Step, window: Window) -> Cube:
     source, grid = step.bound.source, step.grid
     if source is None or grid is None:
         raise TypeError(f"{step.name} reads nothing.")
-    cube = source.read(grid, window, step.wanted, step.method)
+    with span("read"):
+        cube = source.read(grid, window, step.wanted, step.method)
     crop = step.bound.crop
     if crop is not None and not _surely_inside(crop, grid, window):
         cube = cube.same_pixels(cube.values, cube.valid & crop.mask(grid, window))
     return _conform(step, cube)
+
+
+def _compute(
+    plan: Plan, group: Fused, window: Window, wanted: Demand, cubes: Mapping[int, Cube]
+) -> Cube:
+    """Compute a fused group; every cube that comes in is wanted in the group's own window."""
+    step = plan.steps[group.steps[-1]]
+    known: dict[int, Cube] = {}
+    for place, number in enumerate(group.inputs):
+        source, here = plan.steps[number], wanted.windows[number]
+        if number not in group.stored:
+            known[place] = fit(cubes[number], window)
+        elif here != window:
+            cube = _empty(source, here) if nothing_wanted(source, here) else _read(source, here)
+            known[place] = fit(cube, window)
+    inputs = _Inputs(plan, group, known)
+    with span("fused " + ", ".join(plan.steps[n].bound.process.id for n in group.steps)):
+        return compute(group.recording, inputs, step.probe, window)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Inputs:
+    """The planes that a fused group needs: of cubes, of files, and masks of extents."""
+
+    plan: Plan
+    group: Fused
+    known: Mapping[int, Cube]
+    """Cubes that were computed or read before, by number of the input."""
+
+    @property
+    def weights(self) -> Mapping[int, float]:
+        """Bytes per pixel of a plane of each input that is not in memory anyway."""
+        return weights(self.plan, self.group, self.known)
+
+    def loads(self, piece: Window, places: Sequence[tuple[int, int]]) -> list[Load]:
+        """Return planes on a piece of the window."""
+        found: dict[tuple[int, int], Load] = {}
+        for number in {number for number, _ in places}:
+            positions = sorted({position for n, position in places if n == number})
+            loads = self._of_input(number, positions, piece)
+            found.update(zip(((number, one) for one in positions), loads, strict=True))
+        return [found[place] for place in places]
+
+    def _of_input(self, number: int, positions: list[int], piece: Window) -> list[Load]:
+        if number in self.known:
+            loads = loads_of_cube(self.known[number].crop(piece))
+            return [loads[position] for position in positions]
+        if number >= len(self.group.inputs):
+            extent = self.group.extents[number - len(self.group.inputs)]
+            grid = cast("Grid", self.plan.steps[self.group.steps[-1]].grid)
+            return [load_of_mask(extent.mask(grid, piece))]
+        return _stored(self.plan.steps[self.group.inputs[number]], positions, piece)
+
+
+def _stored(step: Step, positions: list[int], window: Window) -> list[Load]:
+    """Read stored numbers: the planes at these positions, counted over dates, then bands."""
+    source: object = step.bound.source
+    grid = step.grid
+    if not isinstance(source, PlaneSource) or grid is None:
+        raise TypeError(f"{step.name} has no stored numbers.")
+    crop, inside = step.bound.crop, None
+    if crop is not None and not _surely_inside(crop, grid, window):
+        inside = crop.mask(grid, window)
+    times, bands = (range(len(d.labels)) for d in step.probe.dimensions[:2])
+    sets: dict[frozenset[int], list[int]] = {}
+    for date, of in groupby(positions, lambda position: position // len(bands)):
+        sets.setdefault(frozenset(position % len(bands) for position in of), []).append(date)
+    if len(sets) > 1:  # dates of which different bands are wanted are read apart
+        found: dict[int, Load] = {}
+        for bands_of, dates_of in sets.items():
+            mine = [d * len(bands) + b for d in dates_of for b in sorted(bands_of)]
+            found.update(zip(mine, _stored(step, mine, window), strict=True))
+        return [found[position] for position in positions]
+    dates = sorted({position // len(bands) for position in positions})
+    kinds = sorted({position % len(bands) for position in positions})
+    chosen_times, chosen_bands = (
+        step.wanted.get(d.name, tuple(every))
+        for d, every in zip(step.probe.dimensions[:2], (times, bands), strict=True)
+    )
+    labels = {
+        "t": tuple(chosen_times[date] for date in dates),
+        "bands": tuple(chosen_bands[kind] for kind in kinds),
+    }
+    with span("read"):
+        planes = source.planes(grid, window, labels)
+    wanted = [
+        dates.index(position // len(bands)) * len(kinds) + kinds.index(position % len(bands))
+        for position in positions
+    ]
+    return loads_of_planes([planes[one] for one in wanted], inside)
 
 
 def _surely_inside(crop: SpatialExtent, grid: Grid, window: Window) -> bool:
@@ -80,20 +188,23 @@ def _surely_inside(crop: SpatialExtent, grid: Grid, window: Window) -> bool:
     return box and crop.window(grid).contains(window)
 
 
-def _warp(step: Step, window: Window, data: Cube, needs: Mapping[str, Window]) -> Cube:
-    source = _with_labels(data, step.probe)
+def _warp(
+    step: Step, window: Window, data: Cube, needs: Mapping[str, Window], *, exact: bool
+) -> Cube:
+    source = with_labels(data, step.probe)
     if not needs["data"].is_empty:
         source = source.crop(needs["data"])
     if source.grid is None or source.window is None or step.grid is None:
         raise TypeError(f"{step.name} has no grid to warp from.")
-    values, valid = warp(
-        source.values,
-        source.valid,
-        source.window,
-        PixelMap.between(step.grid, window, source.grid),
-        step.method,
-        scale_between(step.grid, source.grid),
-    )
+    with span("warp"):
+        values, valid = warp(
+            source.values,
+            source.valid,
+            source.window,
+            PixelMap.between(step.grid, window, source.grid, exact=exact),
+            step.method,
+            scale_between(step.grid, source.grid),
+        )
     return replace(source, values=values, valid=valid, grid=step.grid, window=window)
 
 
@@ -114,7 +225,7 @@ def _arguments(
         if needed is not None:
             cube = cube.crop(needed) if borders else fit(cube, needed)
         source = plan.steps[step.inputs[name]].bound.result
-        arguments[name] = _with_labels(cube, chosen(source, step.asked.get(name, {})))
+        arguments[name] = with_labels(cube, chosen(source, step.asked.get(name, {})))
     if step.bound.process.place:
         extents = {name: plan.steps[source].extent for name, source in step.inputs.items()}
         first = next(iter(extents.values()))
@@ -123,28 +234,16 @@ def _arguments(
 
 
 def _run(step: Step, window: Window, arguments: dict[str, Any]) -> Cube:
-    if step.bound.process.id in RESAMPLERS:
-        cube: Cube = arguments["data"]  # the read or the warp below has done it
+    if passes_on(step):
+        cube: Cube = arguments["data"]
     else:
         cube = step.bound.process.function(**arguments)
     return _conform(step, cube.crop(window))
 
 
-def _with_labels(cube: Cube, probe: Cube) -> Cube:
-    """Return the cube with exactly the labels of a cube without pixels."""
-    for dimension in probe.dimensions:
-        if dimension.kind is Kind.SPATIAL:
-            continue
-        have = cube.dimension(dimension.name)
-        if have.labels != dimension.labels:
-            positions = {label: index for index, label in enumerate(have.labels)}
-            cube = cube.take(dimension.name, [positions[label] for label in dimension.labels])
-    return cube
-
-
 def _conform(step: Step, cube: Cube) -> Cube:
     """Give exactly the labels and the dtype that the plan promised."""
-    cube = _with_labels(cube, step.probe)
+    cube = with_labels(cube, step.probe)
     if cube.dtype != step.probe.dtype:
         cube = cube.same_pixels(cube.values.astype(step.probe.dtype), cube.valid)
     return cube

@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from terrazzo.cube import Kind
-from terrazzo.engine.demand import central_block, cost, cube_bytes, demand, size_text
+from terrazzo.engine.demand import central_block, cost, cube_bytes, demand, fused_in, size_text
 from terrazzo.geo.crs import epsg
 
 if TYPE_CHECKING:
     from terrazzo.cube import Cube
-    from terrazzo.engine.plan import Plan, Step
+    from terrazzo.engine.plan import Plan
+    from terrazzo.engine.steps import Step
     from terrazzo.geo.grid import Grid, Window
 
 
 def explain(plan: Plan, *, block: int = 1024) -> dict[str, Any]:
     """Return the plan as JSON values; reads nothing.
+
+    `fused` of a step is the number of the group that it is computed with in one pass, null where
+    it runs on its own.
 
     Args:
         plan: the plan.
@@ -24,14 +28,21 @@ def explain(plan: Plan, *, block: int = 1024) -> dict[str, Any]:
     one = central_block(plan, block)
     wanted = demand(plan, one)
     block_cost, whole = cost(plan, one), cost(plan, plan.window)
+    together = {
+        number: place
+        for place, group in enumerate(fused_in(plan, wanted).values(), 1)
+        for number in group.steps
+    }
     return {
         "digest": plan.digest,
         "result": plan.node,
         "grid": _grid(plan.grid, plan.window),
+        "exact": plan.exact,
         "dimensions": _dimensions(plan.probe),
         "dtype": plan.probe.dtype.name,
         "steps": [
             _step(step, wanted.windows[number], [plan.steps[i].name for i in step.inputs.values()])
+            | {"fused": together.get(number)}
             for number, step in enumerate(plan.steps)
         ],
         "block": {
@@ -63,6 +74,7 @@ def explain_text(plan: Plan, *, block: int = 1024) -> str:
     lines = [
         f"graph   {told['digest'][:16]}  result: {told['result']}",
         f"grid    {where}  bounds {_rounded(grid['bounds'])}",
+        *(["        every pixel is projected exactly"] if told["exact"] else []),
         f"result  {_shape(told['dimensions'])}  {told['dtype']}",
         "",
         "steps, in the order in which they run (windows for one block):",
@@ -70,7 +82,8 @@ def explain_text(plan: Plan, *, block: int = 1024) -> str:
     for number, step in enumerate(told["steps"], 1):
         after = f"  <- {', '.join(step['inputs'])}" if step["inputs"] else ""
         where = f"  on {step['grid']['crs']} at {_pixel(step['grid']['pixel'])}"
-        lines.append(f"{number:3d}  {step['does']}{after}")
+        mark = f"  [fused {step['fused']}]" if step["fused"] else ""
+        lines.append(f"{number:3d}  {step['does']}{after}{mark}")
         lines.append(f"       {_shape(step['dimensions'])}  {step['dtype']}{where}")
         if step.get("window"):
             row, col, height, width = step["window"]

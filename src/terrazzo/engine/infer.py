@@ -8,7 +8,7 @@ sources alone); it is *fixed* when the graph itself chose a grid (`resample_spat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,6 +30,7 @@ from terrazzo.geo.pixelmap import PixelMap
 from terrazzo.graph import Callback, Graph, Parameter, Ref
 from terrazzo.graph.model import leaves
 from terrazzo.processes import PROCESSES, Role
+from terrazzo.spans import span
 
 if TYPE_CHECKING:
     from terrazzo.cube import Source
@@ -101,6 +102,17 @@ class Inference:
     graph: Graph
     nodes: Mapping[str, Bound]
     """Every node that the result needs, in the order in which they can run."""
+    grids: frozenset[Grid] = field(init=False, repr=False, compare=False)
+    """The native grids of all nodes: plans for any other grid differ in nothing but the grid."""
+    known: dict[tuple[str, Grid | None], tuple[Grid, Any]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What plans of a node have in common, kept by the planner: one entry per node and native
+    grid at most, never changed."""
+
+    def __post_init__(self) -> None:
+        grids = {bound.grid for bound in self.nodes.values()}
+        object.__setattr__(self, "grids", frozenset(grid for grid in grids if grid is not None))
 
     def cube(self, node: str) -> Bound:
         """Return the node whose pixels a node gives (itself, unless it passes them on)."""
@@ -117,6 +129,11 @@ def infer(graph: Graph, opener: Opener) -> Inference:
         ArgumentInvalid: a process refuses an argument; the message names the node.
         CollectionNotFound, NoDataAvailable: a source cannot be opened.
     """
+    with span("plan"):
+        return Inference(graph, MappingProxyType(_bound_nodes(graph, opener)))
+
+
+def _bound_nodes(graph: Graph, opener: Opener) -> dict[str, Bound]:
     nodes: dict[str, Bound] = {}
     waiting = [graph.result, *(sink for sink in graph.sinks if sink != graph.result)][::-1]
     while waiting:
@@ -130,7 +147,7 @@ def infer(graph: Graph, opener: Opener) -> Inference:
             continue
         nodes[node.id] = _bind(node, nodes, opener)
         waiting.pop()
-    return Inference(graph, MappingProxyType(nodes))
+    return nodes
 
 
 def _needs(node: Node, nodes: Mapping[str, Bound]) -> tuple[str, ...]:

@@ -9,58 +9,23 @@ is left to `demand`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from terrazzo.cube import Cube
+from terrazzo.cube import Cube, ExactSource
+from terrazzo.engine.fuse import fused
 from terrazzo.engine.grids import extent_on
 from terrazzo.engine.infer import Bound, Inference, Input, without_pixels
+from terrazzo.engine.steps import NEAREST, RESAMPLERS, Step, chosen
 from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
 from terrazzo.geo.grid import Grid, Window, geographic_bounds
+from terrazzo.spans import span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from terrazzo.engine.recording import Fused
     from terrazzo.geo.extent import SpatialExtent
     from terrazzo.processes.registry import Labels
-
-NEAREST = "near"
-RESAMPLERS = frozenset({"resample_spatial", "resample_cube_spatial"})
-"""Processes that a read or a warp below them carries out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing to do per block: read a source, run a process, or warp onto another grid."""
-
-    bound: Bound
-    """The node."""
-    grid: Grid | None
-    """The grid of the step's pixels; None for cubes without space."""
-    extent: Window
-    """All pixels of that grid that there are."""
-    probe: Cube
-    """What the step gives, without pixels: dimensions with the labels that are wanted, dtype."""
-    wanted: Labels
-    """Positions of the wanted labels in the node's own result."""
-    inputs: Mapping[str, int]
-    """Steps whose cubes come in, by parameter name; empty for a read."""
-    asked: Mapping[str, Labels] = field(default_factory=dict)
-    """Positions of the labels that it gets of each input, in that node's own result: exactly
-    what its rule asks for, whatever else other steps want of the same input."""
-    method: str = NEAREST
-    """How a read or a warp resamples."""
-    warps: bool = False
-    """Whether the step warps its one input (named `data`) instead of running the process."""
-
-    @property
-    def reads(self) -> bool:
-        """Whether the step reads a source."""
-        return self.bound.source is not None and not self.warps
-
-    @property
-    def name(self) -> str:
-        """What people call the step."""
-        return f"{self.bound.id}: warp" if self.warps else self.bound.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +47,10 @@ class Plan:
     """The pixels of the grid that there are and that are wanted."""
     last_use: tuple[int, ...] = field(repr=False)
     """For each step, the step after which its cube is no longer needed."""
+    fused: tuple[Fused, ...] = field(default=(), repr=False)
+    """Groups of steps that are computed as one; without them a plan gives the same pixels."""
+    exact: bool = False
+    """Whether every pixel is projected, instead of interpolating within 0.1 pixel."""
 
     @property
     def bad_items(self) -> tuple[str, ...]:
@@ -111,6 +80,7 @@ def make_plan(
     *,
     node: str = "",
     within: SpatialExtent | None = None,
+    exact: bool = False,
 ) -> Plan:
     """Plan a graph on a grid; by default on the grid of its first source.
 
@@ -119,6 +89,7 @@ def make_plan(
         grid: the lattice of the result; for a tile the tile's, for batch usually None.
         node: the node whose pixels are wanted; by default the graph's result.
         within: compute only pixels whose centre may lie in this extent.
+        exact: between two CRS, project every pixel instead of interpolating within 0.1 pixel.
 
     Raises:
         ArgumentInvalid: the node gives no raster cube.
@@ -132,7 +103,10 @@ def make_plan(
             "graph with `terrazzo run`, or choose another result node."
         )
     target = grid or wanted.grid
-    steps = _steps(inference, _request(inference, wanted.id, target, NEAREST))
+    with span("plan"):
+        steps, groups = _steps_on(inference, wanted.id, target)
+        if exact:
+            steps = _exactly(steps)
     window = steps[-1].extent
     if within is not None:
         window = window.intersection(within.window(target))
@@ -141,7 +115,18 @@ def make_plan(
             "The extent that was asked for holds no pixel of the result, which covers "
             f"{_covered(wanted)}. Widen the extent or move it there."
         )
-    return Plan(inference.graph.digest, wanted.id, steps, target, window, _last_use(steps))
+    digest, last_use = inference.graph.digest, _last_use(steps, groups)
+    return Plan(digest, wanted.id, steps, target, window, last_use, groups, exact)
+
+
+def _exactly(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Return steps whose sources project every pixel; plans share those given, which stay."""
+    return tuple(
+        replace(step, bound=replace(step.bound, source=source.exactly()))
+        if isinstance(source := step.bound.source, ExactSource)
+        else step
+        for step in steps
+    )
 
 
 def _covered(bound: Bound) -> str:
@@ -190,6 +175,38 @@ def _inputs(inference: Inference, request: _Request) -> dict[str, _Request]:
     return asked
 
 
+def _steps_on(
+    inference: Inference, node: str, target: Grid
+) -> tuple[tuple[Step, ...], tuple[Fused, ...]]:
+    """Return the steps that give a node on a grid, and which of them are fused.
+
+    Which steps there are depends on the grid only by whether it is some node's own one, so that
+    they are worked out once for all others.
+    """
+    own = target if target in inference.grids else None
+    if (node, own) not in inference.known:
+        steps = _steps(inference, _request(inference, node, target, NEAREST))
+        inference.known[node, own] = target, (steps, fused(steps))
+    known, (steps, groups) = inference.known[node, own]
+    return (steps if known == target else _moved(steps, known, target)), groups
+
+
+def _moved(steps: tuple[Step, ...], grid: Grid, target: Grid) -> tuple[Step, ...]:
+    """Return the steps with another grid in place of the one that they were made for."""
+    extents: dict[tuple[Grid | None, Window], Window] = {}
+    moved = []
+    for step in steps:
+        if step.grid != grid:
+            moved.append(step)
+            continue
+        place = step.bound.grid, step.bound.extent
+        if place not in extents:
+            extents[place] = _extent(step.bound, target)
+        probe = replace(step.probe, grid=target)
+        moved.append(replace(step, grid=target, extent=extents[place], probe=probe))
+    return tuple(moved)
+
+
 def _steps(inference: Inference, result: _Request) -> tuple[Step, ...]:
     order: dict[_Request, dict[str, _Request]] = {}
     waiting = [result]
@@ -219,20 +236,18 @@ def _steps(inference: Inference, result: _Request) -> tuple[Step, ...]:
 
 def _step(inference: Inference, request: _Request, wanted: Labels) -> Step:
     bound = inference.nodes[request.node]
-    extent = Window(0, 0, 0, 0)
-    if request.grid is not None and bound.grid is not None:
-        extent = extent_on(bound.grid, bound.extent, request.grid)
+    extent = _extent(bound, request.grid)
     probe = chosen(without_pixels(bound.result, request.grid), wanted)
     return Step(
         bound, request.grid, extent, probe, wanted, {}, method=request.method, warps=request.warps
     )
 
 
-def chosen(cube: Cube, labels: Labels) -> Cube:
-    """Return the cube with the labels at these positions only."""
-    for name, positions in labels.items():
-        cube = cube.take(name, positions)
-    return cube
+def _extent(bound: Bound, grid: Grid | None) -> Window:
+    """Return the pixels of a grid that a node has."""
+    if grid is None or bound.grid is None:
+        return Window(0, 0, 0, 0)
+    return extent_on(bound.grid, bound.extent, grid)
 
 
 def _label_demand(
@@ -267,11 +282,14 @@ def _joined(demands: list[Labels]) -> Labels:
     }
 
 
-def _last_use(steps: tuple[Step, ...]) -> tuple[int, ...]:
+def _last_use(steps: tuple[Step, ...], groups: tuple[Fused, ...]) -> tuple[int, ...]:
     last = list(range(len(steps)))
     for number, step in enumerate(steps):
         for needed in step.inputs.values():
             last[needed] = number
+    for group in groups:
+        for needed in group.inputs:
+            last[needed] = max(last[needed], group.steps[-1])
     last[-1] = len(steps)
     return tuple(last)
 
@@ -285,8 +303,3 @@ def stage_plan(inference: Inference, node: str, grid: Grid | None = None) -> Pla
 def with_window(plan: Plan, window: Window) -> Plan:
     """Return the plan for a part of its pixels."""
     return replace(plan, window=plan.window.intersection(window))
-
-
-def arguments_of(step: Step) -> dict[str, Any]:
-    """Return the arguments of a step that are not cubes."""
-    return {k: v for k, v in step.bound.arguments.items() if not isinstance(v, Input)}

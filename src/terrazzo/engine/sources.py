@@ -14,7 +14,9 @@ from terrazzo.errors import BandNotFound, NoDataAvailable
 from terrazzo.geo.crs import WGS84
 from terrazzo.geo.grid import Grid
 from terrazzo.geo.times import contains, format_time, parse_time
+from terrazzo.spans import span
 from terrazzo.storage.blocks import BlockCache
+from terrazzo.storage.headers import HEADER, read_header
 from terrazzo.storage.raster import RasterReader
 from terrazzo.storage.source import AssetBand, RasterSource, SceneItem
 from terrazzo.storage.stac import BASE, fetch_stac
@@ -46,16 +48,8 @@ class CatalogOpener:
             BandNotFound: lists the bands that there are.
             NoDataAvailable: no item lies in the extent, period and filter.
         """
-        if request.url is not None:
-            document, found = fetch_stac(self._gate, request.url)
-            items = _asked_for(found, request)
-        else:
-            document = self._catalog.collection(str(request.collection))
-            items = self._catalog.search(
-                (str(request.collection),),
-                bbox=_degrees(request.spatial),
-                interval=_times(request),
-            )
+        with span("catalogue"):
+            document, items = self._found(request)
         known = read_bands(document)
         chosen = [item for item in items if _passes(item, request)]
         if not chosen:
@@ -67,6 +61,17 @@ class CatalogOpener:
             scenes, names, reader=self._reader, on_bad=_noted if self._skip_bad else None
         )
 
+    def _found(self, request: LoadRequest) -> tuple[Any, Iterable[Any]]:
+        """Return the collection of a request, and the items that may be meant."""
+        if request.url is not None:
+            document, found = fetch_stac(self._gate, request.url)
+            return document, _asked_for(found, request)
+        document = self._catalog.collection(str(request.collection))
+        items = self._catalog.search(
+            (str(request.collection),), bbox=_degrees(request.spatial), interval=_times(request)
+        )
+        return document, list(items)
+
     def _scene(self, item: Mapping[str, Any], names: Sequence[str]) -> SceneItem:
         base = item.get(BASE)
         properties = item["properties"]
@@ -77,9 +82,12 @@ class CatalogOpener:
             if not here:
                 continue
             name = self._gate.open_name(asset["href"], base or None, item=item["id"], asset=key)
-            grid = _grid(item, key)
+            header = read_header(asset.get(HEADER))
+            grid = _grid(item, key) if header is None else header.info.grid
             bands += [
-                AssetBand(b.name, name, i, b.nodata, b.scale, b.offset, grid, b.dtype)
+                AssetBand(
+                    b.name, name, i, b.nodata, b.scale, b.offset, grid, b.dtype, header=header
+                )
                 for i, b in here
             ]
         moment = properties.get("datetime") or properties["start_datetime"]

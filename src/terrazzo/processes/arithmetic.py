@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -13,7 +12,8 @@ from terrazzo.errors import (
     MinMaxSwapped,
 )
 from terrazzo.processes import kernels
-from terrazzo.processes.operands import elementwise
+from terrazzo.processes.kernels import where
+from terrazzo.processes.operands import all_of, elementwise
 from terrazzo.processes.registry import Role, process
 from terrazzo.processes.schemas import Anything, NumberOrNull, Schema
 
@@ -118,7 +118,7 @@ def mod(x: NumberOrNull, y: NumberOrNull) -> NumberOrNull:
 
 
 def _remainder(x: Any, y: Any) -> Any:
-    return np.where(y == 0, np.divide(x, np.abs(y)), np.remainder(x, y))
+    return where(y == 0, np.divide(x, np.abs(y)), np.remainder(x, y))
 
 
 @process("power", Role.SCALAR, categories=("math", _EXPONENTIAL))
@@ -289,8 +289,10 @@ def int_(x: NumberOrNull) -> Whole:
     """
     whole = elementwise(np.trunc, x, integral=True)
     if isinstance(whole, Pixels):
-        missing = np.isnan(whole.values)
-        return replace(whole, valid=whole.valid & ~missing) if missing.any() else whole
+        # Integers hold no NaN.
+        fractional = isinstance(x, Pixels) and x.dtype.kind == "f"
+        there = (whole.valid, ~np.isnan(whole.values)) if fractional else (whole.valid,)
+        return Pixels(whole.values, all_of(whole.shape, *there))
     return None if isinstance(whole, float) and math.isnan(whole) else whole
 
 
@@ -316,7 +318,7 @@ def round_(x: NumberOrNull, p: Digits = 0) -> NumberOrNull:
         scale = values.dtype.type(10.0 ** min(abs(places), _LARGEST_EXPONENT))
         finer = places >= 0
         result = np.rint(values * scale) / scale if finer else np.rint(values / scale) * scale
-        return np.where(np.isfinite(result), result, values)
+        return where(np.isfinite(result), result, values)
 
     return elementwise(rounded, x, integral=places <= 0)
 
@@ -347,8 +349,11 @@ def clip(x: NumberOrNull, min: JustNumber, max: JustNumber) -> NumberOrNull:
 
 def _clipped(x: Any, lower: Any, upper: Any) -> Any:
     # Not np.clip: which zero it returns of -0.0 and 0.0 depends on the place in the array.
-    held = np.where(x < lower, lower, np.where(x > upper, upper, x))
-    return np.where(lower <= upper, held, held.dtype.type(np.nan))
+    held = where(x < lower, lower, where(x > upper, upper, x))
+    ordered = lower <= upper
+    if isinstance(ordered, np.bool_) and ordered:
+        return held
+    return where(ordered, held, held.dtype.type(np.nan))
 
 
 @process("linear_scale_range", Role.SCALAR, categories=_MATH)
@@ -379,7 +384,7 @@ def linear_scale_range(
 
 def _scaled(x: Any, in0: Any, in1: Any, out0: Any, out1: Any) -> Any:
     swapped = in0 > in1
-    held = _clipped(x, np.where(swapped, in1, in0), np.where(swapped, in0, in1))
+    held = _clipped(x, where(swapped, in1, in0), where(swapped, in0, in1))
     return (held - in0) / (in1 - in0) * (out1 - out0) + out0
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from terrazzo.cube import Label, Number, Pixels, Stack, all_valid
+from terrazzo.cube.pixels import known_everywhere
 from terrazzo.errors import (
     ArgumentInvalid,
     ArrayElementNotAvailable,
@@ -20,7 +21,6 @@ from terrazzo.errors import (
     LabelExists,
 )
 from terrazzo.geo.times import parse_time
-from terrazzo.processes import kernels
 from terrazzo.processes.comparison import equal
 from terrazzo.processes.convert import (
     as_stack,
@@ -35,12 +35,14 @@ from terrazzo.processes.convert import (
     scalar,
     stack_of,
 )
-from terrazzo.processes.logic import if_, or_
+from terrazzo.processes.kernels import where
+from terrazzo.processes.logic import if_, or_, where_true
 from terrazzo.processes.registry import Role, process
 from terrazzo.processes.schemas import Anything, Callback, Context, Numbers, Schema
+from terrazzo.processes.stacks import interpolate
 
 if TYPE_CHECKING:
-    from terrazzo.cube import Values
+    from terrazzo.cube import Mask, Values
 
 _ANY: dict[str, Any] = {"description": "Any data type."}
 _ARRAYS = ("arrays",)
@@ -278,8 +280,10 @@ def array_create(data: AnyArray = (), repeat: Times = 1) -> AnyArray:  # type: i
         raise ArgumentInvalid(f"repeat={repeat} is too few: an array is repeated once or more.")
     stack = as_stack(data)
     checked_length(repeat * len(stack))
-    times = (repeat,) + (1,) * (stack.values.ndim - 1)
-    return Stack(np.tile(stack.values, times), np.tile(stack.valid, times), exact=stack.exact)
+    if repeat == 1:
+        return Stack(stack.values, stack.valid, exact=stack.exact)
+    values, valid = (np.concatenate([part] * repeat) for part in (stack.values, stack.valid))
+    return Stack(values, valid, exact=stack.exact)
 
 
 @process("array_find", Role.SCALAR, categories=_REDUCER)
@@ -303,13 +307,13 @@ def array_find(data: AnyArray, value: Anything, reverse: Flag = False) -> Found:
     if is_list(stack) and not any(isinstance(hit, Pixels) for hit in hits):
         return next((index for index in reversed(order) if hits[index] is True), None)
     shape = next((hit.shape for hit in hits if isinstance(hit, Pixels)), stack.values.shape[1:])
-    position = np.zeros(shape, index_dtype(len(hits)))
-    found = np.zeros(shape, np.bool_)
+    position: Values = np.zeros(shape, index_dtype(len(hits)))
+    found: Mask = np.zeros(shape, np.bool_)
     for index in order:
         hit = hits[index]
         if isinstance(hit, Pixels):
-            here = hit.values & hit.valid
-            position[here], found = index, found | here
+            here = where_true(hit)
+            position, found = where(here, position.dtype.type(index), position), found | here
     return Pixels(position, found)
 
 
@@ -404,7 +408,7 @@ def array_interpolate_linear(data: Numbers) -> Numbers:
     values = numeric(stack).astype(float_dtype(stack)).reshape(len(stack), pixels)
     valid = np.array(stack.valid, np.bool_).reshape(len(stack), pixels)
     if values.size:
-        kernels.interpolate(values, valid, _places(stack))
+        interpolate(values, valid, _places(stack))
     return Stack(values.reshape(shape), valid.reshape(shape), stack.labels, exact=stack.exact)
 
 
@@ -432,12 +436,14 @@ def _foremost(data: Stack, step: int, *, ignore_nodata: bool) -> Any:
         return entry_of(data, order[0])
     if is_list(data):
         return next((entry_of(data, index) for index in order if data.valid[index]), None)
-    values = np.array(data.values[order[0], ...])
-    found = np.array(data.valid[order[0], ...])
-    for index in order[1:]:
-        fresh = data.valid[index, ...] & ~found
-        np.copyto(values, data.values[index, ...], where=fresh)
-        found |= fresh
+    values, found = data.values[order[-1], ...], data.valid[order[-1], ...]
+    for index in reversed(order[:-1]):
+        here, value = data.valid[index, ...], data.values[index, ...]
+        if known_everywhere(here):
+            values, found = value, here
+            continue
+        values = where(here, value, values)
+        found = found if known_everywhere(found) else here | found
     return Pixels(values, found)
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from terrazzo.cube import Number, Pixels, all_valid
-from terrazzo.processes.convert import pixel_shape, scalar
+from terrazzo.cube.pixels import known_everywhere
+from terrazzo.processes.convert import as_array, pixel_shape, scalar
 from terrazzo.processes.logic import and_, not_
-from terrazzo.processes.operands import all_of, elementwise, nothing
+from terrazzo.processes.operands import EXACT_INTEGERS, all_of, elementwise, nothing
 from terrazzo.processes.registry import Role, process
 from terrazzo.processes.schemas import Anything, BooleanOrNull, Schema
 
@@ -209,7 +210,9 @@ def is_nodata(x: Anything) -> Truth:
         openEO process `is_nodata` 2.0.0-rc.2.
     """
     if isinstance(x, Pixels):
-        return Pixels(~x.valid, all_valid(x.shape))
+        everywhere = known_everywhere(x.valid)
+        missing = np.zeros(x.shape, np.bool_) if everywhere else as_array(~x.valid)
+        return Pixels(missing, all_valid(x.shape))
     return x is None
 
 
@@ -274,11 +277,24 @@ def _compared(compare: Callable[[Any, Any], Any] | None, x: Any, y: Any) -> Numb
     valid = all_of(shape, *(entry.valid for entry in pixels))
     if compare is None:
         return Pixels(np.zeros(shape, np.bool_), valid)
+    integers = all(entry.dtype.kind in "iu" for entry in pixels)
     left, right = (
-        operand.values if isinstance(operand, Pixels) else scalar(operand) for operand in (x, y)
+        operand.values if isinstance(operand, Pixels) else _plain(operand, integers=integers)
+        for operand in (x, y)
     )
     with np.errstate(all="ignore"):
-        return Pixels(np.asarray(compare(left, right), np.bool_), valid)
+        return Pixels(as_array(compare(left, right)), valid)
+
+
+def _plain(number: Any, *, integers: bool) -> Any:
+    """Return a number as it is compared: a whole one as integer if the pixels are integers.
+
+    NumPy then compares in the type of the pixels. Beyond 2 ** 53 pixels that do not fit float64
+    would be told apart that are equal to the float.
+    """
+    number = scalar(number)
+    whole = integers and isinstance(number, float) and number.is_integer()
+    return int(number) if whole and abs(number) < EXACT_INTEGERS else number
 
 
 def _number_is(test: Callable[[Any], Any], x: Any) -> Number:
@@ -286,5 +302,7 @@ def _number_is(test: Callable[[Any], Any], x: Any) -> Number:
         if x.dtype.kind != "f":
             found = x.valid if test is np.isfinite else np.zeros(x.shape, np.bool_)
             return Pixels(found, all_valid(x.shape))
-        return Pixels(test(x.values) & x.valid, all_valid(x.shape))
+        found = test(x.values)
+        kept = found if known_everywhere(x.valid) else found & x.valid
+        return Pixels(as_array(kept), all_valid(x.shape))
     return kind_of(x) == "number" and bool(test(float(x)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from terrazzo.cube import Pixels, Stack, all_valid
-from terrazzo.cube.pixels import compute_dtype
+from terrazzo.cube.pixels import compute_dtype, known_everywhere
 from terrazzo.errors import ArgumentInvalid
 
 if TYPE_CHECKING:
@@ -92,6 +92,11 @@ def to_json(result: Any) -> Any:
 def scalar(value: Any) -> Any:
     """Return a NumPy scalar as the Python number that it is; anything else as it is."""
     return value.item() if isinstance(value, np.generic) else value
+
+
+def as_array(value: Any) -> Any:
+    """Return what NumPy made of arrays without axes as an array again; anything else as it is."""
+    return np.asarray(value) if isinstance(value, np.generic) else value
 
 
 def is_list(data: Stack) -> bool:
@@ -188,9 +193,8 @@ def pixel_shape(entries: Sequence[Any]) -> tuple[int, ...]:
 
 def _over_pixels(entries: Sequence[Any], labels: tuple[Label, ...] | None) -> Stack:
     dtype, shape = common_dtype(entries), pixel_shape(entries)
-    values = np.empty((len(entries), *shape), dtype)
-    valid = np.empty((len(entries), *shape), np.bool_)
-    for index, entry in enumerate(entries):
-        pixels = spread(entry, shape, dtype)
-        values[index], valid[index] = pixels.values, pixels.valid
-    return Stack(values, valid, labels)
+    pixels = [spread(entry, shape, dtype) for entry in entries]
+    masks = [entry.valid for entry in pixels]
+    whole = all(map(known_everywhere, masks))
+    valid = all_valid((len(entries), *shape)) if whole else np.stack(masks)
+    return Stack(np.stack([entry.values for entry in pixels]), valid, labels)

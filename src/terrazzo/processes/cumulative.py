@@ -8,11 +8,14 @@ import numpy as np
 
 from terrazzo.cube import Stack
 from terrazzo.processes.convert import as_stack, float_dtype, numeric
+from terrazzo.processes.kernels import where
 from terrazzo.processes.registry import Role, process
 from terrazzo.processes.schemas import Numbers, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from terrazzo.cube import Mask, Values
 
 _CUMULATIVE = ("math > cumulative",)
 
@@ -91,11 +94,11 @@ def cummax(data: Numbers, ignore_nodata: Flag = True) -> Numbers:
 
 # Not np.minimum and np.maximum: which zero they return of -0.0 and 0.0 depends on the place.
 def _lower(known: Any, x: Any) -> Any:
-    return np.where((x < known) | (x != x), x, known)  # noqa: PLR0124 - NaN
+    return where((x < known) | (x != x), x, known)  # noqa: PLR0124 - NaN
 
 
 def _higher(known: Any, x: Any) -> Any:
-    return np.where((x > known) | (x != x), x, known)  # noqa: PLR0124 - NaN
+    return where((x > known) | (x != x), x, known)  # noqa: PLR0124 - NaN
 
 
 def _running(
@@ -104,18 +107,23 @@ def _running(
     """Combine entries in order; sums in float64, extremes (without `start`) in their dtype."""
     numbers, shape = numeric(data), data.values.shape[1:]
     dtype = numbers.dtype if start is None else np.dtype(np.float64)
-    values = np.zeros(numbers.shape, numbers.dtype if start is None else float_dtype(data))
-    valid = np.zeros(numbers.shape, np.bool_)
-    total = np.full(shape, 0 if start is None else start, dtype)
-    begun = np.full(shape, start is not None, np.bool_)
-    unbroken = np.ones(shape, np.bool_)
+    kept = numbers.dtype if start is None else float_dtype(data)
+    total: Values = np.full(shape, 0 if start is None else start, dtype)
+    begun: Mask = np.full(shape, start is not None, np.bool_)
+    unbroken: Mask = np.ones(shape, np.bool_)
+    values, valid = [], []
     with np.errstate(all="ignore"):
         for index in range(len(data)):
             entry = numbers[index, ...].astype(dtype, copy=False)
             there = data.valid[index, ...]
-            unbroken &= there
-            total = np.where(there, np.where(begun, combine(total, entry), entry), total)
-            begun |= there
-            values[index, ...] = total
-            valid[index, ...] = there if ignore_nodata else unbroken
-    return Stack(values, valid, data.labels, exact=data.exact)
+            unbroken = unbroken & there
+            more = combine(total, entry)
+            if start is None:
+                more = where(begun, more, entry)
+            total = where(there, more, total)
+            begun = begun | there
+            values.append(total.astype(kept, copy=False))
+            valid.append(there if ignore_nodata else unbroken)
+    if not values:
+        return Stack(np.zeros(numbers.shape, kept), data.valid, data.labels, exact=data.exact)
+    return Stack(np.stack(values), np.stack(valid), data.labels, exact=data.exact)

@@ -29,6 +29,7 @@ from terrazzo.processes.cube_schemas import (
     Wavelengths,
 )
 from terrazzo.processes.labels import kept_labels, labelled_dimension, temporal_dimension
+from terrazzo.processes.operands import all_of
 from terrazzo.processes.registry import Role, Rules, process, same_labels
 from terrazzo.processes.returned import is_true
 from terrazzo.processes.schemas import AnyCube, Context, RasterCube
@@ -72,10 +73,9 @@ def restricted(data: Cube, inside: np.ndarray[Any, np.dtype[np.bool_]]) -> Cube:
         data: (..., y, x).
         inside: (y, x), True where pixels stay.
     """
-    if inside.all():
+    if is_all_valid(inside):
         return data
-    spread = np.broadcast_to(inside, data.values.shape)
-    return replace(data, valid=spread if is_all_valid(data.valid) else data.valid & spread)
+    return replace(data, valid=all_of(data.values.shape, data.valid, inside))
 
 
 @process(

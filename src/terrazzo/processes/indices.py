@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from terrazzo.cube import Cube, Dimension, Kind, Label
-from terrazzo.cube.pixels import as_float
+from terrazzo.cube import Cube, Dimension, Kind, Label, all_valid
+from terrazzo.cube.pixels import as_float, known_everywhere
 from terrazzo.errors import (
     BandExists,
     DimensionAmbiguous,
@@ -16,6 +16,7 @@ from terrazzo.errors import (
 )
 from terrazzo.processes.cube_schemas import BandName, RasterBandsCube, TargetBand
 from terrazzo.processes.labels import found_in
+from terrazzo.processes.operands import all_of
 from terrazzo.processes.registry import Labels, Role, Rules, process
 from terrazzo.processes.schemas import RasterCube
 
@@ -80,15 +81,18 @@ def ndvi(
     a, b = as_float(stack.values[near]), as_float(stack.values[low])
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         index = (a - b) / (a + b)
-    valid = stack.valid[near] & stack.valid[low]
+    valid = all_of(index.shape, stack.valid[near], stack.valid[low])
     if target_band is None:
         rest = data.dimensions[:axis] + data.dimensions[axis + 1 :]
         return replace(data, values=index, valid=valid, dimensions=rest)
     more = replace(bands[0], labels=(*bands[0].labels, target_band))
+    values = np.concatenate([data.values, np.expand_dims(index, axis)], axis)
+    masks = [data.valid, np.expand_dims(valid, axis)]
+    everywhere = known_everywhere(data.valid)
     return replace(
         data,
-        values=np.concatenate([data.values, np.expand_dims(index, axis)], axis),
-        valid=np.concatenate([data.valid, np.expand_dims(valid, axis)], axis),
+        values=values,
+        valid=all_valid(values.shape) if everywhere else np.concatenate(masks, axis),
         dimensions=data.with_dimension(axis, more),
     )
 

@@ -9,47 +9,30 @@ the compiled variants to one per dtype.
 
 from __future__ import annotations
 
-from functools import cache
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
+
+from terrazzo.cube.traced import Traced
+from terrazzo.geo.jit import frozen, jit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from terrazzo.cube import Values
-
-BLOCK = 256
-"""Pixels that are sorted together: the dates of a block stay in the processor's cache."""
-
-Kernel = Any
-"""A compiled function; numba has no types to tell."""
+    from terrazzo.cube import Mask, Values
 
 
-def flat(values: Values) -> Values:
-    """Return values as a contiguous read-only vector; a copy only where they are strided."""
-    vector = np.ascontiguousarray(values).reshape(-1).view()
-    vector.flags.writeable = False
-    return vector
-
-
-def rows(values: Values) -> Values:
-    """Return a stack as a contiguous read-only (label, pixel) matrix; a copy only if strided."""
-    pixels = int(np.prod(values.shape[1:], dtype=np.int64))
-    matrix = np.ascontiguousarray(values).reshape(values.shape[0], pixels).view()
-    matrix.flags.writeable = False
-    return matrix
-
-
-def _unary(function: Callable[..., Any]) -> Callable[[Values], Values]:
-    @njit(nogil=True, cache=True)
+def _unary(function: Callable[..., Any]) -> Callable[[Any], Any]:
+    @jit
     def kernel(x: Any, out: Any) -> None:
         for i in range(x.size):
             out[i] = function(x[i])
 
-    def run(x: Values) -> Values:
-        vector = flat(x)
+    def run(x: Values | Traced) -> Any:
+        if isinstance(x, Traced):
+            return function(x)
+        vector = frozen(x).reshape(-1)
         out = np.empty(vector.shape, vector.dtype)
         if out.size:
             kernel(vector, out)
@@ -58,17 +41,19 @@ def _unary(function: Callable[..., Any]) -> Callable[[Values], Values]:
     return run
 
 
-def _binary(function: Callable[..., Any]) -> Callable[[Values, Values], Values]:
-    @njit(nogil=True, cache=True)
+def _binary(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    @jit
     def kernel(x: Any, y: Any, out: Any) -> None:
         for i in range(x.size):
             out[i] = function(x[i], y[i])
 
-    def run(x: Values, y: Values) -> Values:
+    def run(x: Values | Traced, y: Values | Traced) -> Any:
+        if isinstance(x, Traced) or isinstance(y, Traced):
+            return function(x, y)
         left, right = np.broadcast_arrays(x, y)
         out = np.empty(left.size, left.dtype)
         if out.size:
-            kernel(flat(left), flat(right), out)
+            kernel(frozen(left).reshape(-1), frozen(right).reshape(-1), out)
         return out.reshape(left.shape)
 
     return run
@@ -94,55 +79,51 @@ arctan2 = _binary(np.arctan2)
 power = _binary(np.power)
 
 
-@njit(nogil=True, cache=True)
-def add_valid(total: Any, count: Any, x: Any, valid: Any) -> None:
-    """Add one entry of a stack to the running sum and count of every pixel."""
-    for i in range(x.size):
-        if valid[i]:
-            total[i] += x[i]
-            count[i] += 1
+BLOCK = 512
+"""Pixels that are chosen together."""
 
 
-@njit(nogil=True, cache=True)
-def multiply_valid(total: Any, count: Any, x: Any, valid: Any) -> None:
-    """Multiply the running product of every pixel by one entry of a stack."""
-    for i in range(x.size):
-        if valid[i]:
-            total[i] *= x[i]
-            count[i] += 1
+@jit
+def _choose(condition: Any, yes: Any, no: Any, out: Any) -> None:
+    """Write one of two numbers per pixel; a branch of `BLOCK` numbers stands for all pixels."""
+    for start in range(0, out.size, BLOCK):
+        stop = min(start + BLOCK, out.size)
+        asked, found = condition[start:stop], out[start:stop]
+        one = yes[start:stop] if yes.size == out.size else yes[: stop - start]
+        other = no[start:stop] if no.size == out.size else no[: stop - start]
+        for i in range(found.size):
+            a, b = one[i], other[i]  # both are read, so that the loop needs no branch
+            found[i] = a if asked[i] else b
 
 
-@njit(nogil=True, cache=True)
-def add_squares(total: Any, mean: Any, x: Any, valid: Any) -> None:
-    """Add one entry's squared distance from the mean to the running sum of every pixel."""
-    for i in range(x.size):
-        if valid[i]:
-            total[i] += (x[i] - mean[i]) * (x[i] - mean[i])
+def where(condition: Mask, yes: Any, no: Any) -> Any:
+    """Return `np.where` of the three, at the same speed whatever the pattern of the condition.
+
+    Args:
+        condition: truth values per pixel.
+        yes: array or NumPy number that is taken where the condition is true.
+        no: likewise where it is false.
+    """
+    if any(isinstance(part, Traced) for part in (condition, yes, no)):
+        return np.where(condition, yes, no)
+    dtype = np.result_type(yes, no)
+    shape = np.broadcast_shapes(*map(np.shape, (condition, yes, no)))
+    bits = np.dtype(f"u{dtype.itemsize}")
+    out = np.empty(math.prod(shape), bits)
+
+    def branch(values: Any) -> Values:
+        array = np.asarray(values).astype(dtype, copy=False).view(bits)
+        if any(array.strides) or out.size <= BLOCK:
+            return frozen(np.broadcast_to(array, shape)).reshape(-1)
+        return frozen(np.broadcast_to(array.flat[0], BLOCK))
+
+    if out.size:
+        asked = frozen(np.broadcast_to(condition, shape)).reshape(-1)
+        _choose(asked, branch(yes), branch(no), out)
+    return out.view(dtype).reshape(shape)
 
 
-@njit(nogil=True, cache=True)
-def keep_min(least: Any, count: Any, x: Any, valid: Any) -> None:
-    """Lower the running minimum of every pixel; NaN stays once it is met."""
-    for i in range(x.size):
-        if valid[i]:
-            value = x[i]
-            if count[i] == 0 or value < least[i] or value != value:  # noqa: PLR0124 - NaN
-                least[i] = value
-            count[i] += 1
-
-
-@njit(nogil=True, cache=True)
-def keep_max(most: Any, count: Any, x: Any, valid: Any) -> None:
-    """Raise the running maximum of every pixel; NaN stays once it is met."""
-    for i in range(x.size):
-        if valid[i]:
-            value = x[i]
-            if count[i] == 0 or value > most[i] or value != value:  # noqa: PLR0124 - NaN
-                most[i] = value
-            count[i] += 1
-
-
-@njit(nogil=True, cache=True)
+@jit
 def convolve(padded: Any, turned: Any, out: Any) -> None:
     """Write the weighted sum of the neighbours of every pixel, in float64, in row order.
 
@@ -163,157 +144,3 @@ def convolve(padded: Any, turned: Any, out: Any) -> None:
                         total[x] += weight * row[x + i]
         for x in range(total.size):
             out[y, x] = total[x]
-
-
-@cache
-def exchanges(length: int) -> Values:
-    """Return the compare-exchange steps that sort `length` entries, whatever their values.
-
-    Returns:
-        (steps, 2) positions, the smaller value goes to the first.
-
-    Source:
-        Batcher's merge exchange: Knuth, The Art of Computer Programming 3, 5.2.2, algorithm M.
-    """
-    steps = []
-    top = 1 << max(0, (length - 1).bit_length() - 1)
-    p = top
-    while p > 0:
-        q, r, d = top, 0, p
-        while True:
-            steps += [(i, i + d) for i in range(length - d) if i & p == r]
-            if q == p:
-                break
-            d, q, r = q - p, q >> 1, p
-        p >>= 1
-    table = np.array(steps, np.int64).reshape(-1, 2)
-    table.flags.writeable = False
-    return table
-
-
-@njit(nogil=True, cache=True)
-def _exchange(low: Any, high: Any) -> None:
-    for j in range(low.size):
-        a = low[j]
-        b = high[j]
-        swap = b < a
-        low[j] = b if swap else a
-        high[j] = a if swap else b
-
-
-@njit(nogil=True, cache=True)
-def _between(a: float, b: float, share: float) -> float:
-    if share == 0.0 or a == b:
-        return a
-    if np.isinf(a) or np.isinf(b):
-        return a * (1.0 - share) + b * share
-    return a + (b - a) * share
-
-
-@njit(nogil=True, cache=True)
-def _load(block: Any, values: Any, top: Any, has_nan: Any) -> None:
-    """Copy the rows of some pixels; NaN is noted and sorted behind everything else."""
-    for t in range(values.shape[0]):
-        source = values[t]
-        target = block[t]
-        for j in range(source.size):
-            value = source[j]
-            if np.isnan(value):
-                has_nan[j] = True
-                value = top
-            target[j] = value
-
-
-@njit(nogil=True, cache=True)
-def _load_valid(block: Any, values: Any, valid: Any, top: Any, has_nan: Any, count: Any) -> None:
-    """Like `_load`; what is not valid goes to the end too and is taken off the count."""
-    for t in range(values.shape[0]):
-        source = values[t]
-        mask = valid[t]
-        target = block[t]
-        for j in range(source.size):
-            value = source[j]
-            bad = np.isnan(value)
-            has_nan[j] |= bad and mask[j]
-            count[j] -= not mask[j]
-            target[j] = value if mask[j] and not bad else top
-
-
-@njit(nogil=True, cache=True)
-def _pick(block: Any, has_nan: Any, count: Any, probability: float, out: Any) -> None:
-    """Write one quantile of sorted pixels: 0 where nothing is valid, NaN where NaN is."""
-    for j in range(out.size):
-        found = count[j]
-        position = max(found - 1, 0) * probability
-        below = int(position)
-        above = min(below + 1, max(found - 1, 0))
-        value = _between(np.float64(block[below, j]), np.float64(block[above, j]), position - below)
-        if has_nan[j]:
-            value = np.nan
-        out[j] = value if found else 0.0
-
-
-@njit(nogil=True, cache=True)
-def quantiles(
-    values: Any,
-    valid: Any,
-    masked: bool,
-    steps: Any,
-    probabilities: Any,
-    top: Any,
-    out: Any,
-    count: Any,
-) -> None:
-    """Write the quantiles (type 7) of the valid entries of every pixel.
-
-    Args:
-        values: (label, pixel), at least one label.
-        valid: like `values`; anything two-dimensional if not `masked`.
-        masked: whether to look at `valid`.
-        steps: what `exchanges` returns for the number of labels.
-        probabilities: 0..1.
-        top: largest value of the dtype.
-        out: (probability, pixel), written.
-        count: (pixel,) number of valid entries, written.
-    """
-    length, pixels = values.shape
-    block = np.empty((length, BLOCK), values.dtype)
-    has_nan = np.zeros(BLOCK, np.bool_)
-    count[:] = length
-    for start in range(0, pixels, BLOCK):
-        stop = min(start + BLOCK, pixels)
-        has_nan[:] = False
-        if masked:
-            rows_valid = valid[:, start:stop]
-            _load_valid(block, values[:, start:stop], rows_valid, top, has_nan, count[start:stop])
-        else:
-            _load(block, values[:, start:stop], top, has_nan)
-        for step in range(steps.shape[0]):
-            _exchange(block[steps[step, 0]], block[steps[step, 1]])
-        for index in range(probabilities.size):
-            _pick(block, has_nan, count[start:stop], probabilities[index], out[index, start:stop])
-
-
-@njit(nogil=True, cache=True)
-def interpolate(values: Any, valid: Any, positions: Any) -> None:
-    """Fill the gaps inside every pixel's series, in place, on the line between their ends.
-
-    Args:
-        values: (label, pixel) floats; NaN and what is not valid are gaps.
-        valid: like `values`; True where a gap was filled.
-        positions: (label,) ascending places on the line.
-    """
-    length, pixels = values.shape
-    for i in range(pixels):
-        last = -1
-        for t in range(length):
-            if not valid[t, i] or np.isnan(values[t, i]):
-                continue
-            if last >= 0 and t - last > 1:
-                a = np.float64(values[last, i])
-                b = np.float64(values[t, i])
-                for gap in range(last + 1, t):
-                    share = (positions[gap] - positions[last]) / (positions[t] - positions[last])
-                    values[gap, i] = _between(a, b, share)
-                    valid[gap, i] = True
-            last = t

@@ -7,8 +7,10 @@ from typing import Annotated, Any
 import numpy as np
 
 from terrazzo.cube import Mask, Number, Pixels, Stack, Values, all_valid
+from terrazzo.cube.pixels import known_everywhere
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.processes.convert import (
+    as_array,
     as_stack,
     common_dtype,
     entries_of,
@@ -19,6 +21,8 @@ from terrazzo.processes.convert import (
     spread,
     stack_of,
 )
+from terrazzo.processes.kernels import where
+from terrazzo.processes.operands import all_of
 from terrazzo.processes.registry import Role, process
 from terrazzo.processes.schemas import Anything, BooleanOrNull, Booleans, Schema
 
@@ -42,8 +46,10 @@ def and_(x: BooleanOrNull, y: BooleanOrNull) -> BooleanOrNull:
     Source:
         openEO process `and` 2.0.0-rc.2; Kleene's logic K3.
     """
-    (a, has_a), (b, has_b) = _truth(x), _truth(y)
-    return _result(a & b, has_a & has_b | has_a & ~a | has_b & ~b, x, y)
+    if isinstance(x, Pixels) and isinstance(y, Pixels) and _one_mask(x, y):
+        return Pixels(as_array(_truth(x) & _truth(y)), x.valid)
+    (a, not_a), (b, not_b) = _sure(x), _sure(y)
+    return _decided(a & b, not_a | not_b, x, y)
 
 
 @process("or", Role.SCALAR, categories=_LOGIC)
@@ -60,8 +66,10 @@ def or_(x: BooleanOrNull, y: BooleanOrNull) -> BooleanOrNull:
     Source:
         openEO process `or` 2.0.0-rc.2; Kleene's logic K3.
     """
-    (a, has_a), (b, has_b) = _truth(x), _truth(y)
-    return _result(a | b, has_a & has_b | a | b, x, y)
+    if isinstance(x, Pixels) and isinstance(y, Pixels) and _one_mask(x, y):
+        return Pixels(as_array(_truth(x) | _truth(y)), x.valid)
+    (a, not_a), (b, not_b) = _sure(x), _sure(y)
+    return _decided(a | b, not_a & not_b, x, y)
 
 
 @process("not", Role.SCALAR, categories=_LOGIC)
@@ -78,7 +86,7 @@ def not_(x: BooleanOrNull) -> BooleanOrNull:
         openEO process `not` 2.0.0-rc.2.
     """
     if isinstance(x, Pixels):
-        return Pixels(~x.values.astype(np.bool_, copy=False), x.valid)
+        return Pixels(as_array(~_truth(x)), x.valid)
     return None if x is None else not _boolean(x)
 
 
@@ -96,8 +104,10 @@ def xor(x: BooleanOrNull, y: BooleanOrNull) -> BooleanOrNull:
     Source:
         openEO process `xor` 2.0.0-rc.2.
     """
-    (a, has_a), (b, has_b) = _truth(x), _truth(y)
-    return _result(a ^ b, has_a & has_b, x, y)
+    if isinstance(x, Pixels) and isinstance(y, Pixels) and _one_mask(x, y):
+        return Pixels(as_array(_truth(x) ^ _truth(y)), x.valid)
+    (a, not_a), (b, not_b) = _sure(x), _sure(y)
+    return _decided(a & not_b | b & not_a, a & b | not_a & not_b, x, y)
 
 
 @process("all", Role.SCALAR, categories=_REDUCER)
@@ -162,9 +172,16 @@ def if_(value: BooleanOrNull, accept: Anything, reject: Anything = None) -> Anyt
         return _chosen_arrays(value, accept, reject)
     dtype = common_dtype((accept, reject))
     shape = pixel_shape((value, accept, reject))
-    chosen = value.values.astype(np.bool_, copy=False) & value.valid
+    chosen = where_true(value)
     yes, no = spread(accept, shape, dtype), spread(reject, shape, dtype)
-    return Pixels(np.where(chosen, yes.values, no.values), np.where(chosen, yes.valid, no.valid))
+    if reject is None:
+        return Pixels(yes.values, all_of(shape, chosen, yes.valid))
+    if accept is None:
+        return Pixels(no.values, all_of(shape, ~chosen, no.valid))
+    valid = all_valid(shape)
+    if not (known_everywhere(yes.valid) and known_everywhere(no.valid)):
+        valid = chosen & yes.valid | ~chosen & no.valid
+    return Pixels(where(chosen, yes.values, no.values), valid)
 
 
 def _chosen_arrays(value: Pixels, accept: Any, reject: Any) -> Stack:
@@ -196,31 +213,52 @@ def _boolean(value: Any) -> bool:
     return bool(value)
 
 
-def _truth(value: Any) -> tuple[Any, Any]:
-    """Return whether a value is true (never where it is missing) and whether it is there."""
+def where_true(x: Pixels) -> Mask:
+    """Return where pixels are true; not where they are missing."""
+    return _truth(x) if known_everywhere(x.valid) else _truth(x) & x.valid
+
+
+def _truth(x: Pixels) -> Mask:
+    return x.values.astype(np.bool_, copy=False)
+
+
+def _one_mask(x: Pixels, y: Pixels) -> bool:
+    """Tell whether two are sure to be missing at the same pixels."""
+    everywhere = known_everywhere(x.valid) and known_everywhere(y.valid)
+    return x.valid is y.valid or (everywhere and x.shape == y.shape)
+
+
+def _sure(value: Any) -> tuple[Any, Any]:
+    """Return whether a value is surely true, and whether it is surely false."""
     if isinstance(value, Pixels):
-        return value.values.astype(np.bool_, copy=False) & value.valid, value.valid
+        true, false = _truth(value), ~_truth(value)
+        known = known_everywhere(value.valid)
+        return (true, false) if known else (true & value.valid, false & value.valid)
     there = value is not None
-    return np.bool_(there and _boolean(value)), np.bool_(there)
+    yes = there and _boolean(value)
+    return np.bool_(yes), np.bool_(there and not yes)
 
 
-def _result(values: Any, valid: Any, *operands: Any) -> Number:
+def _decided(true: Any, false: Any, *operands: Any) -> Number:
+    """Return a truth value, missing where it is neither surely true nor surely false."""
     pixels = [operand for operand in operands if isinstance(operand, Pixels)]
     if not pixels:
-        return bool(values) if valid else None
+        return bool(true) if true | false else None
     shape = pixel_shape(pixels)
-    return Pixels(np.broadcast_to(values, shape), np.broadcast_to(valid, shape))
+    return Pixels(np.broadcast_to(true, shape), np.broadcast_to(true | false, shape))
 
 
 def _folded(data: Stack, *, decisive: bool, ignore_nodata: bool) -> Number:
     """Return `decisive` where an entry is it, else its opposite."""
     shape = data.values.shape[1:]
-    decided = np.zeros(shape, np.bool_)
+    decided: Values = np.zeros(shape, np.bool_)
     complete: Mask = np.ones(shape, np.bool_)
     for index in range(len(data)):
-        there = data.valid[index, ...]
-        decided |= (_row(data, index) == decisive) & there
-        complete &= there
+        row, there = _row(data, index), data.valid[index, ...]
+        found = row if decisive else ~row
+        if not known_everywhere(there):
+            found, complete = found & there, complete & there
+        decided = decided | found
     values: Values = decided if decisive else ~decided
     valid = all_valid(shape) if ignore_nodata else decided | complete
     return result_of(data, values, valid)

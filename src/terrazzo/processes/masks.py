@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from terrazzo.cube import Cube, Kind, Mask
-from terrazzo.cube.pixels import compute_dtype, is_all_valid
+from terrazzo.cube import Cube, Kind, Mask, Pixels
+from terrazzo.cube.pixels import compute_dtype, known_everywhere
 from terrazzo.errors import ArgumentInvalid, IncompatibleDataCubes
 from terrazzo.processes.cube_schemas import (
     MaskReplacement,
@@ -15,7 +15,10 @@ from terrazzo.processes.cube_schemas import (
     Truth,
 )
 from terrazzo.processes.filters import extent_of
+from terrazzo.processes.kernels import where
 from terrazzo.processes.labels import found_in
+from terrazzo.processes.logic import where_true
+from terrazzo.processes.operands import all_of
 from terrazzo.processes.registry import Labels, Role, Rules, process, same_labels
 from terrazzo.processes.schemas import RasterCube
 
@@ -52,8 +55,7 @@ def mask(data: RasterCube, mask: RasterCube, replacement: MaskReplacement = None
         openEO process `mask` 2.0.0-rc.2.
     """
     marked, data = aligned(mask, data)
-    hidden = marked.valid & (marked.values != 0)
-    return replaced(data, np.broadcast_to(hidden, data.values.shape), replacement)
+    return replaced(data, where_true(Pixels(marked.values, marked.valid)), replacement)
 
 
 @process(
@@ -88,9 +90,10 @@ def mask_polygon(
     if data.grid is None or data.window is None:
         raise ArgumentInvalid("`mask_polygon` needs a raster cube; this one has no grid.")
     held = extent_of(mask).mask(data.grid, data.window)
-    hidden = np.broadcast_to(held if inside else ~held, data.values.shape)
-    # What is no-data already stays so, whatever the replacement.
-    return replaced(data, hidden & data.valid, replacement)
+    hidden = held if inside else ~held
+    if replacement is not None:  # what is no-data already stays so
+        hidden = all_of(data.values.shape, hidden, data.valid)
+    return replaced(data, hidden, replacement)
 
 
 def aligned(mask: Cube, data: Cube) -> tuple[Cube, Cube]:
@@ -137,20 +140,24 @@ def aligned(mask: Cube, data: Cube) -> tuple[Cube, Cube]:
 def replaced(data: Cube, hidden: Mask, replacement: float | bool | str | None) -> Cube:
     """Return the cube with hidden pixels replaced, by no-data for None.
 
+    Args:
+        data: (..., y, x).
+        hidden: what can be broadcast to it; True where a pixel is replaced.
+        replacement: number or truth value; None for no-data.
+
     Raises:
         ArgumentInvalid: the replacement is text.
     """
     if replacement is None:
-        seen = ~hidden
-        return data.same_pixels(
-            data.values, seen if is_all_valid(data.valid) else data.valid & seen
-        )
+        return data.same_pixels(data.values, all_of(data.values.shape, data.valid, ~hidden))
     if isinstance(replacement, str):
         raise ArgumentInvalid(f"Pixels cannot hold the text {replacement!r}. Give a number.")
-    dtype = _dtype_with(data.dtype, replacement)
-    values = data.values.astype(dtype, copy=True)
-    values[hidden] = replacement
-    return data.same_pixels(values, data.valid | hidden)
+    with np.errstate(over="ignore"):
+        number = np.asarray(replacement).astype(_dtype_with(data.dtype, replacement))[()]
+    valid = data.valid
+    if not known_everywhere(valid):
+        valid = valid | hidden
+    return data.same_pixels(where(hidden, number, data.values), valid)
 
 
 def _dtype_with(dtype: np.dtype[Any], number: float | bool) -> np.dtype[Any]:
@@ -158,5 +165,6 @@ def _dtype_with(dtype: np.dtype[Any], number: float | bool) -> np.dtype[Any]:
     if dtype.kind == "f" or (dtype.kind == "b" and isinstance(number, bool)):
         return dtype
     if float(number).is_integer():
-        return np.result_type(dtype, np.min_scalar_type(int(number)))
+        found = np.result_type(dtype, np.min_scalar_type(int(number)))
+        return found if found.kind != "O" else compute_dtype(dtype)
     return compute_dtype(dtype)

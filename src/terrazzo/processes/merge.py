@@ -1,12 +1,15 @@
 """Joining two cubes along their labels."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from terrazzo.cube import Cube, Dimension, Geometries, Kind, Label, Mask, Pixels, Values
+from terrazzo.cube import Cube, Dimension, Geometries, Kind, Label, Mask, Pixels, Values, all_valid
+from terrazzo.cube.pixels import known_everywhere
 from terrazzo.errors import (
     ArgumentInvalid,
     IncompatibleDataCubes,
@@ -15,13 +18,11 @@ from terrazzo.errors import (
 )
 from terrazzo.geo.times import parse_time
 from terrazzo.processes.cube_schemas import OverlapResolver
+from terrazzo.processes.kernels import where
 from terrazzo.processes.labels import named_labels
 from terrazzo.processes.registry import Place, Role, Rules, process
 from terrazzo.processes.returned import as_pixels
 from terrazzo.processes.schemas import AnyCube, Callback, Context
-
-Positions = tuple[tuple[int, ...], ...]
-"""Positions of labels, one tuple per labelled axis, in the order of the axes."""
 
 
 @process(
@@ -73,7 +74,7 @@ def merge_cubes(
         for axis, dimension in enumerate(wide.dimensions)
     )
     shared = tuple(
-        tuple(label for label in a.labels if label in set(b.labels))
+        tuple(filter(set(b.labels).__contains__, a.labels))
         for a, b in zip(first.dimensions, second.dimensions, strict=True)
         if a.kind is not Kind.SPATIAL
     )
@@ -117,8 +118,8 @@ class _Merge:
             if held is not None:
                 kind = np.result_type(joined.dtype, other.dtype)
                 joined = Pixels(
-                    np.where(held, joined.values, other.values.astype(kind)),
-                    np.where(held, joined.valid, other.valid),
+                    where(held, joined.values, other.values.astype(kind, copy=False)),
+                    where(held, joined.valid, other.valid),
                 )
         return joined
 
@@ -157,23 +158,64 @@ class _Merge:
 
     def parts(self, shared: tuple[tuple[Label, ...], ...]) -> tuple[Values, Values]:
         """Join cubes whose labels differ somewhere; `shared` are those that both have."""
-        pixels = self.first.values.shape[len(shared) :]
-        shape = (*(len(d.labels) for d in _labelled(self.dimensions)), *pixels)
-        values, valid = np.zeros(shape, self.dtype(full=False)), np.zeros(shape, np.bool_)
-        for cube in (self.first, self.second):
-            own = tuple(dimension.labels for dimension in _labelled(cube.dimensions))
-            key = _key(shape, _found(self.dimensions, own))
-            values[key], valid[key] = cube.values, cube.valid
+        sources = [self.second, self.first]
         if all(shared):
-            both = [
-                Pixels(cube.values[key], cube.valid[key])
-                for cube in (self.first, self.second)
-                for key in [_key(cube.values.shape, _found(cube.dimensions, shared))]
-            ]
-            result = self.resolved(both[0], both[1])
-            key = _key(shape, _found(self.dimensions, shared))
-            values[key], valid[key] = result.values, result.valid
-        return values, valid
+            first, second = (_taken(cube, shared) for cube in (self.first, self.second))
+            both = self.resolved(
+                Pixels(first.values, first.valid), Pixels(second.values, second.valid)
+            )
+            sources.insert(0, first.same_pixels(both.values, both.valid))
+        pixels = self.first.values.shape[len(shared) :]
+        dtype = self.dtype(full=False)
+        joined = _foremost(sources, _labelled(self.dimensions), pixels, dtype)
+        return joined.values.astype(dtype, copy=False), joined.valid
+
+
+def _foremost(
+    sources: Sequence[Cube],
+    dimensions: Sequence[Dimension],
+    pixels: tuple[int, ...],
+    dtype: np.dtype[Any],
+    axis: int = 0,
+) -> Pixels:
+    """Return the pixels of the first source that has them, for all labels from `axis` on.
+
+    The dimensions before `axis` are as the sources have them; `dtype` holds what they have.
+    """
+    shape = (*(len(dimension.labels) for dimension in dimensions), *pixels)
+    if not sources or not math.prod(shape[: len(dimensions)]):
+        return Pixels(np.zeros(shape, dtype), np.zeros(shape, np.bool_))
+    if axis == len(dimensions):
+        return Pixels(sources[0].values, sources[0].valid)
+    dimension, name = dimensions[axis], dimensions[axis].name
+    places = [
+        {label: place for place, label in enumerate(source.dimension(name).labels)}
+        for source in sources
+    ]
+    parts = []
+    for having, run in groupby(dimension.labels, lambda label: [label in p for p in places]):
+        labels = tuple(run)
+        cut = [
+            source.take(name, [known[label] for label in labels])
+            for source, known, has in zip(sources, places, having, strict=True)
+            if has
+        ]
+        within = (*dimensions[:axis], replace(dimension, labels=labels), *dimensions[axis + 1 :])
+        parts.append(_foremost(cut, within, pixels, dtype, axis + 1))
+    if len(parts) == 1:
+        return parts[0]
+    values = np.concatenate([part.values for part in parts], axis)
+    if all(known_everywhere(part.valid) for part in parts):
+        return Pixels(values, all_valid(shape))
+    return Pixels(values, np.concatenate([part.valid for part in parts], axis))
+
+
+def _taken(cube: Cube, labels: Sequence[Sequence[Label]]) -> Cube:
+    """Return a cube with only these labels, in this order."""
+    for dimension, wanted in zip(_labelled(cube.dimensions), labels, strict=True):
+        places = {label: place for place, label in enumerate(dimension.labels)}
+        cube = cube.take(dimension.name, [places[label] for label in wanted])
+    return cube
 
 
 def _inside(cube: Cube, place: Place | None, name: str) -> Mask | None:
@@ -244,22 +286,6 @@ def _joined(first: Dimension, second: Dimension) -> tuple[Label, ...]:
 
 def _labelled(dimensions: Sequence[Dimension]) -> list[Dimension]:
     return [dimension for dimension in dimensions if dimension.kind is not Kind.SPATIAL]
-
-
-def _found(dimensions: Sequence[Dimension], labels: Sequence[Sequence[Label]]) -> Positions:
-    found = []
-    for dimension, wanted in zip(_labelled(dimensions), labels, strict=True):
-        places: Mapping[Label, int] = {label: i for i, label in enumerate(dimension.labels)}
-        found.append(tuple(places[label] for label in wanted))
-    return tuple(found)
-
-
-def _key(shape: tuple[int, ...], positions: Positions) -> Any:
-    """Return the index of these positions of the first axes and all of the others."""
-    if all(p == tuple(range(p[0], p[0] + len(p))) for p in positions if p) and all(positions):
-        return tuple(slice(p[0], p[0] + len(p)) for p in positions)
-    rest = [range(length) for length in shape[len(positions) :]]
-    return np.ix_(*(np.array(p, np.intp) for p in (*positions, *rest)))
 
 
 def _joined_geometries(cube1: Cube, cube2: Cube, merged: Cube) -> Geometries | None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from terrazzo.cube import Cube, Pixels, Stack, Values, all_valid
-from terrazzo.cube.pixels import compute_dtype
+from terrazzo.cube.pixels import compute_dtype, known_everywhere
 from terrazzo.errors import (
     ArgumentInvalid,
     DataCubePropertiesImmutable,
@@ -27,7 +27,8 @@ from terrazzo.processes.cube_schemas import (
     Overlaps,
     Real,
 )
-from terrazzo.processes.kernels import convolve
+from terrazzo.processes.kernels import convolve, where
+from terrazzo.processes.operands import all_of
 from terrazzo.processes.registry import Place, Role, Rules, process, same_labels
 from terrazzo.processes.returned import as_stack
 from terrazzo.processes.schemas import Callback, Context, RasterCube
@@ -121,9 +122,11 @@ def apply_kernel(
         raise ArgumentInvalid(f"Border {border!r} is neither a number nor {', '.join(_BORDERS)}.")
     dtype, turned = compute_dtype(data.dtype), frozen(weights[::-1, ::-1])
     with np.errstate(over="ignore", invalid="ignore"):
-        numbers = np.where(data.valid, data.values, 0).astype(dtype)
-        usable = data.valid & np.isfinite(numbers)
-        numbers[~usable] = replace_invalid
+        numbers = data.values.astype(dtype, copy=False)
+        finite = (np.isfinite(numbers),) if data.dtype.kind == "f" else ()
+        usable = all_of(numbers.shape, data.valid, *finite)
+        if not known_everywhere(usable):
+            numbers = where(usable, numbers, dtype.type(replace_invalid))
         result = np.zeros(numbers.shape, dtype)
         for index in np.ndindex(numbers.shape[:-2] if numbers.size else (0,)):
             convolve(frozen(_padded(numbers[index], weights, border)), turned, result[index])

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from terrazzo.cube import Pixels, all_valid
-from terrazzo.cube.pixels import compute_dtype
+from terrazzo.cube.pixels import compute_dtype, known_everywhere
 from terrazzo.errors import ArgumentInvalid
-from terrazzo.processes.convert import pixel_shape, scalar
+from terrazzo.processes.convert import as_array, pixel_shape, scalar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from terrazzo.cube import Mask, Number
 
-_EXACT_INTEGERS = 2**53
+EXACT_INTEGERS = 2**53
 """Integers up to here are exact in float64."""
 
 
@@ -66,14 +66,13 @@ def all_of(shape: tuple[int, ...], *masks: Mask) -> Mask:
     """Return where all masks are True; those that are True everywhere at no cost are left out."""
     kept: list[Mask] = []
     for mask in masks:
-        trivial = mask.size and not any(mask.strides) and bool(mask.flat[0])
-        if not trivial and not any(mask is known for known in kept):
+        if not known_everywhere(mask) and not any(mask is known for known in kept):
             kept.append(mask)
     if not kept:
         return all_valid(shape)
     result = kept[0]
     for mask in kept[1:]:
-        result = result & mask
+        result = as_array(result & mask)
     return result if result.shape == shape else np.broadcast_to(result, shape)
 
 
@@ -94,6 +93,6 @@ def _of_scalars(
     with np.errstate(all="ignore"):
         result = float(function(*(np.full(1, entry, np.float64) for entry in plain))[0])
     whole = integral or all(type(entry) is int for entry in plain)
-    if whole and math.isfinite(result) and result.is_integer() and abs(result) < _EXACT_INTEGERS:
+    if whole and math.isfinite(result) and result.is_integer() and abs(result) < EXACT_INTEGERS:
         return int(result)
     return result

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from terrazzo.cube import Pixels, Stack, all_valid
-from terrazzo.cube.pixels import compute_dtype
+from terrazzo.cube.pixels import compute_dtype, known_everywhere
 from terrazzo.errors import ArgumentInvalid
 
 if TYPE_CHECKING:
@@ -81,9 +81,10 @@ def stacked(parts: Sequence[Pixels], shape: tuple[int, ...], dtype: np.dtype[Any
     """
     if not parts:
         return Stack(np.zeros((0, *shape), compute_dtype(dtype)), np.zeros((0, *shape), np.bool_))
-    return Stack(
-        np.stack([part.values for part in parts]), np.stack([part.valid for part in parts])
-    )
+    values = np.stack([part.values for part in parts])
+    if all(known_everywhere(part.valid) for part in parts):
+        return Stack(values, all_valid(values.shape))
+    return Stack(values, np.stack([part.valid for part in parts]))
 
 
 def is_true(result: Any) -> bool:

@@ -1,6 +1,6 @@
 """Reducers: one number for an array, or one per pixel for a stack, along axis 0.
 
-Sums run in float64 from the first entry to the last, pixel by pixel (see `kernels`), so that
+Sums run in float64 from the first entry to the last, pixel by pixel (see `stacks`), so that
 the result of a pixel does not depend on the block it is computed in.
 """
 
@@ -10,27 +10,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from terrazzo.cube import Number, Pixels, Stack
-from terrazzo.cube.pixels import is_all_valid
+from terrazzo.cube import Number, Pixels, Stack, all_valid
+from terrazzo.cube.pixels import known_everywhere
 from terrazzo.errors import (
     ArgumentInvalid,
     AscendingProbabilitiesRequired,
     QuantilesParameterConflict,
     QuantilesParameterMissing,
 )
-from terrazzo.processes import kernels
 from terrazzo.processes.comparison import is_valid
 from terrazzo.processes.convert import (
+    as_array,
     as_stack,
     checked_length,
     entries_of,
-    float_dtype,
     index_dtype,
     numeric,
     result_of,
 )
+from terrazzo.processes.logic import where_true
 from terrazzo.processes.registry import Role, process
 from terrazzo.processes.schemas import Callback, Context, NumberOrNull, Numbers, Schema
+from terrazzo.processes.stacks import reduce_stack
 
 if TYPE_CHECKING:
     from terrazzo.cube import Mask, Values
@@ -102,8 +103,7 @@ def sum_(data: Numbers, ignore_nodata: Flag = True) -> NumberOrNull:
     Source:
         openEO process `sum` 2.0.0-rc.2.
     """
-    total, count = _accumulated(as_stack(data), kernels.add_valid, 0.0)
-    return _reduced(as_stack(data), total, count, ignore_nodata=ignore_nodata)
+    return _reduced("sum", as_stack(data), ignore_nodata=ignore_nodata)
 
 
 @process("product", Role.SCALAR, categories=("math", "reducer"))
@@ -121,8 +121,7 @@ def product(data: Numbers, ignore_nodata: Flag = True) -> NumberOrNull:
     Source:
         openEO process `product` 2.0.0-rc.2.
     """
-    total, count = _accumulated(as_stack(data), kernels.multiply_valid, 1.0)
-    return _reduced(as_stack(data), total, count, ignore_nodata=ignore_nodata)
+    return _reduced("product", as_stack(data), ignore_nodata=ignore_nodata)
 
 
 @process("mean", Role.SCALAR, categories=_STATISTICS)
@@ -139,8 +138,7 @@ def mean(data: Numbers, ignore_nodata: Flag = True) -> NumberOrNull:
     Source:
         openEO process `mean` 2.0.0-rc.2.
     """
-    total, count = _accumulated(as_stack(data), kernels.add_valid, 0.0)
-    return _reduced(as_stack(data), _shared(total, count), count, ignore_nodata=ignore_nodata)
+    return _reduced("mean", as_stack(data), ignore_nodata=ignore_nodata)
 
 
 @process("variance", Role.SCALAR, categories=_STATISTICS)
@@ -155,10 +153,9 @@ def variance(data: Numbers, ignore_nodata: Flag = True) -> NumberOrNull:
         The variance in the squared unit of `data`; NaN for a single value, no-data for none.
 
     Source:
-        openEO process `variance` 2.0.0-rc.2; two-pass algorithm.
+        openEO process `variance` 2.0.0-rc.2; Welford 1962, Technometrics 4, 419-420.
     """
-    squares, count = _squares(as_stack(data))
-    return _reduced(as_stack(data), _shared(squares, count - 1), count, ignore_nodata=ignore_nodata)
+    return _reduced("variance", as_stack(data), ignore_nodata=ignore_nodata)
 
 
 @process("sd", Role.SCALAR, categories=_STATISTICS)
@@ -173,11 +170,9 @@ def sd(data: Numbers, ignore_nodata: Flag = True) -> NumberOrNull:
         The deviation in the unit of `data`; NaN for a single value, no-data for none.
 
     Source:
-        openEO process `sd` 2.0.0-rc.2; two-pass algorithm.
+        openEO process `sd` 2.0.0-rc.2; Welford 1962, Technometrics 4, 419-420.
     """
-    squares, count = _squares(as_stack(data))
-    spread = np.sqrt(_shared(squares, count - 1))
-    return _reduced(as_stack(data), spread, count, ignore_nodata=ignore_nodata)
+    return _reduced("sd", as_stack(data), ignore_nodata=ignore_nodata)
 
 
 @process("min", Role.SCALAR, categories=_BOTH)
@@ -194,7 +189,7 @@ def min_(data: Numbers, ignore_nodata: Flag = True) -> NumberOrNull:
     Source:
         openEO process `min` 2.0.0-rc.2.
     """
-    return _extreme(as_stack(data), kernels.keep_min, ignore_nodata=ignore_nodata)
+    return _reduced("min", as_stack(data), ignore_nodata=ignore_nodata)
 
 
 @process("max", Role.SCALAR, categories=_BOTH)
@@ -211,7 +206,7 @@ def max_(data: Numbers, ignore_nodata: Flag = True) -> NumberOrNull:
     Source:
         openEO process `max` 2.0.0-rc.2.
     """
-    return _extreme(as_stack(data), kernels.keep_max, ignore_nodata=ignore_nodata)
+    return _reduced("max", as_stack(data), ignore_nodata=ignore_nodata)
 
 
 @process("extrema", Role.SCALAR, categories=("math > statistics",))
@@ -229,12 +224,11 @@ def extrema(data: Numbers, ignore_nodata: Flag = True) -> Extremes:
         openEO process `extrema` 2.0.0-rc.2.
     """
     stack = as_stack(data)
-    ends = [
-        _folded(stack, kernel, stack.values.dtype)
-        for kernel in (kernels.keep_min, kernels.keep_max)
-    ]
-    valid = _enough(stack, ends[0][1], ignore_nodata=ignore_nodata)
-    values = np.stack([end for end, _ in ends])
+    (least, count), (most, _) = (
+        reduce_stack(kind, numeric(stack), stack.valid) for kind in ("min", "max")
+    )
+    valid = _enough(stack, count, ignore_nodata=ignore_nodata)
+    values = np.stack([least, most])
     return Stack(values, np.broadcast_to(valid, values.shape), exact=stack.exact)
 
 
@@ -253,8 +247,8 @@ def median(data: Numbers, ignore_nodata: Flag = True) -> NumberOrNull:
         openEO process `median` 2.0.0-rc.2; Hyndman and Fan 1996, type 7, probability 0.5.
     """
     stack = as_stack(data)
-    values, count = _quantiles(stack, np.array([0.5]))
-    return _reduced(stack, values[0], count, ignore_nodata=ignore_nodata)
+    values, count = reduce_stack("quantiles", _numbers(stack), stack.valid, (0.5,))
+    return result_of(stack, values[0], _enough(stack, count, ignore_nodata=ignore_nodata))
 
 
 @process("quantiles", Role.SCALAR, categories=("math > statistics",))
@@ -287,10 +281,9 @@ def quantiles(
     """
     stack = as_stack(data)
     shares = _shares(probabilities, q)
-    values, count = _quantiles(stack, shares)
+    values, count = reduce_stack("quantiles", _numbers(stack), stack.valid, shares)
     valid = _enough(stack, count, ignore_nodata=ignore_nodata)
-    cast = values.astype(float_dtype(stack), copy=False)
-    return Stack(cast, np.broadcast_to(valid, cast.shape), exact=stack.exact)
+    return Stack(values, np.broadcast_to(valid, values.shape), exact=stack.exact)
 
 
 @process("count", Role.SCALAR, categories=("arrays", "math > statistics", "reducer"))
@@ -316,90 +309,44 @@ def count(data: AnyArray, condition: CountCondition = None, context: Context = N
     dtype, shape = index_dtype(len(stack)), stack.values.shape[1:]
     total: Values = np.zeros(shape, dtype)
     if condition is True:
-        total += dtype.type(len(stack))
+        total = np.full(shape, len(stack), dtype)
     elif condition is None or callable(condition):
         for entry in entries_of(stack):
             met = condition(x=entry, context=context) if callable(condition) else is_valid(entry)
-            total += met.values & met.valid if isinstance(met, Pixels) else met is True
+            if isinstance(met, Pixels):
+                total = total + where_true(met)
+            elif met is True:
+                total = total + dtype.type(1)
     else:
         raise ArgumentInvalid(
             f"condition={condition!r} counts nothing. Give a callback, true for all entries, or "
             "nothing for the valid ones."
         )
-    return result_of(stack, total, np.ones(shape, np.bool_))
+    return result_of(stack, total, all_valid(shape))
 
 
-def _folded(data: Stack, kernel: Any, dtype: np.dtype[Any], start: float = 0) -> tuple[Any, Any]:
-    """Run a kernel over the entries; return its accumulator and the number of valid entries."""
-    values, shape = numeric(data), data.values.shape[1:]
-    pixels = int(np.prod(shape, dtype=np.int64))
-    total, number = np.full(pixels, start, dtype), np.zeros(pixels, np.int32)
-    for index in range(len(data) if pixels else 0):
-        entry = values[index, ...].astype(dtype, copy=False)
-        kernel(total, number, kernels.flat(entry), kernels.flat(data.valid[index, ...]))
-    return total.reshape(shape), number.reshape(shape)
+def _numbers(data: Stack) -> Values:
+    """Return the numbers of a stack; those of a list in float64, in which they are computed."""
+    numbers = numeric(data)
+    return numbers.astype(np.float64, copy=False) if data.exact else numbers
 
 
-def _accumulated(data: Stack, kernel: Any, start: float) -> tuple[Values, Values]:
-    return _folded(data, kernel, np.dtype(np.float64), start)
-
-
-def _squares(data: Stack) -> tuple[Values, Values]:
-    total, number = _accumulated(data, kernels.add_valid, 0.0)
-    centre = kernels.flat(_shared(total, number))
-    squares = np.zeros(centre.size)
-    for index in range(len(data) if centre.size else 0):
-        entry = kernels.flat(data.values[index, ...].astype(np.float64, copy=False))
-        kernels.add_squares(squares, centre, entry, kernels.flat(data.valid[index, ...]))
-    return squares.reshape(total.shape), number
-
-
-def _shared(total: Values, number: Values) -> Values:
-    with np.errstate(all="ignore"):
-        shared: Values = np.divide(total, number)
-    return shared
+def _reduced(kind: str, data: Stack, *, ignore_nodata: bool) -> Number:
+    numbers = numeric(data) if kind in {"min", "max"} else _numbers(data)
+    values, number = reduce_stack(kind, numbers, data.valid)
+    return result_of(data, values, _enough(data, number, ignore_nodata=ignore_nodata))
 
 
 def _enough(data: Stack, number: Values, *, ignore_nodata: bool) -> Mask:
     """Return where there are entries enough: one, or all of them."""
-    enough: Mask = np.asarray(number > 0 if ignore_nodata else (number == len(data)) & (number > 0))
+    length = len(data)
+    if length and known_everywhere(data.valid):
+        return all_valid(number.shape)
+    enough: Mask = as_array(number > 0 if ignore_nodata or not length else number == length)
     return enough
 
 
-def _reduced(data: Stack, values: Values, number: Values, *, ignore_nodata: bool) -> Number:
-    with np.errstate(all="ignore"):
-        cast = np.asarray(values, float_dtype(data))
-    return result_of(data, cast, _enough(data, number, ignore_nodata=ignore_nodata))
-
-
-def _extreme(data: Stack, kernel: Any, *, ignore_nodata: bool) -> Number:
-    values, number = _folded(data, kernel, data.values.dtype)
-    return result_of(data, values, _enough(data, number, ignore_nodata=ignore_nodata))
-
-
-_SORTED_AS = {"u1": "u1", "b1": "u1", "i1": "i2", "i2": "i2", "u2": "u2", "f4": "f4", "f2": "f4"}
-"""dtype in which values are sorted; all others are in float64, to have few compiled variants."""
-
-
-def _quantiles(data: Stack, shares: Values) -> tuple[Values, Values]:
-    """Return (share, ...) quantiles of the valid entries and their number."""
-    shape = data.values.shape[1:]
-    numbers = numeric(data)
-    dtype = np.dtype(_SORTED_AS.get(numbers.dtype.str[1:], "f8"))
-    matrix = kernels.rows(numbers.astype(dtype, copy=False))
-    pixels = matrix.shape[1]
-    out = np.zeros((shares.size, pixels), float_dtype(data))
-    number = np.zeros(pixels, np.int32)
-    if matrix.size:
-        masked = not is_all_valid(data.valid)
-        mask = kernels.rows(data.valid if masked else np.ones((1, 1), np.bool_))
-        top = dtype.type(np.inf) if dtype.kind == "f" else np.iinfo(dtype).max
-        steps = kernels.exchanges(len(data))
-        kernels.quantiles(matrix, mask, masked, steps, shares, dtype.type(top), out, number)
-    return out.reshape(shares.size, *shape), number.reshape(shape)
-
-
-def _shares(probabilities: Any, q: Any) -> Values:
+def _shares(probabilities: Any, q: Any) -> tuple[float, ...]:
     if probabilities is None and q is None:
         raise QuantilesParameterMissing(
             "`quantiles` needs `probabilities`: shares such as [0.25, 0.5, 0.75], or their number."
@@ -411,10 +358,10 @@ def _shares(probabilities: Any, q: Any) -> Values:
         if given < 2 or given != int(given):  # noqa: PLR2004 - one share has no borders
             raise ArgumentInvalid(f"{given!r} shares cannot be cut: give a whole number from 2.")
         checked_length(int(given))
-        return np.arange(1, int(given)) / int(given)
+        return tuple(part / int(given) for part in range(1, int(given)))
     entries = entries_of(as_stack(given))
     if any(type(p) not in {int, float} or not 0 <= p <= 1 for p in entries):
         raise ArgumentInvalid(f"probabilities={entries} are not all numbers from 0 to 1.")
     if sorted(entries) != entries:
         raise AscendingProbabilitiesRequired(f"probabilities={entries} do not ascend. Sort them.")
-    return np.array(entries, np.float64)
+    return tuple(map(float, entries))

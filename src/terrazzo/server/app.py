@@ -11,6 +11,7 @@ from fastapi.staticfiles import StaticFiles
 
 from terrazzo import __version__
 from terrazzo.server import faults, home, layers, tiles
+from terrazzo.server.kept import KeptTiles
 from terrazzo.server.services import Services
 from terrazzo.server.store import LayerStore
 from terrazzo.server.work import Work
@@ -21,19 +22,22 @@ if TYPE_CHECKING:
     from terrazzo.drivers.job import Workspace
 
 STATIC = Path(__file__).parent / "static"
+KEPT_BYTES = 64_000_000
+"""Bytes of encoded tiles that are kept, some thousand of them."""
 
 
-def create_app(workspace: Workspace, *, threads: int = 0) -> FastAPI:
+def create_app(workspace: Workspace, *, threads: int = 0, kept_bytes: int = KEPT_BYTES) -> FastAPI:
     """Return the web application over a workspace.
 
     Args:
         workspace: where collections and layers are; its folder and catalogue are made if missing.
         threads: how many tiles are computed at a time; 0 = one per core.
+        kept_bytes: bytes of encoded tiles that are kept for those who ask next; 0 = none.
 
     Raises:
         CatalogUnusable, OutputFailed: the catalogue cannot be opened or made.
     """
-    parts = Services(LayerStore(workspace), Work(threads))
+    parts = Services(LayerStore(workspace), Work(threads), KeptTiles(kept_bytes))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

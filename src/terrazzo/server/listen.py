@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -11,30 +12,101 @@ from typing import TYPE_CHECKING
 import uvicorn
 from typing_extensions import override
 
-from terrazzo.errors import ArgumentInvalid
-from terrazzo.server.app import create_app
+from terrazzo.drivers.ready import make_ready
+from terrazzo.errors import ArgumentInvalid, TerrazzoError
+from terrazzo.progress import Cancelled, Progress
+from terrazzo.server.app import KEPT_BYTES, create_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from terrazzo.drivers.job import Workspace
 
+log = logging.getLogger(__name__)
 
-def listen(workspace: Workspace, host: str, port: int, *, ready: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C; `ready` is told the address as soon as requests are answered.
+SOON = 3.0
+"""Seconds in which kernels are loaded if they were compiled before."""
+PATIENCE = 5.0
+"""Seconds that the end waits for a kernel that is being compiled."""
+
+
+def listen(
+    workspace: Workspace,
+    host: str,
+    port: int,
+    *,
+    ready: Callable[[str], None],
+    say: Callable[[str], None],
+    kept_bytes: int = KEPT_BYTES,
+) -> None:
+    """Serve until Ctrl-C, and meanwhile load or compile the kernels of ordinary graphs.
+
+    Args:
+        workspace: see `create_app`.
+        host: address to listen on.
+        port: 0 is any free one.
+        ready: called once, with the address, as soon as requests are answered.
+        say: told if kernels have to be compiled.
+        kept_bytes: see `create_app`.
 
     Raises:
         ArgumentInvalid: the address or port cannot be had.
     """
     with bound(host, port) as listener:
-        server = _Server(uvicorn.Config(create_app(workspace), log_level="warning"))
+        server = _server(workspace, kept_bytes)
         server.when_ready = lambda: ready(url_of(listener))
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt), preparing(say):
             server.run(sockets=[listener])
 
 
 @contextlib.contextmanager
-def serving(workspace: Workspace, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+def preparing(say: Callable[[str], None]) -> Iterator[None]:
+    """Make kernels ready in a thread while the block runs; `say` is told if it takes long."""
+    progress = _Stoppable()
+    told = threading.Timer(
+        SOON,
+        lambda: say(
+            "Compiling, once after an installation. The first tiles take up to a minute meanwhile."
+        ),
+    )
+
+    def prepare() -> None:
+        try:
+            make_ready(progress, extraction=False)
+        except Cancelled:
+            pass
+        except (TerrazzoError, OSError) as error:
+            log.warning("Kernels were not compiled beforehand: %s", error)
+        finally:
+            told.cancel()
+
+    thread = threading.Thread(target=prepare, name="kernels", daemon=True)
+    told.start()
+    thread.start()
+    try:
+        yield
+    finally:
+        progress.stopped = True
+        told.cancel()
+        thread.join(PATIENCE)
+
+
+class _Stoppable(Progress):
+    """Stops what it watches as soon as it is asked to."""
+
+    stopped = False
+
+    @override
+    def advance(self, count: int = 1) -> None:
+        super().advance(count)
+        if self.stopped:
+            raise Cancelled
+
+
+@contextlib.contextmanager
+def serving(
+    workspace: Workspace, host: str = "127.0.0.1", port: int = 0, kept_bytes: int = KEPT_BYTES
+) -> Iterator[str]:
     """Serve in a thread while the block runs; yields the address. Port 0 is any free one.
 
     Raises:
@@ -42,7 +114,7 @@ def serving(workspace: Workspace, host: str = "127.0.0.1", port: int = 0) -> Ite
     """
     ready = threading.Event()
     with bound(host, port) as listener:
-        server = _Server(uvicorn.Config(create_app(workspace), log_level="warning"))
+        server = _server(workspace, kept_bytes)
         server.when_ready = ready.set
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -53,6 +125,11 @@ def serving(workspace: Workspace, host: str = "127.0.0.1", port: int = 0) -> Ite
         finally:
             server.should_exit = True
             thread.join()
+
+
+def _server(workspace: Workspace, kept_bytes: int) -> _Server:
+    app = create_app(workspace, kept_bytes=kept_bytes)
+    return _Server(uvicorn.Config(app, log_level="warning", access_log=False))
 
 
 class _Server(uvicorn.Server):

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from fastapi.responses import Response
-from PIL import Image
 
 from terrazzo import __version__
 from terrazzo.errors import FormatUnsupported
 from terrazzo.server.about import FORMATS, resolution_metres
 from terrazzo.server.look import view_of
+from terrazzo.storage.writers.picture import empty_picture
 
 if TYPE_CHECKING:
     from terrazzo.drivers.tile import View
+    from terrazzo.server.kept import KeptTiles
     from terrazzo.server.look import Look
     from terrazzo.server.store import LayerStore, OpenLayer
 
@@ -38,13 +37,14 @@ class Tile:
     form: str
 
 
-def answer(store: LayerStore, tile: Tile, look: Look, known: str) -> Response:
-    """Compute a tile, unless the client has it.
+def answer(store: LayerStore, kept: KeptTiles, tile: Tile, look: Look, known: str) -> Response:
+    """Compute a tile, unless the client has it or somebody asked for it a moment ago.
 
     Where the layer has no pixels a picture is transparent, and an array is no content (204).
 
     Args:
         store: the layers.
+        kept: the tiles that were made a moment ago.
         tile: which one.
         look: how it shall be shown.
         known: the header If-None-Match.
@@ -67,24 +67,18 @@ def answer(store: LayerStore, tile: Tile, look: Look, known: str) -> Response:
     }
     if tag in {entry.strip().removeprefix("W/") for entry in known.split(",")}:
         return Response(status_code=NOT_MODIFIED, headers=headers)
-    content = layer.tiles.picture(
-        tile.matrix, tile.zoom, tile.x, tile.y, view=view, format_name=tile.form
+    where = (tile.matrix, tile.zoom, tile.x, tile.y)
+    content = kept.get(
+        (tag, *where), lambda: layer.tiles.picture(*where, view=view, format_name=tile.form)
     )
     if content is None and tile.form == "npy":
         return Response(status_code=NO_CONTENT, headers=headers)
     edge = layer.tiles.matrix(tile.matrix).tile
-    return Response(content or empty(tile.form, edge), 200, headers, MEDIA[tile.form])
+    shown = content or empty_picture(tile.form, edge, edge)
+    return Response(shown, 200, headers, MEDIA[tile.form])
 
 
 def etag(layer: OpenLayer, view: View, form: str) -> str:
     """Return a text that changes when a tile's bytes may: graph, data, style or program."""
     parts = [__version__, layer.tiles.digest, *layer.versions, repr(view), form]
     return f'"{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]}"'
-
-
-@lru_cache(maxsize=8)
-def empty(form: str, edge: int) -> bytes:
-    """Return a transparent picture."""
-    content = io.BytesIO()
-    Image.new("RGBA", (edge, edge)).save(content, form.upper(), lossless=True)
-    return content.getvalue()

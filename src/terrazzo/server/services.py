@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
+from terrazzo.server.kept import KeptTiles
 from terrazzo.server.store import LayerStore
 from terrazzo.server.work import Work
 
@@ -16,9 +17,14 @@ class Services:
     """The layers."""
     work: Work
     """The threads that compute pixels."""
+    kept: KeptTiles
+    """The tiles that were made a moment ago."""
 
 
-def services(request: Request) -> Services:
-    """Return the services of the server that a request came to."""
+async def services(request: Request) -> Services:
+    """Return the services of the server that a request came to.
+
+    Asynchronous, or FastAPI would call it in a thread of its own.
+    """
     found: Services = request.app.state.services
     return found

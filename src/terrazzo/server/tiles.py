@@ -31,7 +31,11 @@ async def tile(
     """Compute a tile of a layer as png, webp or npy."""
     wanted = Tile(name, matrix, z, x, y, form)
     known = request.headers.get("if-none-match", "")
+
+    def made() -> Response:
+        return answer(parts.store, parts.kept, wanted, look, known)
+
     try:
-        return await parts.work.run(request, lambda: answer(parts.store, wanted, look, known))
+        return await parts.work.run(request, made)
     except ClientGone:
         return Response(status_code=CLIENT_CLOSED)

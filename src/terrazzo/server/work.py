@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from terrazzo.server.faults import ServerBusy
 
@@ -27,7 +27,7 @@ class Work:
     def __init__(self, threads: int = 0, *, longest_queue: int = 1000) -> None:
         """Make the pool; 0 threads is one per core."""
         self._executor = ThreadPoolExecutor(
-            threads or os.cpu_count() or 1, thread_name_prefix="pixels"
+            threads or len(os.sched_getaffinity(0)), thread_name_prefix="pixels"
         )
         self._longest_queue = longest_queue
         self._waiting = 0
@@ -44,17 +44,16 @@ class Work:
         self._waiting += 1
         job = asyncio.get_running_loop().run_in_executor(self._executor, task)
         gone = asyncio.ensure_future(_disconnected(request))
+        gone.add_done_callback(lambda _: job.cancel())
         try:
-            both: set[asyncio.Future[Any]] = {job, gone}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if not job.done():
-                job.cancel()
-                raise ClientGone
-            return job.result()
+            return await job
+        except asyncio.CancelledError:
+            if gone.done():
+                raise ClientGone from None
+            raise
         finally:
             self._waiting -= 1
             gone.cancel()
-            job.cancel()
 
     def close(self) -> None:
         """Finish what runs and drop what waits."""

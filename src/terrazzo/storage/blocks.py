@@ -10,10 +10,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from terrazzo.spans import note
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
 
     from terrazzo.cube import Values
+
+    Tile = Values | Exception
+    Keep = Callable[[int, Tile], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,7 @@ class BlockCache:
     def _start(self) -> None:
         self._lock = threading.Lock()
         self._tiles: OrderedDict[Hashable, Values] = OrderedDict()
-        self._coming: dict[Hashable, Future[Values]] = {}
+        self._coming: dict[Hashable, Future[Tile]] = {}
         self._bytes = 0
 
     @property
@@ -65,37 +70,72 @@ class BlockCache:
         with self._lock:
             self._counts[3] += pixels
 
-    def get(self, key: Hashable, decode: Callable[[], Values]) -> Values:
-        """Return the tile of a key, decoding it if nobody has; the array is read-only.
+    def get(
+        self, keys: Sequence[Hashable], decode: Callable[[Sequence[int], Keep], None]
+    ) -> list[Tile]:
+        """Return the tiles of some keys, decoding those that nobody has; arrays are read-only.
 
-        Whatever `decode` raises reaches every thread that waits for this tile, and is not kept.
+        Args:
+            keys: what the tiles are called.
+            decode: gets the positions of the keys that are missing, and what takes each tile as
+                soon as it is there, `keep(position, tile)`: an array, or the error why this one
+                has none. An error is given to whoever waits for the tile now, and is not kept.
+
+        Whatever `decode` raises reaches every thread that waits for one of these tiles.
         """
-        with self._lock:
-            tile = self._tiles.get(key)
-            if tile is not None:
-                self._tiles.move_to_end(key)
-                self._counts[2] += 1
-                return tile
-            coming = self._coming.get(key)
-            if coming is None:
-                mine = self._coming[key] = Future()
-            else:
-                self._counts[2] += 1
-        if coming is not None:
-            return coming.result()
-        try:
-            tile = decode()
-        except BaseException as error:
+        found, mine, others = self._claim(keys)
+        note("tiles_found", len(keys) - len(mine))
+
+        def keep(position: int, tile: Tile) -> None:
+            found[position] = tile
             with self._lock:
-                del self._coming[key]
-            mine.set_exception(error)
-            raise
-        tile.flags.writeable = False
+                del self._coming[keys[position]]
+                if not isinstance(tile, Exception):
+                    self._keep(keys[position], tile)
+            mine.pop(position).set_result(tile)
+
+        if mine:
+            try:
+                decode(tuple(mine), keep)
+            except BaseException as error:
+                with self._lock:
+                    for position in mine:
+                        del self._coming[keys[position]]
+                for future in mine.values():
+                    future.set_exception(error)
+                raise
+        for position, coming in others.items():
+            found[position] = coming.result()
+        return [found[position] for position in range(len(keys))]
+
+    def _claim(
+        self, keys: Sequence[Hashable]
+    ) -> tuple[dict[int, Tile], dict[int, Future[Tile]], dict[int, Future[Tile]]]:
+        """Return tiles that there are, those to be decoded here, and those that others decode."""
+        found: dict[int, Tile] = {}
+        mine: dict[int, Future[Tile]] = {}
+        others: dict[int, Future[Tile]] = {}
         with self._lock:
-            del self._coming[key]
-            self._keep(key, tile)
-        mine.set_result(tile)
-        return tile
+            for position, key in enumerate(keys):
+                tile = self._tiles.get(key)
+                if tile is not None:
+                    self._tiles.move_to_end(key)
+                    found[position] = tile
+                elif key in self._coming:
+                    others[position] = self._coming[key]
+                else:
+                    mine[position] = self._coming[key] = Future()
+            self._counts[2] += len(keys) - len(mine)
+        return found, mine, others
+
+    def missing(self, keys: Sequence[Hashable]) -> list[int]:
+        """Return the positions of keys whose tile is neither kept nor coming."""
+        with self._lock:
+            return [
+                position
+                for position, key in enumerate(keys)
+                if key not in self._tiles and key not in self._coming
+            ]
 
     def clear(self) -> None:
         """Forget all tiles; counts stay."""
@@ -104,6 +144,7 @@ class BlockCache:
             self._bytes = 0
 
     def _keep(self, key: Hashable, tile: Values) -> None:
+        tile.flags.writeable = False
         self._counts[0] += 1
         self._counts[1] += tile.nbytes
         if tile.nbytes > self.max_bytes:

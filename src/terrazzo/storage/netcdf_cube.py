@@ -21,6 +21,7 @@ from terrazzo.errors import ArgumentInvalid, AssetForbidden, SourceUnreadable, s
 from terrazzo.geo.crs import WGS84, crs_name
 from terrazzo.geo.grid import Grid
 from terrazzo.geo.times import parse_time
+from terrazzo.spans import span
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,7 +105,8 @@ class CfCube:
             if dimension not in {self._x, self._y}
         }
         try:
-            found = variable.isel(chosen).transpose(self._y, self._x).to_numpy()
+            with span("decode"):
+                found = variable.isel(chosen).transpose(self._y, self._x).to_numpy()
         except (OSError, RuntimeError) as error:
             raise SourceUnreadable(self._name, band, f"damaged ({type(error).__name__})") from None
         found = found.view(found.dtype.str.replace("i", "u")) if _is_unsigned(variable) else found
@@ -163,9 +165,10 @@ def open_cf(path: Path | str, gate: Gate) -> CfCube:
             engine = "scipy"
         else:
             raise SourceUnreadable(real.stem, "cube", "it is no NetCDF file")
-        data = xr.open_dataset(
-            real, engine=engine, mask_and_scale=False, decode_times=False, cache=False
-        )
+        with span("open"):
+            data = xr.open_dataset(
+                real, engine=engine, mask_and_scale=False, decode_times=False, cache=False
+            )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, IndexError) as error:
         raise SourceUnreadable(
             real.stem, "cube", f"gone, damaged or another format ({type(error).__name__})"

@@ -3,92 +3,93 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import OrderedDict
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rasterio.enums import ColorInterp, Interleaving, MaskFlags
-from rasterio.errors import RasterioError
 from typing_extensions import override
 
 from terrazzo.cube import all_valid
-from terrazzo.errors import ArgumentInvalid
-from terrazzo.geo.crs import crs_name
-from terrazzo.geo.grid import Grid, Window
+from terrazzo.errors import ArgumentInvalid, SourceUnreadable
+from terrazzo.geo.grid import Window
+from terrazzo.spans import note, span
 from terrazzo.storage.blocks import BlockCache
-from terrazzo.storage.handles import NO_GEOREFERENCE, HandlePool, gdal_environment, unreadable
+from terrazzo.storage.handles import HandlePool, gdal_environment, unreadable
+from terrazzo.storage.headers import (
+    HEADER,
+    Header,
+    HeaderOutdated,
+    LevelInfo,
+    RasterInfo,
+    agrees,
+    header_document,
+    info_of,
+    level_lattice,
+    level_of,
+)
+from terrazzo.storage.tiff import TiffLevel, tiff_levels
+from terrazzo.storage.tiles import MASK, TileReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from terrazzo.cube import Mask, Values
-    from terrazzo.errors import SourceUnreadable
+    from terrazzo.geo.grid import Grid
     from terrazzo.storage.gate import AssetName
 
     Stamp = tuple[int, int]
     OnBad = Callable[[SourceUnreadable], None]
+    Place = tuple[slice, slice]
 
 CACHE_BYTES = 512 * 2**20
 """What the process-wide cache of decoded tiles holds unless told otherwise."""
-TILE_BYTES_LIMIT = 2**30
-"""A file whose internal tiles are larger is not read: decoding one takes them whole."""
-STRIP_PIXELS = 2**17
-"""Strips of an untiled file are cached in runs of about so many pixels."""
-
-_MASK_KEY, _ALL_BANDS_KEY = -1, 0
+HEADERS_KEPT = 20_000
+"""Files whose headers a reader remembers."""
 
 
-@dataclass(frozen=True, slots=True)
-class RasterInfo:
-    """What a file says about itself."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """Numbers of one band as a file holds them."""
 
-    grid: Grid
-    """The lattice of its full resolution, always north-up."""
-    flipped_y: bool
-    """Whether the file stores its southern row first; reads turn it over."""
-    dtypes: tuple[str, ...]
-    """One per band, NumPy names."""
-    nodata: tuple[float | None, ...]
-    """One per band; None where nothing is declared."""
-    scales: tuple[float, ...]
-    """One per band, 1 where nothing is declared."""
-    offsets: tuple[float, ...]
-    """One per band, 0 where nothing is declared."""
-    overviews: tuple[int, ...]
-    """Reduction factors of levels 1, 2, ...; empty without overviews."""
-    block: tuple[int, int]
-    """(height, width) of an internal tile or strip at full resolution."""
-    has_mask: bool
-    """Whether a mask band or an alpha band says what is valid."""
-    alpha: int | None
-    """1-based index of the alpha band."""
-    descriptions: tuple[str, ...]
-    """One per band; empty text where nothing is declared."""
-    interleaved: bool
-    """Whether one internal tile holds all bands."""
+    numbers: Values
+    """(h, w) in the file's dtype; read-only, may be a view of a tile in the cache."""
+    valid: Mask | None
+    """(h, w), from the mask or alpha band and tiles that are broken; None = all valid."""
+    nodata: float | None
+    """The number that marks no-data besides, exactly in the dtype; None where none can."""
 
-    @property
-    def overview_sizes(self) -> tuple[tuple[int, int], ...]:
-        """(height, width) of levels 1, 2, ..., rounded up as GDAL does."""
-        return tuple(
-            (-(-self.grid.height // factor), -(-self.grid.width // factor))
-            for factor in self.overviews
-        )
+    def validity(self) -> Mask:
+        """Return which numbers are valid, no-data considered."""
+        if self.nodata is None:
+            return all_valid(self.numbers.shape) if self.valid is None else self.valid
+        found = _differ(self.numbers, self.nodata)
+        return found if self.valid is None else found & self.valid
 
-    @property
-    def factors(self) -> tuple[tuple[float, float], ...]:
-        """(row factor, column factor) of levels 0, 1, 2, ..."""
-        return level_factors(self.grid, self.overviews)
+    def over(self, below: Stored) -> Stored:
+        """Return these numbers where they are valid, else those of another image.
+
+        Both are of one lattice, dtype and no-data number.
+        """
+        mine, theirs = self.validity(), below.validity()
+        numbers = np.where(mine, self.numbers, below.numbers)
+        numbers.flags.writeable = False
+        if self.valid is None and below.valid is None:
+            return Stored(numbers, None, self.nodata)
+        return Stored(numbers, mine | theirs, None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Level:
-    """One overview level of one file."""
+@dataclass(slots=True)
+class _Known:
+    """What a reader knows of one version of a file."""
 
-    grid: Grid
-    block: tuple[int, int]
-    masked: bool
+    info: RasterInfo
+    levels: dict[int, LevelInfo]
+    unchecked: set[int] = field(default_factory=set)
+    """Levels that an item told of, with which no dataset has been compared yet."""
+    grids: dict[int, Grid] = field(default_factory=dict)
 
 
 class RasterReader:
@@ -100,12 +101,42 @@ class RasterReader:
     def __init__(self, cache: BlockCache | None = None, handles: HandlePool | None = None) -> None:
         self.cache = cache or BlockCache(CACHE_BYTES)
         self.handles = handles or HandlePool()
-        self._info = lru_cache(maxsize=4096)(self._read_info)
-        self._level = lru_cache(maxsize=8192)(self._read_level)
+        self._known: OrderedDict[tuple[str, Stamp], _Known] = OrderedDict()
 
     @override
     def __reduce__(self) -> tuple[Callable[[], RasterReader], tuple[()]]:
         return default_reader, ()
+
+    def image(self, asset: AssetName, told: Header | None = None) -> Image:
+        """Return an image as its file is now.
+
+        Args:
+            asset: what the gate let through.
+            told: what its item says of the file, if it does. It spares opening the file to
+                describe it, and is compared with the first dataset that is opened.
+
+        Raises:
+            SourceUnreadable: gone, damaged, without georeference, or rotated.
+        """
+        stamp = asset.stamp
+        known = self._known.get((asset.key, stamp))
+        if known is None:
+            if told is None or told.stamp != stamp:
+                known = self.describe_anew(asset, stamp)
+            else:
+                levels = dict(enumerate(told.levels))
+                known = self._keep(asset, stamp, _Known(told.info, levels, set(levels)))
+        return Image(self, asset, stamp, known)
+
+    def describe_anew(self, asset: AssetName, stamp: Stamp) -> _Known:
+        """Ask a file what it is, whatever was known of it.
+
+        Raises:
+            SourceUnreadable: gone, damaged, without georeference, or rotated.
+        """
+        with span("open"), gdal_environment(), self.handles.lease(asset, 0, stamp) as dataset:
+            known = _Known(info_of(asset, dataset), {0: level_of(dataset)})
+        return self._keep(asset, stamp, known)
 
     def describe(self, asset: AssetName) -> RasterInfo:
         """Return what a file says about itself, read once per version of the file.
@@ -113,7 +144,17 @@ class RasterReader:
         Raises:
             SourceUnreadable: gone, damaged, without georeference, or rotated.
         """
-        return self._info(asset, asset.stamp)
+        return self.image(asset).info
+
+    def header(self, asset: AssetName) -> Header:
+        """Return all that a file says about itself, by opening each of its levels.
+
+        Raises:
+            SourceUnreadable: gone, damaged, without georeference, or rotated.
+        """
+        image = Image(self, asset, asset.stamp, self.describe_anew(asset, asset.stamp))
+        levels = range(1 + len(image.info.overviews))
+        return Header(image.stamp, image.info, tuple(image.size(level) for level in levels))
 
     def level_grid(self, asset: AssetName, level: int) -> Grid:
         """Return the lattice of an overview level: the file's extent in the level's pixels.
@@ -121,7 +162,11 @@ class RasterReader:
         Raises:
             SourceUnreadable: as `describe`.
         """
-        return self._level(asset, asset.stamp, level).grid
+        while True:
+            try:
+                return self.image(asset).lattice(level)
+            except HeaderOutdated:
+                continue  # the file has been described anew
 
     def read_window(
         self,
@@ -133,10 +178,113 @@ class RasterReader:
         nodata: Sequence[float | None] | None = None,
         on_bad: OnBad | None = None,
     ) -> tuple[Values, Mask]:
+        """Return exactly the pixels of a window; see `Image.read`.
+
+        Raises:
+            SourceUnreadable: gone, damaged or without georeference.
+            ArgumentInvalid: a band or pixel that is not there.
+        """
+        while True:
+            try:
+                image = self.image(asset)
+                return image.read(level, bands, window, nodata=nodata, on_bad=on_bad)
+            except HeaderOutdated:
+                continue  # the file has been described anew
+
+    def _keep(self, asset: AssetName, stamp: Stamp, known: _Known) -> _Known:
+        # Without a lock, which a forked child could find locked: each step is atomic.
+        self._known[asset.key, stamp] = known
+        if len(self._known) > HEADERS_KEPT:
+            self._known.popitem(last=False)
+        return known
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """One version of a file, as a reader knows it."""
+
+    reader: RasterReader
+    """Its cache and datasets are used."""
+    asset: AssetName
+    """The file, past the gate."""
+    stamp: Stamp
+    """Time of change (ns) and bytes of the file; zeros for a remote one."""
+    known: _Known
+    """Header and levels."""
+
+    @property
+    def info(self) -> RasterInfo:
+        """What the file says about itself."""
+        return self.known.info
+
+    def size(self, level: int) -> LevelInfo:
+        """Return what an overview level says about itself.
+
+        Raises:
+            SourceUnreadable: the file cannot be opened, or its tiles are too large.
+        """
+        found = self.known.levels.get(level)
+        if found is None:
+            with self.lease(level) as dataset:
+                found = level_of(dataset)
+            if not self.info.has_mask:
+                found = replace(found, masked=False)
+            self.known.levels[level] = found
+        return found
+
+    def lattice(self, level: int) -> Grid:
+        """Return the lattice of an overview level: the file's extent in the level's pixels.
+
+        Raises:
+            SourceUnreadable: the file cannot be opened, or its tiles are too large.
+        """
+        found = self.known.grids.get(level)
+        if found is None:
+            size = self.size(level)
+            size.check(self.asset, self.info)
+            found = self.known.grids[level] = level_lattice(self.info, level, size)
+        return found
+
+    @contextmanager
+    def lease(self, level: int) -> Iterator[Any]:
+        """Lend a dataset of a level for a `with` block.
+
+        Raises:
+            SourceUnreadable: the file cannot be opened.
+            HeaderOutdated: the file is not as its item tells, and has been described anew.
+        """
+        with ExitStack() as stack:
+            lease = self.reader.handles.lease(self.asset, level, self.stamp)
+            try:
+                dataset = stack.enter_context(lease)
+                if level in self.known.unchecked:
+                    self._compare(level, dataset)
+            except SourceUnreadable:
+                if level not in self.known.unchecked:
+                    raise
+                self.reader.describe_anew(self.asset, self.stamp)
+                raise HeaderOutdated from None
+            yield dataset
+
+    def _compare(self, level: int, dataset: Any) -> None:
+        """Compare a dataset with what an item told of its file, once per level."""
+        if not agrees(self.asset, dataset, self.info, self.known.levels[level]):
+            self.reader.describe_anew(self.asset, self.stamp)
+            raise HeaderOutdated
+        self.known.unchecked.discard(level)
+
+    def read(
+        self,
+        level: int,
+        bands: Sequence[int],
+        window: Window,
+        *,
+        nodata: Sequence[float | None] | None = None,
+        on_bad: OnBad | None = None,
+    ) -> tuple[Values, Mask]:
         """Return exactly the pixels of a window.
 
         Args:
-            asset: what the gate let through.
             level: overview level, 0 = full resolution.
             bands: 1-based indices.
             window: rows and columns of the level's north-up grid, all inside it.
@@ -145,173 +293,136 @@ class RasterReader:
                 invalid; without it the error is raised.
 
         Returns:
-            (band, y, x) values in the file's dtype (the common one of the bands), and their
-            validity: from the mask or alpha band, else from no-data (NaN no-data marks NaN).
+            (band, y, x) values in the file's dtype (the common one of its bands), perhaps a
+            read-only view of a tile in the cache, and their validity: from the mask or alpha
+            band, else from no-data (NaN no-data marks NaN).
 
         Raises:
             SourceUnreadable: gone, damaged or without georeference.
             ArgumentInvalid: a band or pixel that is not there.
         """
-        stamp = asset.stamp
-        info, lattice = self._info(asset, stamp), self._level(asset, stamp, level)
-        missing = [band for band in bands if not 1 <= band <= len(info.dtypes)]
-        if missing or not lattice.grid.window.contains(window):
+        values = None
+        if len(bands) > 1:
+            values = np.empty((len(bands), window.height, window.width), self.info.dtype)
+        found = self.stored(level, bands, window, nodata=nodata, on_bad=on_bad, out=values)
+        if values is None:
+            values = found[0].numbers[np.newaxis]
+        if all(one.nodata is None and one.valid is None for one in found):
+            return values, all_valid(values.shape)
+        if len(found) == 1:
+            return values, found[0].validity()[np.newaxis]
+        return values, np.stack([one.validity() for one in found])
+
+    def stored(
+        self,
+        level: int,
+        bands: Sequence[int],
+        window: Window,
+        *,
+        nodata: Sequence[float | None] | None = None,
+        on_bad: OnBad | None = None,
+        out: Values | None = None,
+    ) -> tuple[Stored, ...]:
+        """Return the pixels of a window as they are stored, one per band; see `read`.
+
+        Nothing is copied where the window lies in one internal tile, unless `out`, (band, y, x),
+        is to hold them.
+        """
+        info, lattice = self.info, self.lattice(level)
+        if [b for b in bands if not 1 <= b <= len(info.dtypes)] or not (
+            lattice.window.contains(window)
+        ):
             raise ArgumentInvalid(
-                f"Item {asset.item!r}, asset {asset.asset!r} has {len(info.dtypes)} bands of "
-                f"{lattice.grid.height} x {lattice.grid.width} pixels at level {level}, not "
+                f"Item {self.asset.item!r}, asset {self.asset.asset!r} has {len(info.dtypes)} "
+                f"bands of {lattice.height} x {lattice.width} pixels at level {level}, not "
                 f"bands {tuple(bands)} at {window}."
             )
-        self.cache.count_request(window.pixels * len(bands))
-        dtype = np.result_type(*(info.dtypes[band - 1] for band in bands))
-        values = np.empty((len(bands), window.height, window.width), dtype)
-        read = _Read(self, asset, stamp, level, info, lattice, on_bad)
-        broken = read.fill(values, bands, window)
         own = [info.nodata[b - 1] if not info.has_mask else None for b in bands]
-        valid = _valid_by_value(values, own if nodata is None else nodata)
-        if lattice.masked:
-            mask = np.empty((1, window.height, window.width), np.uint8)
-            lost = read.fill(mask, (_MASK_KEY,), window)
-            valid = valid & (mask != 0)
-            broken = [*broken, *((slice(None), rows, cols) for _, rows, cols in lost)]
-        if broken:
-            valid = valid.copy()
-            for where in broken:
-                valid[where] = False
-                values[where] = 0
-        return values, valid
+        marks = [marker(info.dtype, n) for n in (own if nodata is None else nodata)]
+        self.reader.cache.count_request(window.pixels * len(bands))
+        note("pixels_requested", window.pixels * len(bands))
+        if window.is_empty:
+            empty = np.empty((window.height, window.width), info.dtype)
+            return tuple(Stored(empty, None, mark) for mark in marks)
+        numbers, lost = self._pixels(level, bands, window, out, on_bad)
+        shared: Mask | None = None
+        gone: Sequence[Place] = ()
+        if self.size(level).masked:
+            (mask,), (gone,) = self._pixels(level, (MASK,), window, None, on_bad)
+            shared = mask != 0
+            shared = None if shared.all() else shared
+        found = []
+        for pixels, places, mark in zip(numbers, lost, marks, strict=True):
+            valid = shared
+            if places or gone:
+                valid = np.ones(pixels.shape, np.bool_) if shared is None else shared.copy()
+                for place in (*places, *gone):
+                    valid[place] = False
+            pixels.flags.writeable = out is not None
+            found.append(Stored(pixels, valid, mark))
+        return tuple(found)
 
-    def _read_info(self, asset: AssetName, stamp: Stamp) -> RasterInfo:
-        with self.handles.lease(asset, 0, stamp) as dataset:
-            grid, flipped = _grid_of(asset, dataset)
-            flags = dataset.mask_flag_enums[0]
-            alphas = [i for i, c in enumerate(dataset.colorinterp, 1) if c is ColorInterp.alpha]
-            return RasterInfo(
-                grid=grid,
-                flipped_y=flipped,
-                dtypes=tuple(dataset.dtypes),
-                nodata=tuple(dataset.nodatavals),
-                scales=tuple(dataset.scales),
-                offsets=tuple(dataset.offsets),
-                overviews=tuple(dataset.overviews(1)),
-                block=tuple(dataset.block_shapes[0]),
-                has_mask=MaskFlags.per_dataset in flags,
-                alpha=alphas[0] if alphas else None,
-                descriptions=tuple(text or "" for text in dataset.descriptions),
-                interleaved=dataset.count > 1 and dataset.interleaving is Interleaving.pixel,
-            )
+    def tiles(self, level: int) -> TileReader:
+        """Return what reads the internal tiles of a level.
 
-    def _read_level(self, asset: AssetName, stamp: Stamp, level: int) -> _Level:
-        info = self._info(asset, stamp)
-        full = info.grid
-        with self.handles.lease(asset, level, stamp) as dataset:
-            height, width = dataset.height, dataset.width
-            block = tuple(dataset.block_shapes[0])
-            masked = info.has_mask and MaskFlags.per_dataset in dataset.mask_flag_enums[0]
-        if block[1] >= width:
-            strips = max(STRIP_PIXELS // max(block[0] * width, 1), 1)
-            block = (block[0] * strips, width)
-        size = np.dtype(max(info.dtypes, key=lambda name: np.dtype(name).itemsize)).itemsize
-        count = len(info.dtypes) if info.interleaved else 1
-        need = min(block[0], height) * min(block[1], width) * size * count
-        if need > TILE_BYTES_LIMIT:
-            raise unreadable(
-                asset,
-                f"each of its internal tiles takes {need / 1e9:.1f} GB; write it with smaller "
-                "ones first, for example `gdal_translate -of COG in.tif out.tif`",
-            )
-        grid = Grid(
-            full.crs,
-            full.left,
-            full.top,
-            full.pixel_x * full.width / width if level else full.pixel_x,
-            full.pixel_y * full.height / height if level else full.pixel_y,
-            height,
-            width,
+        Raises:
+            SourceUnreadable: the file cannot be opened, or its tiles are too large.
+        """
+        size = self.size(level)
+        return TileReader(
+            self.reader.cache,
+            (self.asset.key, self.stamp, level),
+            lambda: self.lease(level),
+            Window(0, 0, size.height, size.width),
+            size.unit,
+            self.info.dtype,
+            len(self.info.dtypes) if self.info.interleaved else 1,
+            self.asset.is_remote,
+            self._tiff(level, size),
         )
-        return _Level(grid, block, masked)
 
+    def _tiff(self, level: int, size: LevelInfo) -> TiffLevel | None:
+        """Return what inflates the level's tiles without GDAL, where something can."""
+        if self.asset.is_remote or self.asset.driver != "GTiff":
+            return None
+        if level in self.known.unchecked:
+            with self.lease(level):
+                pass  # compares the file with what its item told of it
+        levels = tiff_levels(self.asset.gdal, self.stamp)
+        found = levels[level] if level < len(levels) else None
+        if found is None or found.dtype != self.info.dtype or found.tile != size.unit:
+            return None
+        return found if found.shape == (size.height, size.width) else None
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """One read of one level: fills arrays from internal tiles."""
+    def turned(self, level: int, window: Window) -> Window:
+        """Return the window in the file's own rows."""
+        if not self.info.flipped_y:
+            return window
+        return replace(window, row=self.lattice(level).height - window.row_stop)
 
-    reader: RasterReader
-    asset: AssetName
-    stamp: Stamp
-    level: int
-    info: RasterInfo
-    lattice: _Level
-    on_bad: OnBad | None
-
-    def fill(
-        self, out: Values, bands: Sequence[int], window: Window
-    ) -> list[tuple[int | slice, slice, slice]]:
-        """Copy bands (or the mask) into `out`; returns the places of tiles that are broken."""
-        stored = window
-        if self.info.flipped_y:
-            row = self.lattice.grid.height - window.row_stop
-            stored = Window(row, window.col, window.height, window.width)
+    def _pixels(
+        self,
+        level: int,
+        bands: Sequence[int],
+        window: Window,
+        out: Values | None,
+        on_bad: OnBad | None,
+    ) -> tuple[list[Values], list[list[Place]]]:
+        """Return (h, w) of bands or the mask, north up, and where they cannot be decoded."""
+        flipped = self.info.flipped_y
+        if out is not None and flipped:
             out = out[:, ::-1]
-        together = self.info.interleaved and bands[0] != _MASK_KEY
-        broken: list[tuple[int | slice, slice, slice]] = []
-        for tile in self._tiles(stored):
-            part = stored.intersection(tile)
-            rows, cols = stored.slices(part)
-            inner = tile.slices(part)
-            for position, band in enumerate(bands):
-                try:
-                    pixels = self._decoded(_ALL_BANDS_KEY if together else band, tile)
-                except RasterioError as error:
-                    problem = unreadable(self.asset, error)
-                    if self.on_bad is None:
-                        raise problem from None
-                    self.on_bad(problem)
-                    if self.info.flipped_y:
-                        rows = slice(stored.height - rows.stop, stored.height - rows.start)
-                    broken.append((position, rows, cols))
-                    rows, cols = stored.slices(part)
-                    continue
-                out[position, rows, cols] = pixels[band - 1 if together else 0][inner]
-        return broken
-
-    def _tiles(self, stored: Window) -> list[Window]:
-        """Return the internal tiles that a window touches, cut at the border of the image."""
-        height, width = self.lattice.block
-        if stored.is_empty:
-            return []
-        return [
-            Window(row, col, height, width).intersection(self.lattice.grid.window)
-            for row in range(stored.row // height * height, stored.row_stop, height)
-            for col in range(stored.col // width * width, stored.col_stop, width)
-        ]
-
-    def _decoded(self, band: int, tile: Window) -> Values:
-        """Return (1 or all bands, y, x) of an internal tile, in the file's orientation."""
-        key = (self.asset.key, self.stamp, self.level, band, tile.row, tile.col)
-        return self.reader.cache.get(key, lambda: self._decode(band, tile))
-
-    def _decode(self, band: int, tile: Window) -> Values:
-        window = ((tile.row, tile.row_stop), (tile.col, tile.col_stop))
-        lease = self.reader.handles.lease(self.asset, self.level, self.stamp)
-        with gdal_environment(), lease as dataset:
-            if band == _MASK_KEY:
-                found = dataset.read_masks(1, window=window)[np.newaxis]
-            elif band == _ALL_BANDS_KEY:
-                found = dataset.read(window=window)
-            else:
-                found = dataset.read([band], window=window)
-        pixels: Values = np.asarray(found)
-        return pixels
-
-
-def level_factors(grid: Grid, overviews: Sequence[int]) -> tuple[tuple[float, float], ...]:
-    """Return (row factor, column factor) of full resolution and overviews of a file.
-
-    They are the true ratios of the sizes: 7 pixels make an overview of 4, a factor of 1.75.
-    """
-    sizes = [(grid.height, grid.width)]
-    sizes += [(-(-grid.height // factor), -(-grid.width // factor)) for factor in overviews]
-    return tuple((grid.height / height, grid.width / width) for height, width in sizes)
+        rooms = None if out is None else list(out)
+        arrays, lost = self.tiles(level).read(bands, self.turned(level, window), rooms)
+        places: list[list[Place]] = [[] for _ in bands]
+        for at, error in enumerate(lost):
+            for place, reason in error:
+                problem = unreadable(self.asset, reason)
+                if on_bad is None:
+                    raise problem from None
+                on_bad(problem)
+                places[at].append(_upside_down(place, window.height) if flipped else place)
+        return [array[::-1] for array in arrays] if flipped else arrays, places
 
 
 @lru_cache(maxsize=1)
@@ -325,51 +436,42 @@ def describe(asset: AssetName) -> RasterInfo:
     return default_reader().describe(asset)
 
 
+def describe_for_item(asset: AssetName) -> dict[str, Any]:
+    """Return what an item may tell of a file, JSON values: the member `HEADER` of its asset.
+
+    Raises:
+        SourceUnreadable: gone, damaged, without georeference, or rotated.
+    """
+    return {HEADER: header_document(default_reader().header(asset))}
+
+
 def read_window(
     asset: AssetName, level: int, bands: Sequence[int], window: Window
 ) -> tuple[Values, Mask]:
-    """Return exactly the pixels of a window; see `RasterReader.read_window`."""
+    """Return exactly the pixels of a window; see `Image.read`."""
     return default_reader().read_window(asset, level, bands, window)
 
 
-def _grid_of(asset: AssetName, dataset: Any) -> tuple[Grid, bool]:
-    """Return the north-up grid, and whether the file's rows go north."""
-    transform = dataset.transform
-    if dataset.crs is None or transform.is_identity:
-        raise unreadable(asset, NO_GEOREFERENCE)
-    if transform.b or transform.d or transform.a < 0:
-        raise unreadable(
-            asset,
-            "its pixels are rotated or mirrored; turn it north-up first, for example with "
-            "`gdalwarp in.tif out.tif`",
-        )
-    try:
-        crs = crs_name(dataset.crs.to_wkt())
-    except ArgumentInvalid:
-        raise unreadable(asset, "its coordinate reference system is not known") from None
-    flipped = transform.e > 0
-    top = transform.f + transform.e * dataset.height if flipped else transform.f
-    numbers = (transform.c, top, transform.a, abs(transform.e))
-    if not all(math.isfinite(number) for number in numbers) or min(numbers[2:]) <= 0:
-        raise unreadable(asset, "its geotransform is not valid")
-    return Grid(crs, *numbers, dataset.height, dataset.width), flipped
+@lru_cache(maxsize=256)
+def marker(dtype: np.dtype[Any], nodata: float | None) -> float | None:
+    """Return a no-data value as a dtype holds it, None where no pixel can have it."""
+    if nodata is None:
+        return None
+    if dtype.kind in "fc":
+        return float(dtype.type(nodata))
+    if not math.isfinite(nodata) or nodata != int(nodata):
+        return None
+    info = np.iinfo(dtype)
+    return nodata if info.min <= nodata <= info.max else None
 
 
-def _valid_by_value(values: Values, nodata: Sequence[float | None]) -> Mask:
-    """Return validity from no-data values, in the dtype of the pixels."""
-    if all(value is None for value in nodata):
-        return all_valid(values.shape)
-    valid = np.ones(values.shape, np.bool_)
-    for position, value in enumerate(nodata):
-        if value is None:
-            continue
-        if values.dtype.kind in "fc":
-            band = values[position]
-            valid[position] = (
-                ~np.isnan(band) if math.isnan(value) else band != band.dtype.type(value)
-            )
-        elif not math.isnan(value) and value == int(value):
-            info = np.iinfo(values.dtype)
-            if info.min <= value <= info.max:
-                valid[position] = values[position] != int(value)
-    return valid
+def _differ(numbers: Values, nodata: float) -> Mask:
+    found: Mask = (
+        ~np.isnan(numbers) if math.isnan(nodata) else numbers != numbers.dtype.type(nodata)
+    )
+    return found
+
+
+def _upside_down(place: Place, height: int) -> Place:
+    first, stop, _ = place[0].indices(height)
+    return slice(height - stop, height - first), place[1]

@@ -10,6 +10,7 @@ from terrazzo.errors import SourceUnreadable, SpatialExtentEmpty
 from terrazzo.geo.crs import WGS84
 from terrazzo.geo.grid import Grid, Window, transform_bounds
 from terrazzo.geo.times import format_time, solar_day
+from terrazzo.storage.headers import Header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -42,6 +43,8 @@ class AssetBand:
     """Type of the numbers in the file (data_type), NumPy name; empty = ask the file."""
     overviews: tuple[int, ...] | None = None
     """Reduction factors of the file's overviews; None = not known, for costs only."""
+    header: Header | None = None
+    """What is known of the file, so that reading opens only the level that it wants."""
 
     @property
     def is_scaled(self) -> bool:
@@ -119,16 +122,21 @@ def completed(item: SceneItem, names: Sequence[str], reader: RasterReader) -> Sc
 
 
 def _completed(band: AssetBand, reader: RasterReader) -> AssetBand:
-    if band.grid is not None and band.dtype:
-        return band
-    try:
-        info = reader.describe(band.asset)
-    except SourceUnreadable:
-        return band
-    if not 1 <= band.index <= len(info.dtypes):
+    header, stated = band.header, band.grid is not None and bool(band.dtype)
+    if header is None and not stated:
+        try:
+            image = reader.image(band.asset)
+        except SourceUnreadable:
+            return band
+        header = Header(image.stamp, image.info, (image.size(0),))
+    if header is None or not 1 <= band.index <= len(header.info.dtypes):
         return band
     return replace(
-        band, grid=info.grid, dtype=info.dtypes[band.index - 1], overviews=info.overviews
+        band,
+        grid=band.grid if stated else header.info.grid,
+        dtype=band.dtype if stated else header.info.dtypes[band.index - 1],
+        overviews=header.info.overviews,
+        header=header,
     )
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import threading
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from typing_extensions import override
 
-from terrazzo.cube import Cube, Dimension, Kind, ReadCost, all_valid, empty_cube
-from terrazzo.cube.pixels import compute_dtype
-from terrazzo.cube.warp import source_window, warp
-from terrazzo.errors import BandNotFound, NoDataAvailable, SourceUnreadable, SpatialExtentEmpty
-from terrazzo.geo.crs import WGS84, is_geographic
-from terrazzo.geo.grid import Window, transform_bounds
-from terrazzo.geo.pixelmap import PixelMap, overview_for, scale_between
+from terrazzo.cube import Cube, Dimension, Kind, Plane, empty_cube
+from terrazzo.cube.pixels import compute_dtype, is_all_valid
+from terrazzo.cube.warp import warp
+from terrazzo.errors import BandNotFound, NoDataAvailable, SourceUnreadable, TerrazzoError
+from terrazzo.geo.grid import Window
+from terrazzo.geo.pixelmap import Lookup
+from terrazzo.storage.fetching import SHARE_AHEAD, ahead, side_by_side
 from terrazzo.storage.handles import unreadable
-from terrazzo.storage.raster import RasterReader, default_reader, level_factors
+from terrazzo.storage.headers import HeaderOutdated
+from terrazzo.storage.output import Output, to_physical
+from terrazzo.storage.parts import Part, Placed, nodata_of, parts_of
+from terrazzo.storage.raster import RasterReader, default_reader, marker
 from terrazzo.storage.scenes import (
     AssetBand,
     SceneItem,
@@ -26,23 +30,34 @@ from terrazzo.storage.scenes import (
     native_grid,
     solar_day_groups,
 )
+from terrazzo.storage.target import Tally, Target
+from terrazzo.storage.tiles import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from terrazzo.cube import Mask, Values
-    from terrazzo.geo.grid import Bounds, Grid
-    from terrazzo.storage.gate import AssetName
+    from terrazzo.cube import Mask, ReadCost, Values
+    from terrazzo.geo.grid import Grid
+    from terrazzo.storage.raster import Image, Stored
 
-    Run = Callable[[Callable[[Any], None], Iterable[Any]], Iterable[None]]
+    T = TypeVar("T")
+    R = TypeVar("R")
+    Run = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
     OnBad = Callable[[SourceUnreadable], None]
+    Items = Sequence[SceneItem]
 
 __all__ = ["AssetBand", "RasterSource", "SceneItem", "solar_day_groups"]
 
-FULL_RESOLUTION = frozenset({"sum", "rms", "min", "max", "q1", "med", "q3", "mode"})
-"""Methods whose result over an overview is not that over the pixels: they read level 0."""
-ASSUMED_SMALLEST = 512
-"""For costs, a file of unknown overviews has halves down to this size, as a COG does."""
+TALLIES_KEPT = 64
+"""Choices of labels for which a source remembers what it costs whatever the window."""
+
+
+class _Tallies(dict[object, Tally]):
+    """What was worked out for some labels; not sent to other processes."""
+
+    @override
+    def __reduce__(self) -> tuple[type[_Tallies], tuple[()]]:
+        return _Tallies, ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,9 +81,13 @@ class RasterSource:
     """What reads files; the process-wide one in another process."""
     on_bad: OnBad | None = None
     """Told once per item that cannot be read, which is then no-data; None = raise."""
-    run: Run = map
-    """How the dates of one read are run: `map`, or a thread pool's `map`."""
+    run: Run | None = None
+    """How the files of one read are run: `map`, or a thread pool's `map`; None = remote ones side
+    by side, local ones one after the other."""
+    exact: bool = False
+    """Whether `read` and `planes` project every pixel, see `exactly`."""
     _reported: dict[str, SourceUnreadable] = field(default_factory=dict, repr=False)
+    _tallies: _Tallies = field(default_factory=_Tallies, repr=False)
 
     @classmethod
     def of(
@@ -78,7 +97,7 @@ class RasterSource:
         *,
         reader: RasterReader | None = None,
         on_bad: OnBad | None = None,
-        run: Run = map,
+        run: Run | None = None,
     ) -> RasterSource:
         """Make a source; files are opened only for facts that the items lack.
 
@@ -130,15 +149,13 @@ class RasterSource:
 
     def version(self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]) -> str:
         """Digest of the items that a window touches: files, sizes, times of change, scaling."""
-        groups, names = self._chosen(labels)
-        target = _Target(grid, window, "near")
-        digest = hashlib.sha256()
-        for item in (item for group in groups for item in group):
-            for band in (item.band(name) for name in names):
-                if band is not None and target.may_touch(item, band):
-                    told = (item.id, band.band_name, band.asset.key, band.asset.stamp, band.index)
-                    digest.update(repr((*told, band.nodata, band.scale, band.offset)).encode())
-        return digest.hexdigest()[:16]
+        return self._tally(labels).version(grid, window)
+
+    def cost(
+        self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]], method: str
+    ) -> ReadCost:
+        """Say what `read` would cost, from what the items say of themselves; opens nothing."""
+        return self._tally(labels).cost(grid, window, method)
 
     @property
     def bad_items(self) -> tuple[str, ...]:
@@ -160,38 +177,49 @@ class RasterSource:
             ArgumentInvalid: no such resampling method.
         """
         groups, names = self._chosen(labels)
-        shape = (len(groups), len(names), window.height, window.width)
-        values, valid = np.zeros(shape, self.dtype), np.zeros(shape, np.bool_)
-        target = _Target(grid, window, method)
-
-        def read_one(position: int) -> None:
-            self._mosaic(groups[position], names, target, (values[position], valid[position]))
-
-        if values.size:
-            for _ in self.run(read_one, range(len(groups))):
-                pass
-            if valid.all():
-                valid = all_valid(shape)
+        out = Output.of(len(groups), len(names), window, self.dtype)
+        if out.values.size:
+            self._fill(out, groups, names, Target(grid, window, method, self.exact), self.run)
         dimensions = self._dimensions(labels_of(groups), names)
-        return Cube(values, valid, dimensions, grid, window)
+        return Cube(out.values, out.validity(), dimensions, grid, window)
 
-    def cost(
-        self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]], method: str
-    ) -> ReadCost:
-        """Say what `read` would cost, from what the items say of themselves; opens nothing."""
+    def planes(
+        self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]
+    ) -> tuple[Plane | None, ...]:
+        """Read nearest neighbours as stored numbers; see `PlaneSource.planes`.
+
+        Raises:
+            SourceUnreadable: a file is corrupt, truncated or gone, and nobody is told of it.
+        """
         groups, names = self._chosen(labels)
-        target = _Target(grid, window, method)
-        files: set[tuple[str, str]] = set()
-        pixels = size = 0
-        for item in (item for group in groups for item in group):
-            for band in (item.band(name) for name in names):
-                if band is None or not target.may_touch(item, band):
-                    continue
-                count = target.pixels_of(band, self.grid)
-                files.add((item.id, band.asset.key))
-                pixels += count
-                size += count * np.dtype(band.dtype or self.dtype).itemsize
-        return ReadCost(len(files), pixels, size)
+        if window.is_empty:
+            return (None,) * (len(groups) * len(names))
+        target = Target(grid, window, "near", self.exact)
+        while True:
+            try:
+                return self._planes(groups, names, target)
+            except HeaderOutdated:
+                continue  # one more file has been described anew
+
+    def exactly(self) -> RasterSource:
+        """Return the source that projects every pixel on its own; see `ExactSource`.
+
+        What was found out about the images so far, and what is from now on, is shared.
+        """
+        return replace(self, exact=True)
+
+    def prefetch(
+        self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]], method: str
+    ) -> None:
+        """Begin to fetch remote files into the cache; see `PrefetchSource.prefetch`.
+
+        Nothing is done for local files, for which it does not pay.
+        """
+        if window.is_empty or not self._tally(labels).is_remote:
+            return
+        groups, names = self._chosen(labels)
+        target = Target(grid, window, method)  # interpolated: a pixel missed is fetched by the read
+        ahead(partial(self._fetch, groups, names, target))
 
     def _chosen(
         self, labels: Mapping[str, tuple[int, ...]]
@@ -199,6 +227,19 @@ class RasterSource:
         times = labels.get("t", tuple(range(len(self.groups))))
         bands = labels.get("bands", tuple(range(len(self.bands))))
         return tuple(self.groups[i] for i in times), tuple(self.bands[i] for i in bands)
+
+    def _tally(self, labels: Mapping[str, tuple[int, ...]]) -> Tally:
+        """Return what the labels cost whatever the window, worked out once."""
+        key = labels.get("t"), labels.get("bands")
+        found = self._tallies.get(key)
+        if found is None:
+            groups, names = self._chosen(labels)
+            items = [item for group in groups for item in group]
+            found = Tally.of(items, names, self.grid, self.dtype)
+            if len(self._tallies) >= TALLIES_KEPT:
+                self._tallies.clear()
+            self._tallies[key] = found
+        return found
 
     def _dimensions(self, times: Sequence[str], bands: Sequence[str]) -> tuple[Dimension, ...]:
         return (
@@ -208,77 +249,222 @@ class RasterSource:
             Dimension("x", Kind.SPATIAL),
         )
 
-    def _mosaic(
-        self,
-        items: Sequence[SceneItem],
-        names: Sequence[str],
-        target: _Target,
-        out: tuple[Values, Mask],
-    ) -> None:
-        """Fill (band, y, x) of one label with the first valid pixel of its items."""
-        values, valid = out
-        for position, item in enumerate(items):
-            if position and valid.all():
-                return
-            for asset, places in _by_asset(item, names, target).items():
-                found = self._read_asset(asset, [band for _, band in places], target)
-                if found is None:
-                    continue
-                for (at, _), pixels, mask in zip(places, *found, strict=True):
-                    if position:
-                        new = mask & ~valid[at]
-                        np.copyto(values[at], pixels, where=new)
-                        valid[at] |= new
-                    else:
-                        np.copyto(values[at], pixels, where=mask)
-                        valid[at] = mask
+    def _each(
+        self, work: Callable[[T], R], things: Sequence[T], remote: bool, run: Run | None
+    ) -> Iterable[R]:
+        """Yield `work` of each thing in order; remote files are waited for side by side."""
+        if run is not None:
+            return run(work, things)
+        return side_by_side(work, things) if remote and len(things) > 1 else map(work, things)
 
-    def _read_asset(
-        self, asset: AssetName, bands: Sequence[AssetBand], target: _Target
-    ) -> tuple[Values, Mask] | None:
-        """Return (band, y, x) of one file on the target, None where it has nothing to give."""
+    def _fill(
+        self,
+        out: Output,
+        groups: Sequence[Items],
+        names: Sequence[str],
+        target: Target,
+        run: Run | None,
+    ) -> None:
+        """Fill each label with the first valid pixel of its items.
+
+        The first items of all labels are read, then the second ones of labels that are not full
+        yet, and so on.
+        """
+        for turn in range(max(map(len, groups), default=0)):
+            parts = [
+                part
+                for label, items in enumerate(groups)
+                if turn < len(items) and not out.is_full(label)
+                for part in parts_of(label, items[turn], names, target)
+            ]
+            remote = any(part.asset.is_remote for part in parts)
+            work = partial(self._read_part, target)
+            for part, layers in zip(parts, self._each(work, parts, remote, run), strict=True):
+                for (at, _), layer in zip(part.places, layers, strict=False):
+                    out.put(part.label, at, *layer)
+
+    def _read_part(
+        self, target: Target, part: Part
+    ) -> Sequence[tuple[Values, Mask, AssetBand | None]]:
+        """Return for each band (y, x) of a file on the target; none where it has nothing.
+
+        With each goes its mask, and the band where the numbers are still to become physical.
+        """
+        while True:
+            try:
+                return self._warped(target, part)
+            except HeaderOutdated:
+                continue  # the file has been described anew
+            except SourceUnreadable as error:
+                self._report(error)
+                return ()
+
+    def _warped(
+        self, target: Target, part: Part
+    ) -> Sequence[tuple[Values, Mask, AssetBand | None]]:
+        bands = [band for _, band in part.places]
+        image = self._image(part)
+        level = target.level(image.info.grid, image.info.overviews)
+        pixel_map, scale, needed = target.map_to(image.lattice(level))
+        if needed.is_empty:
+            return ()
+        values, valid = image.read(
+            level,
+            [band.index for band in bands],
+            needed,
+            nodata=[nodata_of(image.info, band) for band in bands],
+            on_bad=self._report if self.on_bad is not None else None,
+        )
+        method = target.method
+        # Picked pixels are the same whether they are scaled before or after; and fewer after.
+        picked = method == "near" or (pixel_map.coincident and method != "rms")
+        if not picked:
+            found = np.empty(values.shape, self.dtype)
+            for numbers, band, room in zip(values, bands, found, strict=True):
+                to_physical(numbers, band, room)
+            values = found
+        values, valid = warp(values, valid, needed, pixel_map, method, scale)
+        return [(values[at], valid[at], band if picked else None) for at, band in enumerate(bands)]
+
+    def _image(self, part: Part) -> Image:
+        """Return a file as it is now; it has all the bands that its item says."""
+        (_, first), *_ = part.places
+        image = self.reader.image(part.asset, first.header)
+        count = len(image.info.dtypes)
+        if max(band.index for _, band in part.places) > count:
+            raise unreadable(part.asset, f"it has {count} bands, fewer than its item says")
+        return image
+
+    def _planes(
+        self, groups: Sequence[Items], names: Sequence[str], target: Target
+    ) -> tuple[Plane | None, ...]:
+        parts = [
+            part
+            for label, items in enumerate(groups)
+            for item in items
+            for part in parts_of(label, item, names, target)
+        ]
+        remote = any(part.asset.is_remote for part in parts)
+        found: list[list[Placed]] = [[] for _ in range(len(groups) * len(names))]
+        work = partial(self._place, target)
+        for part, placed in zip(parts, self._each(work, parts, remote, self.run), strict=True):
+            for (at, _), one in zip(part.places, placed, strict=False):
+                found[part.label * len(names) + at].append(one)
+        layers = [
+            (items, name, found[label * len(names) + at])
+            for label, items in enumerate(groups)
+            for at, name in enumerate(names)
+        ]
+
+        def plane(layer: tuple[Items, str, Sequence[Placed]]) -> Plane | None:
+            return self._plane(*layer, target)
+
+        return tuple(self._each(plane, layers, remote, self.run))
+
+    def _place(self, target: Target, part: Part) -> tuple[Placed, ...]:
+        """Return where the nearest pixels of a file's bands are; empty where it has none."""
         try:
-            info = self.reader.describe(asset)
-            if max(band.index for band in bands) > len(info.dtypes):
-                raise unreadable(
-                    asset, f"it has {len(info.dtypes)} bands, fewer than its item says"
-                )
+            image = self._image(part)
+            info = image.info
             level = target.level(info.grid, info.overviews)
-            lattice = self.reader.level_grid(asset, level)
-            pixel_map, scale, needed = target.map_to(lattice)
-            if needed.is_empty:
-                return None
-            own = [info.nodata[b.index - 1] if not info.has_mask else None for b in bands]
-            values, valid = self.reader.read_window(
-                asset,
-                level,
-                [band.index for band in bands],
-                needed,
-                nodata=[
-                    mine if band.nodata is None else band.nodata
-                    for mine, band in zip(own, bands, strict=True)
-                ],
+            lattice = image.lattice(level)
+        except SourceUnreadable as error:
+            self._report(error)
+            return ()
+        lookup = target.lookup(lattice)
+        if lookup.window.is_empty:
+            return ()
+        placed = []
+        for _, band in part.places:
+            nodata = marker(info.dtype, nodata_of(info, band))
+            kind = lattice, info.dtype, str(nodata), band.scale, band.offset
+            placed.append(Placed(image, band, level, lookup, nodata, kind))
+        return tuple(placed)
+
+    def _plane(
+        self, items: Items, name: str, parts: Sequence[Placed], target: Target
+    ) -> Plane | None:
+        """Return the plane of one label and band, of the images that have something to give."""
+        if not parts:
+            return None
+        first = parts[0]
+        stated = compute_dtype(first.kind[1]) if first.band.is_scaled else first.kind[1]
+        fits = np.result_type(stated, self.dtype) == self.dtype
+        if not fits or any(part.kind != first.kind for part in parts):
+            return self._physical_plane(items, name, target)
+        stored: Stored | None = None
+        for part in parts:
+            if stored is not None and is_all_valid(stored.validity()):
+                break
+            one = self._stored(part)
+            if one is not None:
+                stored = one if stored is None else stored.over(one)
+        if stored is None:
+            return None
+        numbers, band = stored.numbers, first.band
+        how = stored.nodata, band.scale, band.offset, band.is_scaled
+        return Plane(numbers, first.lookup, *how, stored.valid)
+
+    def _stored(self, part: Placed) -> Stored | None:
+        try:
+            (stored,) = part.image.stored(
+                part.level,
+                (part.band.index,),
+                part.lookup.window,
+                nodata=(part.nodata,),
                 on_bad=self._report if self.on_bad is not None else None,
             )
         except SourceUnreadable as error:
             self._report(error)
             return None
-        values = self._to_physical(values, bands)
-        return warp(values, valid, needed, pixel_map, target.method, scale)
+        return stored
 
-    def _to_physical(self, values: Values, bands: Sequence[AssetBand]) -> Values:
-        """Return numbers * scale + offset, each band with its own, in the source's type."""
-        if not any(band.is_scaled for band in bands):
-            return values.astype(self.dtype, copy=False)
-        out = np.empty(values.shape, self.dtype)
-        for position, band in enumerate(bands):
-            if not band.is_scaled:
-                out[position] = values[position]
-                continue
-            kind = compute_dtype(values.dtype)
-            scaled = values[position].astype(kind) * kind.type(band.scale)
-            out[position] = scaled + kind.type(band.offset)
-        return out
+    def _physical_plane(self, items: Items, name: str, target: Target) -> Plane | None:
+        """Return physical values on the target, where images differ too much to be one."""
+        out = Output.of(1, 1, target.window, self.dtype)
+        self._fill(out, (items,), (name,), target, map)
+        valid = out.validity()[0, 0]
+        values = out.values[0, 0]
+        values.flags.writeable = False
+        rows, cols = (np.arange(size, dtype=np.int32) for size in values.shape)
+        lookup = Lookup(target.window, rows, cols, np.zeros((0, 0), np.int32), direct=True)
+        mask = None if is_all_valid(valid) else valid
+        return Plane(values, lookup, None, 1.0, 0.0, scaled=False, valid=mask)
+
+    def _fetch(self, groups: Sequence[Items], names: Sequence[str], target: Target) -> None:
+        """Fetch remote files into the cache, at most a share of it."""
+        room = self.reader.cache.max_bytes // SHARE_AHEAD
+        lock = threading.Lock()
+
+        def fetch(part: Part) -> None:
+            nonlocal room
+            try:
+                image = self._image(part)
+                level = target.level(image.info.grid, image.info.overviews)
+                needed = image.turned(level, target.needed(image.lattice(level)))
+                if needed.is_empty:
+                    return
+                tiles = image.tiles(level)
+                bands = [[band.index for _, band in part.places]]
+                for wanted in [*bands, [MASK]] if image.size(level).masked else bands:
+                    size = tiles.bytes_missing(wanted, needed)
+                    with lock:
+                        if size > room:
+                            return
+                        room -= size
+                    tiles.fetch(wanted, needed)
+            except (TerrazzoError, HeaderOutdated):
+                return  # the read itself will tell
+
+        parts = [
+            part
+            for label, items in enumerate(groups)
+            for item in items
+            for part in parts_of(label, item, names, target)
+            if part.asset.is_remote
+        ]
+        for _ in side_by_side(fetch, parts):
+            pass
 
     def _report(self, error: SourceUnreadable) -> None:
         if self.on_bad is None:
@@ -287,135 +473,6 @@ class RasterSource:
             self.on_bad(error)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Target:
-    """The pixels that one read wants, and what was worked out for the lattices they come from."""
-
-    grid: Grid
-    window: Window
-    method: str
-    _maps: dict[Grid, tuple[PixelMap, tuple[float, float], Window]] = field(default_factory=dict)
-    _bounds: dict[str, Bounds | None] = field(default_factory=dict)
-    _touched: dict[tuple[Bounds, str], bool] = field(default_factory=dict)
-
-    def level(self, source: Grid, overviews: Sequence[int]) -> int:
-        """Choose the overview: a function of both lattices, never of the window."""
-        if not overviews or self.method in FULL_RESOLUTION:
-            return 0
-        return overview_for(self.grid, source, level_factors(source, overviews))
-
-    def map_to(self, lattice: Grid) -> tuple[PixelMap, tuple[float, float], Window]:
-        """Return map, scale and needed source window; images on one lattice share them."""
-        found = self._maps.get(lattice)
-        if found is None:
-            pixel_map = PixelMap.between(self.grid, self.window, lattice)
-            scale = scale_between(self.grid, lattice)
-            needed = source_window(pixel_map, self.method, scale, lattice.window)
-            found = self._maps[lattice] = pixel_map, scale, needed
-        return found
-
-    def may_touch(self, item: SceneItem, band: AssetBand) -> bool:
-        """Tell whether an image can have a pixel here: False only where it surely has none."""
-        if band.grid is not None:
-            bounds, crs = band.grid.bounds, band.grid.crs
-        elif item.bbox is not None:
-            west, south, east, north = item.bbox
-            bounds, crs = (west, south, east + 360.0 * (west > east), north), WGS84
-        else:
-            return True
-        if (bounds, crs) not in self._touched:
-            self._touched[bounds, crs] = self._near(bounds, crs)
-        return self._touched[bounds, crs]
-
-    def _near(self, bounds: Bounds, crs: str) -> bool:
-        """Compare rectangles, where the image is projected to the target or the target to it.
-
-        Whichever is smaller is projected, as its outline is then all but straight; half of its
-        size is added on each side for what curves.
-        """
-        mine = self.grid.bounds_of(self.window)
-        if crs == self.grid.crs:
-            pad = 2 * max(self.grid.pixel_x, self.grid.pixel_y)
-            return _overlap(_padded(mine, pad, pad), bounds, crs)
-        if crs not in self._bounds:
-            self._bounds[crs] = _projected(mine, self.grid.crs, crs)
-        here = self._bounds[crs]
-        there = _projected(bounds, crs, self.grid.crs)
-        if here is None or there is None:
-            return True
-        if _area(here) <= _area(bounds):
-            return _overlap(_half_padded(here), bounds, crs)
-        return _overlap(_half_padded(there), mine, self.grid.crs)
-
-    def pixels_of(self, band: AssetBand, native: Grid) -> int:
-        """Estimate the source pixels that a read of one band takes."""
-        source = band.grid or native
-        overviews = band.overviews
-        if overviews is None:
-            edge = max(source.height, source.width)
-            count = max(math.ceil(math.log2(max(edge / ASSUMED_SMALLEST, 1.0))), 0)
-            overviews = tuple(2**n for n in range(1, count + 1))
-        level = self.level(source, overviews)
-        rows, cols = level_factors(source, overviews)[level]
-        here = _projected(self.grid.bounds_of(self.window), self.grid.crs, source.crs)
-        needed = source.window
-        if here is not None:
-            touched = source.window_of(here).intersection(source.window)
-            needed = touched if not touched.is_empty or source.crs == self.grid.crs else needed
-        return math.ceil(needed.height / rows) * math.ceil(needed.width / cols)
-
-
-def _by_asset(
-    item: SceneItem, names: Sequence[str], target: _Target
-) -> dict[AssetName, list[tuple[int, AssetBand]]]:
-    """Return the item's files that may touch the target, each with its bands and their places."""
-    found: dict[AssetName, list[tuple[int, AssetBand]]] = {}
-    for place, name in enumerate(names):
-        band = item.band(name)
-        if band is not None and (band.asset in found or target.may_touch(item, band)):
-            found.setdefault(band.asset, []).append((place, band))
-    return found
-
-
 def _physical(band: AssetBand) -> np.dtype[Any]:
     dtype = np.dtype(band.dtype)
     return compute_dtype(dtype) if band.is_scaled else dtype
-
-
-def _projected(bounds: Bounds, source: str, target: str) -> Bounds | None:
-    """Return bounds in another CRS, None where nothing can be said."""
-    try:
-        found = transform_bounds(bounds, source, target)
-        corners = transform_bounds(found, target, source)
-    except SpatialExtentEmpty:
-        return None
-    lost = [abs(a - b) for a, b in zip(bounds, corners, strict=True)]
-    size = max(bounds[2] - bounds[0], bounds[3] - bounds[1])
-    return found if all(math.isfinite(v) for v in (*found, *lost)) and max(lost) < size else None
-
-
-def _overlap(one: Bounds, other: Bounds, crs: str) -> bool:
-    """Tell whether rectangles touch; degrees of longitude repeat after a turn."""
-    for turn in (0.0, -360.0, 360.0) if is_geographic(crs) else (0.0,):
-        apart = (
-            one[0] + turn > other[2]
-            or one[2] + turn < other[0]
-            or one[1] > other[3]
-            or one[3] < other[1]
-        )
-        if not apart:
-            return True
-    return False
-
-
-def _padded(bounds: Bounds, x: float, y: float) -> Bounds:
-    left, bottom, right, top = bounds
-    return left - x, bottom - y, right + x, top + y
-
-
-def _half_padded(bounds: Bounds) -> Bounds:
-    return _padded(bounds, (bounds[2] - bounds[0]) / 2, (bounds[3] - bounds[1]) / 2)
-
-
-def _area(bounds: Bounds) -> float:
-    return (bounds[2] - bounds[0]) * (bounds[3] - bounds[1])

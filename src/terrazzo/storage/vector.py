@@ -15,6 +15,7 @@ import shapely
 
 from terrazzo.errors import ArgumentInvalid, AssetForbidden, SourceUnreadable, suggest
 from terrazzo.geo.crs import WGS84, crs_name
+from terrazzo.spans import span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,15 +80,16 @@ def read_polygons(
             start = file.read(16)
         if not start.startswith(_MAGIC[suffix]):
             raise SourceUnreadable(real.stem, "geometries", f"it is no {suffix} file inside")
-        if suffix in {".geojson", ".json"}:
-            shapes, columns, found = _read_geojson(real)
-        elif suffix in {".parquet", ".geoparquet"}:
-            shapes, columns, found = _read_parquet(real)
-        else:
-            for sidecar in _SIDECARS if suffix == ".shp" else ():
-                if real.with_suffix(sidecar).is_symlink():
-                    gate.local_path(str(real.with_suffix(sidecar)))
-            shapes, columns, found = _read_gdal(real, layer)
+        for sidecar in _SIDECARS if suffix == ".shp" else ():
+            if real.with_suffix(sidecar).is_symlink():
+                gate.local_path(str(real.with_suffix(sidecar)))
+        with span("decode"):
+            if suffix in {".geojson", ".json"}:
+                shapes, columns, found = _read_geojson(real)
+            elif suffix in {".parquet", ".geoparquet"}:
+                shapes, columns, found = _read_parquet(real)
+            else:
+                shapes, columns, found = _read_gdal(real, layer)
     except OSError:
         raise SourceUnreadable(real.stem, "geometries", "the file is gone or closed") from None
     return _polygons(real, shapes, columns, found or crs, id_column)

@@ -22,6 +22,7 @@ from rasterio.transform import Affine
 from terrazzo.errors import ArgumentInvalid, FormatUnsupported, suggest
 from terrazzo.geo.crs import crs_object
 from terrazzo.geo.times import parse_time
+from terrazzo.spans import span
 from terrazzo.storage.writers.files import (
     cubes,
     planes,
@@ -151,7 +152,8 @@ def write_cogs(
             _scatter(raws, blocks, area, np.dtype(dtype), profile, chosen.nodata)
             for number, (raw, part) in enumerate(zip(raws, parts, strict=True)):
                 _describe(raw, bands, times[number] if times else "", chosen)
-                _compress(raw, part, profile, chosen)
+                with span("encode", all_threads=chosen.threads != 1):
+                    _compress(raw, part, profile, chosen)
                 raw.unlink()
     return tuple(paths)
 
@@ -220,8 +222,11 @@ def _scatter(
             rows, cols = area.slices(inside)
             at = ((rows.start, rows.stop), (cols.start, cols.stop))
             part = (..., *cube.window.slices(inside))
-            for file, pixels, mask in zip(files, values[part], valid[part], strict=True):
-                file.write(stored(pixels, mask, dtype, nodata), window=at)
+            with span("write"):
+                for file, pixels, mask in zip(files, values[part], valid[part], strict=True):
+                    file.write(stored(pixels, mask, dtype, nodata), window=at)
+        with span("write"):
+            stack.close()  # GDAL writes here what it has held back
     expected = profile["count"] * area.pixels * np.dtype(profile["dtype"]).itemsize
     if any(raw.stat().st_size < expected for raw in raws):
         raise OSError(errno.ENOSPC, "the scratch file was cut short")

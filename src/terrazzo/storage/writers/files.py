@@ -15,6 +15,7 @@ from rasterio.errors import RasterioError
 
 from terrazzo.cube import Kind
 from terrazzo.errors import FormatUnsupported, OutputFailed
+from terrazzo.spans import span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -40,9 +41,10 @@ def whole_file(path: Path, *, suffix: str = "") -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part{suffix or path.suffix}")
     try:
         yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        with span("write"):
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
     except (OSError, RasterioError, CPLE_BaseError) as error:
         raise output_failed(path, error) from error
     finally:

@@ -15,6 +15,7 @@ from terrazzo.cube import Kind
 from terrazzo.errors import ArgumentInvalid, FormatUnsupported
 from terrazzo.geo.crs import crs_object, is_geographic
 from terrazzo.geo.times import parse_time
+from terrazzo.spans import span
 from terrazzo.storage.writers.files import cubes, stored, stored_dtype, stored_nodata, whole_file
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def write_netcdf(
                 variable.attrs["flag_values"] = np.array([0, 1], np.uint8)
                 variable.attrs["flag_meanings"] = "false true"
         for cube in cubes(blocks, area):
-            _write_block(file, cube, area, names, nodata)
+            with span("encode"):
+                _write_block(file, cube, area, names, nodata)
             sink.check()
     return path
 
@@ -114,8 +116,9 @@ class _Sink(io.RawIOBase):
     def write(self, data: Any) -> int:
         left = memoryview(data)
         try:
-            while left:
-                left = left[self._file.write(left) :]
+            with span("write"):
+                while left:
+                    left = left[self._file.write(left) :]
         except OSError as error:
             self._problem = self._problem or error
         return len(data)

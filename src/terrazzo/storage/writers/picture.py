@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from terrazzo.cube import Kind
 from terrazzo.errors import ArgumentInvalid, FormatUnsupported, suggest
+from terrazzo.geo.jit import frozen
+from terrazzo.spans import span
 from terrazzo.storage.writers.files import planes
+from terrazzo.storage.writers.picture_kernels import shade
+from terrazzo.storage.writers.png import COLOURS, png
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from terrazzo.cube import Cube, Mask, Values
+
+    Bytes = NDArray[np.uint8]
 
 _ANCHORS = {
     "gray": ("000000", "ffffff"),
@@ -71,7 +77,8 @@ def encode_picture(cube: Cube, style: Style, format_name: str = "png") -> bytes:
     if any(d.kind is Kind.TEMPORAL and len(d.labels) > 1 for d in cube.dimensions):
         raise FormatUnsupported("A picture shows one date. Choose one, or reduce over time first.")
     values, valid = planes(cube)
-    return encode(values[0], valid[0], style, format_name)
+    with span("encode"):
+        return encode(values[0], valid[0], style, format_name)
 
 
 def encode(values: Values, valid: Mask, style: Style, format_name: str = "png") -> bytes:
@@ -84,70 +91,122 @@ def encode(values: Values, valid: Mask, style: Style, format_name: str = "png") 
         )
     if name == "npy":
         return _npy(values, valid)
+    if name == "png":
+        return _png(values, valid, style)
     rgba = to_rgba(values, valid, style)
-    image = Image.fromarray(rgba)
-    out = io.BytesIO()
-    if name == "jpeg":
-        rgba[rgba[..., 3] == 0] = _WHITE
-        Image.fromarray(np.ascontiguousarray(rgba[..., :3])).save(out, "JPEG", quality=85)
-    elif name == "webp":
-        image.save(out, "WEBP", lossless=True, method=1)
-    else:
-        image.save(out, "PNG", compress_level=1)
-    return out.getvalue()
+    return _webp(rgba) if name == "webp" else _jpeg(rgba)
 
 
-def to_rgba(values: Values, valid: Mask, style: Style) -> NDArray[np.uint8]:
+@lru_cache(maxsize=16)
+def empty_picture(format_name: str, height: int, width: int) -> bytes:
+    """Return a wholly transparent picture, `png` or `webp`."""
+    if format_name == "png":
+        return png(np.zeros((height, width, 1), np.uint8), np.zeros((1, 3), np.uint8), 0)
+    return _webp(np.zeros((height, width, 4), np.uint8))
+
+
+def to_rgba(values: Values, valid: Mask, style: Style) -> Bytes:
     """Return (y, x, 4) colours of (band, y, x) values; alpha 0 where any band has no data.
+
+    A value becomes (value - low) 255 / (high - low), clipped to 0..255 and rounded half up, in
+    float32, or in float64 for integers of more than 16 bit.
 
     Raises:
         FormatUnsupported: a number of bands other than 1, 3 and 4.
         ArgumentInvalid: the stretch does not fit the bands, or no such colour map.
     """
-    count = values.shape[0]
-    if count not in {1, 3, 4}:
-        raise FormatUnsupported(f"A picture has 1, 3 or 4 bands, not {count}. Choose `bands`.")
-    shown = 3 if count == 4 else count  # noqa: PLR2004 - the fourth is alpha
-    ranges = style.stretch * shown if len(style.stretch) == 1 else style.stretch
-    if ranges and len(ranges) != shown:
-        raise ArgumentInvalid(f"{shown} bands need 1 or {shown} ranges, not {len(style.stretch)}.")
-    scaled = [
-        _scaled(values[band], valid[band], ranges[band] if ranges else None)
-        for band in range(shown)
-    ]
-    whole = valid.all(axis=0)
-    if values.dtype.kind == "f":
-        whole = whole & ~np.isnan(values).any(axis=0)
-    rgba = np.empty((*values.shape[1:], 4), np.uint8)
-    if shown == 1:
-        rgba[..., :3] = _table(style.colormap)[scaled[0]]
-    else:
-        rgba[..., :3] = np.stack(scaled, axis=-1)
-    alpha = values[3].astype(np.uint8) if count == 4 else np.uint8(_WHITE)  # noqa: PLR2004
-    rgba[..., 3] = np.where(whole, alpha, np.uint8(0))
-    rgba[~whole] = 0
+    if values.shape[0] == 1:
+        indices, _, _ = _shaded(values, valid, style, 2)
+        opaque = np.full((COLOURS, 4), _WHITE, np.uint8)
+        opaque[:, :3] = _table(style.colormap)
+        colours = np.where(indices[..., 1] > 0, opaque.view(np.uint32)[indices[..., 0], 0], 0)
+        return colours[..., np.newaxis].astype(np.uint32, copy=False).view(np.uint8)
+    rgba, _, _ = _shaded(values, valid, style, 4)
+    if values.shape[0] == 4:  # noqa: PLR2004 - the fourth is alpha
+        with np.errstate(invalid="ignore"):
+            alpha = values[3].astype(np.uint8)
+        rgba[..., 3] = np.where(rgba[..., 3] > 0, alpha, np.uint8(0))
     return rgba
 
 
-def _scaled(band: Values, valid: Mask, limits: tuple[float, float] | None) -> NDArray[np.uint8]:
-    """Return 0..255; equal limits show what is above them as 255."""
-    if limits is None:
-        if band.dtype == np.uint8:
-            return np.asarray(band, dtype=np.uint8)
-        seen = band[valid & np.isfinite(band)] if band.dtype.kind == "f" else band[valid]
-        limits = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 1.0)
-    low, high = limits
-    if not (np.isfinite(low) and np.isfinite(high)) or high < low:
-        raise ArgumentInvalid(f"A stretch goes from low to high, not from {low} to {high}.")
-    wide = band.dtype.kind in "iu" and band.dtype.itemsize > 2  # noqa: PLR2004 - bytes
-    numbers: NDArray[Any] = band.astype(np.float64 if wide else np.float32)
-    with np.errstate(invalid="ignore", over="ignore"):
-        unit = (numbers - numbers.dtype.type(low)) * numbers.dtype.type(
-            _WHITE / (high - low or TINY)
-        )
-        clipped = np.nan_to_num(np.clip(unit, 0, _WHITE), nan=0.0)
-    rounded: NDArray[np.uint8] = np.asarray(clipped + numbers.dtype.type(0.5), dtype=np.uint8)
-    return rounded
+def _shaded(values: Values, valid: Mask, style: Style, channels: int) -> tuple[Bytes, int, int]:
+    """Return (y, x, channel) bytes, how many pixels are whole, and how many of these all 0.
+
+    Whole is what has data in all bands. The channels are the bands, 0..255, and then 255; what is
+    not whole is 0.
+    """
+    count = values.shape[0]
+    if count not in {1, 3, 4}:
+        raise FormatUnsupported(f"A picture has 1, 3 or 4 bands, not {count}. Choose `bands`.")
+    shown = min(count, 3)
+    ranges = style.stretch * shown if len(style.stretch) == 1 else style.stretch
+    if ranges and len(ranges) != shown:
+        raise ArgumentInvalid(f"{shown} bands need 1 or {shown} ranges, not {len(style.stretch)}.")
+    ranges = ranges or tuple(_range(values[band], valid[band]) for band in range(shown))
+    for low, high in ranges:
+        if not (math.isfinite(low) and math.isfinite(high)) or high < low:
+            raise ArgumentInvalid(f"A stretch goes from low to high, not from {low} to {high}.")
+    wide = values.dtype.kind in "iu" and values.dtype.itemsize > 2  # noqa: PLR2004 - bytes
+    kind = np.dtype(np.float64 if wide else np.float32)
+    with np.errstate(over="ignore"):
+        lows = np.array([low for low, _ in ranges]).astype(kind)
+        scales = np.array([_WHITE / (high - low or TINY) for low, high in ranges]).astype(kind)
+    known = values.astype(np.float32) if values.dtype == np.float16 else values
+    out = np.empty((*values.shape[1:], channels), np.uint8)
+    whole, black = shade(frozen(known), frozen(valid), lows, scales, out)
+    return out, whole, black
+
+
+def _range(band: Values, valid: Mask) -> tuple[float, float]:
+    """Return the range of a band that was given none: 0..255 of 8 bit, else its own."""
+    if band.dtype == np.uint8:
+        return 0.0, float(_WHITE)
+    seen = band[valid & np.isfinite(band)] if band.dtype.kind == "f" else band[valid]
+    return (float(seen.min()), float(seen.max())) if seen.size else (0.0, 1.0)
+
+
+def _png(values: Values, valid: Mask, style: Style) -> bytes:
+    """Return a PNG of as few channels as have the same colours as `to_rgba`."""
+    count, height, width = values.shape
+    if count == 4:  # noqa: PLR2004 - with alpha
+        return png(to_rgba(values, valid, style))
+    pixels, whole, black = _shaded(values, valid, style, 2 if count == 1 else 3)
+    if whole == 0:
+        return empty_picture("png", height, width)
+    if count == 1:
+        table, clear = _table(style.colormap).copy(), None
+        indices = pixels[..., :1]
+        if whole < height * width:
+            free = np.flatnonzero(np.bincount(indices.ravel(), minlength=COLOURS) == 0)
+            if black == 0:
+                clear = 0
+            elif free.size:
+                clear = int(free[0])
+                indices = np.where(pixels[..., 1:] > 0, indices, np.uint8(clear))
+            else:
+                return png(to_rgba(values, valid, style))
+            table[clear] = 0
+        return png(indices, table, clear)
+    if whole == height * width:
+        return png(pixels)
+    return png(pixels, clear=0) if black == 0 else png(to_rgba(values, valid, style))
+
+
+def _webp(rgba: Bytes) -> bytes:
+    from PIL import Image  # noqa: PLC0415 - loads for longer than a tile takes
+
+    out = io.BytesIO()
+    Image.fromarray(rgba).save(out, "WEBP", lossless=True, method=1)
+    return out.getvalue()
+
+
+def _jpeg(rgba: Bytes) -> bytes:
+    from PIL import Image  # noqa: PLC0415 - as above
+
+    rgba[rgba[..., 3] == 0] = _WHITE
+    out = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(rgba[..., :3])).save(out, "JPEG", quality=85)
+    return out.getvalue()
 
 
 @lru_cache(maxsize=16)

@@ -12,6 +12,7 @@ import numpy as np
 
 from terrazzo.errors import ArgumentInvalid, FormatUnsupported
 from terrazzo.geo.crs import crs_object
+from terrazzo.spans import span
 from terrazzo.storage.writers.files import whole_file
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def write_table(path: Path, columns: Columns) -> Path:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise FormatUnsupported(f"Tables end in {', '.join(SUFFIXES)}, not {suffix!r}.")
-    with whole_file(path) as part:
+    with whole_file(path) as part, span("encode"):
         if suffix == ".parquet":
             _write_parquet(part, columns)
         else:
@@ -73,7 +74,7 @@ def write_geotable(path: Path, columns: Columns, shapes: Sequence[BaseGeometry],
         raise ArgumentInvalid(f"Columns must have one value for each of {len(shapes)} geometries.")
     plain = {name: _cells(values) for name, values in columns.items()}
     frame = geopandas.GeoDataFrame(plain, geometry=list(shapes), crs=crs_object(crs))
-    with whole_file(path) as part:
+    with whole_file(path) as part, span("encode"):
         frame.to_parquet(part, index=False)
     return path
 

@@ -1,0 +1,258 @@
+"""Feeds the machine: planes of stored numbers in, the cube of a fused group out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from terrazzo.cube import all_valid
+from terrazzo.cube.pixels import compute_dtype, is_all_valid
+from terrazzo.engine import machine, operations
+from terrazzo.geo.grid import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from terrazzo.cube import Cube, Mask, Plane, Values
+    from terrazzo.engine.program import Place
+    from terrazzo.engine.recording import Recording
+
+_TYPES = {np.dtype(name).str: code for code, name in enumerate(operations.TYPES)}
+_LOOKUP = (
+    operations.ROWS,
+    operations.COLUMNS,
+    operations.INDEX,
+    operations.STRIDE,
+    operations.ACROSS,
+)
+PIECE = 512
+"""Pixels; the edge of internal tiles of most files."""
+_BYTES = (operations.TYPES.index("|b1"), operations.TYPES.index("|u1"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Load:
+    """What the machine must know of one plane; keeps the arrays whose addresses it holds."""
+
+    numbers: tuple[int, ...]
+    """A row of the machine's table of loads."""
+    facts: tuple[float, float, float]
+    """No-data number, scale, offset."""
+    kept: tuple[Any, ...]
+    """The arrays, which must live while the machine runs."""
+
+    @property
+    def lookup(self) -> tuple[int, ...]:
+        """What decides where its pixels are; empty where they are in place, or missing."""
+        if self.numbers[operations.MODE] in {operations.DIRECT, operations.MISSING}:
+            return ()
+        return tuple(self.numbers[column] for column in _LOOKUP)
+
+    @property
+    def is_bytes(self) -> bool:
+        """Whether truths of it can be looked up: bytes as they are, or nothing at all."""
+        missing = self.numbers[operations.MODE] == operations.MISSING
+        plain = self.numbers[operations.SCALED] == operations.PLAIN
+        return missing or (plain and self.numbers[operations.TYPE] in _BYTES)
+
+
+def loads_of_cube(cube: Cube) -> list[Load]:
+    """Return the planes of a cube that was computed before, in the order of its axes."""
+    shape = cube.values.shape[-2:]
+    values = _rows_contiguous(cube.values).reshape(-1, *shape)
+    valid: Mask | None = None
+    if not is_all_valid(cube.valid):
+        valid = np.ascontiguousarray(cube.valid).reshape(-1, *shape)
+    loads = []
+    for position, numbers in enumerate(values):
+        mask = None if valid is None else _strided_alike(valid[position], numbers)
+        loads.append(_load(numbers, mask, operations.DIRECT))
+    return loads
+
+
+def load_of_mask(mask: Mask) -> Load:
+    """Return a mask as a plane of truths, valid everywhere."""
+    return _load(np.ascontiguousarray(mask), None, operations.DIRECT)
+
+
+def loads_of_planes(planes: Sequence[Plane | None], inside: Mask | None) -> list[Load]:
+    """Return stored numbers; `inside` says which pixels of the window are wanted (None = all)."""
+    crop = None if inside is None else np.ascontiguousarray(inside)
+    return [_MISSING if plane is None else _load_of(plane, crop) for plane in planes]
+
+
+class Inputs(Protocol):
+    """Gives the planes that a group needs."""
+
+    @property
+    def weights(self) -> Mapping[int, float]:
+        """Bytes per pixel of a plane of each input that is not in memory anyway."""
+
+    def loads(self, piece: Window, places: Sequence[Place]) -> list[Load]:
+        """Return planes on a piece of the window."""
+
+
+def compute(recording: Recording, inputs: Inputs, probe: Cube, window: Window) -> Cube:
+    """Compute the result of a recording in a window, piece by piece.
+
+    Args:
+        recording: what is computed.
+        inputs: gives the planes that come in.
+        probe: the result without pixels.
+        window: the pixels that are wanted.
+
+    Returns:
+        The cube; what is not valid is arbitrary.
+    """
+    shape = (*probe.values.shape[:-2], window.height, window.width)
+    program = recording.program
+    planes = (math.prod(shape[:-2]), *shape[-2:])
+    none = np.zeros((1, 1, 1), np.uint8)
+    is_truth = probe.dtype.kind == "b"
+    truths = np.empty(planes, np.uint8) if is_truth else none
+    numbers = none.astype(program.dtype) if is_truth else np.empty(planes, program.dtype)
+    valid = np.empty(planes, np.uint8) if program.masked else none
+    for piece in pieces(window):
+        while not _run(recording, inputs, piece, window, (numbers, truths, valid)):
+            continue
+    values = truths.view(np.bool_) if is_truth else numbers.astype(probe.dtype, copy=False)
+    mask = valid.view(np.bool_).reshape(shape) if program.masked else all_valid(shape)
+    return replace(probe, values=values.reshape(shape), valid=mask, window=window)
+
+
+def pieces(window: Window) -> Iterator[Window]:
+    """Cut a window where internal tiles of files often end, so that they are read in place.
+
+    At most all dates of a piece are in memory at a time.
+    """
+    for row in range(window.row - window.row % PIECE, window.row_stop, PIECE):
+        for col in range(window.col - window.col % PIECE, window.col_stop, PIECE):
+            piece = Window(row, col, PIECE, PIECE).intersection(window)
+            if not piece.is_empty:
+                yield piece
+
+
+def _run(
+    recording: Recording,
+    inputs: Inputs,
+    piece: Window,
+    window: Window,
+    results: tuple[Values, Values, Values],
+) -> bool:
+    """Run the program on a piece; return whether the planes were what it is made for."""
+    program = recording.program
+    parts, _ = program.parts(inputs.weights, piece.pixels)
+    place = (piece.row - window.row, piece.col - window.col, piece.height, piece.width)
+    known = (program.constants, program.shares, program.steps, program.tables)
+    banks = program.banks(piece.width)
+    before = program.carry((), 0)
+    for part in parts:
+        first, last = np.searchsorted(program.loads, (part.start, part.stop))
+        places = program.places[first:last]
+        loads = inputs.loads(piece, places)
+        codes = program.operations[program.loads[first:last], 0]
+        odd = [
+            where
+            for where, load, code in zip(places, loads, codes, strict=True)
+            if code == operations.LOAD_BYTES and where in recording.tabular and not load.is_bytes
+        ]
+        if odd:
+            recording.no_bytes(odd)
+            return False
+        table = np.zeros((len(program.places), operations.LOAD_FACTS), np.int64)
+        facts = np.zeros((len(program.places), 3))
+        lookups: dict[tuple[int, ...], int] = {}
+        for row, load in enumerate(loads, int(first)):
+            table[row], facts[row] = load.numbers, load.facts
+            if load.lookup:
+                table[row, operations.LOOKUP] = lookups.setdefault(load.lookup, len(lookups) + 1)
+        after = program.carry(part.after, piece.pixels)
+        machine.run(
+            program.operations[part.start : part.stop],
+            known,
+            table,
+            facts,
+            (before[0], after[0]),
+            results,
+            place,
+            banks,
+        )
+        before = after
+        loads.clear()  # the planes of a part are not held while the next ones are read
+    return True
+
+
+def _load_of(plane: Plane, crop: Mask | None) -> Load:
+    numbers, lookup = _rows_contiguous(plane.numbers), plane.lookup
+    mode = operations.DIRECT
+    if not lookup.direct:
+        mode = operations.INDEXED if lookup.index.size else operations.SEPARABLE
+    valid = None if plane.valid is None else _strided_alike(plane.valid, numbers)
+    kind = operations.PLAIN
+    if plane.scaled:
+        wide = compute_dtype(numbers.dtype).itemsize > 4  # noqa: PLR2004 - bytes
+        kind = operations.IN_FLOAT64 if wide else operations.IN_FLOAT32
+    mark, number = operations.NO_NUMBER, 0.0
+    if plane.nodata is not None:
+        number = float(numbers.dtype.type(plane.nodata))
+        mark = operations.A_NAN if math.isnan(number) else operations.A_NUMBER
+    load = _load(numbers, valid, mode)
+    row = list(load.numbers)
+    row[operations.ACROSS] = lookup.window.width
+    kept = [*load.kept, lookup]
+    if mode == operations.SEPARABLE:
+        row[operations.ROWS], row[operations.COLUMNS] = _address(lookup.rows), _address(lookup.cols)
+    elif mode == operations.INDEXED:
+        row[operations.INDEX] = _address(lookup.index)
+    if crop is not None:
+        row[operations.CROP], row[operations.CROP_STRIDE] = _address(crop), crop.shape[1]
+        kept.append(crop)
+    row[operations.NODATA], row[operations.SCALED] = mark, kind
+    return Load(tuple(row), (number, plane.scale, plane.offset), tuple(kept))
+
+
+def _load(numbers: Values, valid: Mask | None, mode: int) -> Load:
+    row = [0] * operations.LOAD_FACTS
+    row[operations.ADDRESS], row[operations.MODE] = _address(numbers), mode
+    row[operations.STRIDE] = numbers.strides[0] // numbers.itemsize if len(numbers) > 1 else 0
+    row[operations.TYPE] = _TYPES[numbers.dtype.str]
+    if valid is not None:
+        row[operations.VALID] = _address(valid)
+    return Load(tuple(row), (0.0, 1.0, 0.0), (numbers, valid))
+
+
+_MISSING = Load(
+    tuple(operations.MISSING if k == operations.MODE else 0 for k in range(operations.LOAD_FACTS)),
+    (0.0, 1.0, 0.0),
+    (),
+)
+
+
+def _rows_contiguous(values: Values) -> Values:
+    """Return values whose rows are contiguous and lie a whole number of values apart."""
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    size = native.itemsize
+    well = native.shape[-1] < 2 or native.strides[-1] == size  # noqa: PLR2004 - one has no stride
+    apart = native.strides[-2] if native.ndim > 1 and native.shape[-2] > 1 else 0
+    usable = well and apart >= 0 and apart % size == 0 and native.size
+    return native if usable else np.ascontiguousarray(native)
+
+
+def _strided_alike(valid: Mask, numbers: Values) -> Mask:
+    """Return a mask that is laid out like the numbers: the same place in both has one index."""
+    stride = numbers.strides[0] // numbers.itemsize if len(numbers) > 1 else numbers.shape[1]
+    if valid.strides == (stride, 1):
+        return valid
+    spread = np.zeros((valid.shape[0], max(stride, 1)), np.bool_)
+    spread[:, : valid.shape[1]] = valid
+    return spread
+
+
+def _address(array: NDArray[Any]) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address

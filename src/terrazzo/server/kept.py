@@ -1,0 +1,71 @@
+"""Encoded tiles that were made a moment ago, for the many who look at the same map."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+OVERHEAD = 512
+"""Bytes that keeping a tile takes beside its own."""
+
+
+class KeptTiles:
+    """Least recently used tiles, at most `max_bytes` of them; for many threads.
+
+    Keys say all that a tile's bytes depend on, so that nothing kept ever has to be dropped
+    because it is old. Two threads that want one tile at once get one computation.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._tiles: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._coming: dict[Hashable, Future[bytes | None]] = {}
+        self._bytes = 0
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes of the tiles that are kept now."""
+        return self._bytes
+
+    def get(self, key: Hashable, make: Callable[[], bytes | None]) -> bytes | None:
+        """Return a tile, made now if nobody has made it; None = empty, which is not kept.
+
+        Whatever `make` raises reaches every thread that waits for this tile.
+        """
+        with self._lock:
+            if key in self._tiles:
+                self._tiles.move_to_end(key)
+                return self._tiles[key]
+            coming = self._coming.get(key)
+            if coming is None:
+                mine = self._coming[key] = Future[bytes | None]()
+        if coming is not None:
+            return coming.result()
+        try:
+            tile = make()
+        except BaseException as error:
+            with self._lock:
+                del self._coming[key]
+            mine.set_exception(error)
+            raise
+        with self._lock:
+            del self._coming[key]
+            if tile is not None:
+                self._keep(key, tile)
+        mine.set_result(tile)
+        return tile
+
+    def _keep(self, key: Hashable, tile: bytes) -> None:
+        if len(tile) + OVERHEAD > self.max_bytes:
+            return
+        self._tiles[key] = tile
+        self._bytes += len(tile) + OVERHEAD
+        while self._bytes > self.max_bytes:
+            _, old = self._tiles.popitem(last=False)
+            self._bytes -= len(old) + OVERHEAD
