@@ -7,25 +7,46 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import composite, imports, parcels, pixels, tile
+from bench import (
+    composite,
+    imports,
+    parcels,
+    pixels,
+    planning,
+    plots,
+    real,
+    scaling,
+    served,
+    tile,
+)
 from bench.data import FOLDER, STRIP, dataset
+from bench.operations import OPERATIONS
 from bench.options import Options
-from bench.report import page
+from bench.report import Picture, page, ratios
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.report import Section
+
 BENCHMARKS = {
     "tile": tile.run,
+    "http": served.run,
     "composite": composite.run,
+    **OPERATIONS,
     "parcels": parcels.run,
+    "real": real.run,
     "pixels": pixels.run,
+    "planning": planning.run,
+    "scaling": scaling.run,
     "import": imports.run,
 }
 PAGE, DRAFT = Path("docs/benchmarks.md"), Path("bench/data/benchmarks.md")
 """Where the report goes: a quick run, or one of a few benchmarks, does not replace a whole one."""
+LARGE = 4096
+"""Edge from which a scene counts as large."""
 MISSED, DIFFERENT = 3, 4
-"""Exit statuses: the target was missed; results of contestants differ."""
+"""Exit statuses: a target that depends on no machine was missed; results of contestants differ."""
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -40,7 +61,9 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--dates", type=int, default=0, help="dates: 10, with --quick 4")
     parser.add_argument("--window", type=int, default=4096, help="edge of the composite at most")
-    parser.add_argument("--runs", type=int, default=0, help="runs that count: 5, with --quick 1")
+    parser.add_argument(
+        "--runs", type=int, default=0, help="runs that count: 5, of a large scene 3, with --quick 1"
+    )
     parser.add_argument("--quick", action="store_true", help="small, to see that it works")
     parser.add_argument("--seed", type=int, default=1, help="of the made-up data")
     parser.add_argument("--data", type=Path, default=FOLDER, help="where the data is kept")
@@ -51,7 +74,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     asked.size = asked.size or (1024 if asked.quick else 2048)
     asked.dates = asked.dates or (4 if asked.quick else 10)
-    asked.runs = asked.runs or (1 if asked.quick else 5)
+    asked.runs = asked.runs or (1 if asked.quick else 5 if asked.size < LARGE else 3)
     asked.out = asked.out or (DRAFT if asked.quick or asked.names else PAGE)
     if asked.size % 4 or asked.size < STRIP:
         parser.error(f"--size must be a multiple of 4 and at least {STRIP}")
@@ -64,22 +87,45 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
+def _drawn(sections: Sequence[Section], images: Path) -> Picture | None:
+    """Draw all comparisons with peers in one plot."""
+    found = {_plain(name): 1 / ratio for name, ratio in ratios(sections).items()}
+    if not found:
+        return None
+    labels = ("CPU time of the best peer / ours", "How many times less CPU time than the best peer")
+    path = images / "bench-peers.svg"
+    plots.ratios(path, found, labels)
+    return Picture(f"{images.name}/{path.name}", "How many times less CPU time than the peers'")
+
+
+def _plain(name: str) -> str:
+    """Say what was compared without our name, which all of the bars share."""
+    for ours in (", Terrazzo", ": Terrazzo", "`"):
+        name = name.replace(ours, "")
+    return name
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run and report; see the exit statuses above."""
     argv = sys.argv[1:] if argv is None else argv
     asked = arguments(argv)
     data = dataset(asked.size, asked.dates, seed=asked.seed, folder=asked.data, say=say)
-    options = Options(asked.runs, asked.quick, asked.window, say)
+    images = asked.out.parent / "images"
+    options = Options(asked.runs, asked.quick, asked.window, say, images)
     sections = [BENCHMARKS[name](data, options) for name in asked.names or BENCHMARKS]
     shown = ["python -m bench", *asked.names, f"--size {asked.size} --dates {asked.dates}"]
     shown += [f"--window {asked.window}", f"--runs {asked.runs}", "--quick" * asked.quick]
     asked.out.parent.mkdir(parents=True, exist_ok=True)
-    asked.out.write_text(page(sections, data, " ".join(filter(None, shown)), asked.runs))
+    command = " ".join(filter(None, shown))
+    asked.out.write_text(page(sections, data, command, asked.runs, _drawn(sections, images)))
     say(f"wrote {asked.out}")
     for section in sections:
-        for text in (*section.misses, *section.problems):
-            say(f"{section.name}: {text}")
-    if any(section.misses for section in sections):
+        for problem in section.problems:
+            say(f"{section.name}: {problem}")
+        for target in section.targets:
+            found = f"{target.wanted}, measured {target.found}"
+            say(f"{section.name}: {target.text}: {found}{'' if target.met else ', MISSED'}")
+    if any(section.broken for section in sections):
         return MISSED
     return DIFFERENT if any(section.problems for section in sections) else 0
 

@@ -5,10 +5,11 @@ Everything lies in `FOLDER/s2-<size>-seed<seed>/`; dates are added when more are
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,22 +18,11 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from rasterio.transform import from_origin
-from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
-from bench.dataset import (
-    COLLECTION,
-    CRS,
-    LEFT,
-    NODATA,
-    OFFSET,
-    PIXEL,
-    QUANTIFICATION,
-    TOP,
-    Dataset,
-)
+from bench.catalogue import band, resolution, write_catalogue, write_item
+from bench.dataset import CRS, LEFT, NODATA, TOP, Dataset
 from bench.landscape import Landscape, Scene
-from terrazzo.catalog import BandInfo, Catalog, make_asset, make_collection, make_item
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +31,8 @@ FOLDER = Path(__file__).parent / "data"
 VERSION = 2
 """Of what is generated: data of another version is made anew."""
 STRIP = 512
+PROCESSES = min(2, len(os.sched_getaffinity(0)))
+"""That make data; each takes 2 GB for a scene of 10980 pixels."""
 GREEN_DATES = 1
 """Only so many dates have B03, which the three-band tile needs."""
 
@@ -61,24 +53,28 @@ def dataset(
     land = Landscape(size, seed)
     if not made.parcels.exists():
         _write_parcels(land, made.parcels)
-    for number, day in enumerate(made.days):
-        if not (made.folder(day) / "item.json").exists():
-            say(f"making {size} x {size} pixels of {day}")
-            _write_scene(Scene(land, number, day), made)
-    with Catalog(made.home / "catalog.sqlite") as catalog:
-        bands = [_band(name) for name in ("B03", "B04", "B08", "SCL")]
-        box = transform_bounds(CRS, "EPSG:4326", *made.bounds)
-        catalog.put_collection(make_collection(COLLECTION, bands=bands, bbox=box))
-        catalog.put_items(made.items)
+    _write_missing(made, seed, say)
+    write_catalogue(made, ("B03", "B04", "B08", "SCL"))
     return made
 
 
-def _band(name: str) -> BandInfo:
-    common = {"B03": "green", "B04": "red", "B08": "nir"}
-    if name not in common:
-        return BandInfo(name, "uint8", NODATA, gsd_m=20.0)
-    scale, offset = 1 / QUANTIFICATION, -OFFSET / QUANTIFICATION
-    return BandInfo(name, "uint16", NODATA, scale, offset, common[name], gsd_m=10.0)
+def _write_missing(made: Dataset, seed: int, say: Callable[[str], None]) -> None:
+    """Write the dates that are not there, by as many processes as there are cores."""
+    days = enumerate(made.days)
+    missing = [n for n, day in days if not (made.folder(day) / "item.json").exists()]
+    if not missing:
+        return
+    say(f"making {len(missing)} dates of {made.size} x {made.size} pixels")
+    # Spawned: threads of GDAL do not survive a fork.
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+        running = {pool.submit(_write_date, made, seed, n): made.days[n] for n in missing}
+        for done in as_completed(running):
+            done.result()
+            say(f"made {running[done]}")
+
+
+def _write_date(made: Dataset, seed: int, number: int) -> None:
+    _write_scene(Scene(Landscape(made.size, seed), number, made.days[number]), made)
 
 
 def _write_parcels(land: Landscape, path: Path) -> None:
@@ -106,22 +102,16 @@ def _write_scene(scene: Scene, made: Dataset) -> None:
                 files["SCL"].write(classes, 1, window=half)
         for name, path in raw.items():
             _write_cog(path, folder / f"{name}.tif", name)
-    item = folder / "item.json"
-    item.with_suffix(".part").write_text(json.dumps(_item(scene, made, raw)))
-    item.with_suffix(".part").replace(item)
-
-
-def _resolution(name: str) -> tuple[float, int]:
-    return (2 * PIXEL, 2) if name == "SCL" else (PIXEL, 1)
+    write_item(made, scene.day, list(raw))
 
 
 def _plain(path: Path, name: str, size: int) -> Any:
-    pixel, factor = _resolution(name)
+    pixel, factor = resolution(name)
     return rasterio.open(
         path,
         "w",
         driver="GTiff",
-        dtype=_band(name).dtype,
+        dtype=band(name).dtype,
         count=1,
         height=size // factor,
         width=size // factor,
@@ -143,23 +133,3 @@ def _write_cog(source: Path, target: Path, name: str) -> None:
             PREDICTOR="NO" if name == "SCL" else "YES",
             OVERVIEW_RESAMPLING="MODE" if name == "SCL" else "AVERAGE",
         )
-
-
-def _item(scene: Scene, made: Dataset, files: dict[str, Path]) -> dict[str, Any]:
-    assets = {}
-    for name in files:
-        pixel, factor = _resolution(name)
-        assets[name] = make_asset(
-            str(made.asset(scene.day, name)),
-            bands=[_band(name)],
-            crs=CRS,
-            shape=(made.size // factor, made.size // factor),
-            transform=(pixel, 0.0, LEFT, 0.0, -pixel, TOP),
-        )
-    return make_item(
-        made.folder(scene.day).name,
-        COLLECTION,
-        bbox=transform_bounds(CRS, "EPSG:4326", *made.bounds),
-        datetime=f"{scene.day}T10:00:00Z",
-        assets=assets,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +16,10 @@ NODATA = 0
 OFFSET, QUANTIFICATION = 1000, 10_000
 """Stored number = reflectance * QUANTIFICATION + OFFSET, as from baseline 04.00 on."""
 COLLECTION = "bench-s2"
+COLLECTION_20M = "bench-s2-20m"
+"""The same dates, scene classes alone: a second collection of larger pixels."""
+REAL = "real-s2"
+"""The series that somebody else made."""
 FIRST_DAY, DAYS_BETWEEN = date(2023, 4, 5), 18
 
 
@@ -29,21 +33,26 @@ class Dataset:
     """Edge of the 10 m bands, pixels."""
     dates: int
     """How many dates are used; there may be more on disk."""
+    first: date = FIRST_DAY
+    step: int = DAYS_BETWEEN
+    """Days from a date to the next."""
 
     @classmethod
     def of(cls, parameters: dict[str, Any]) -> Self:
         """Take it from the parameters of a contestant."""
-        return cls(Path(parameters["home"]), parameters["size"], parameters["dates"])
+        home, first = Path(parameters["home"]), date.fromisoformat(parameters["first"])
+        return cls(home, parameters["size"], parameters["dates"], first, parameters["step"])
 
     @property
     def parameters(self) -> dict[str, Any]:
         """What `of` takes, as JSON values."""
-        return {"home": str(self.home), "size": self.size, "dates": self.dates}
+        numbers = {"size": self.size, "dates": self.dates, "step": self.step}
+        return {"home": str(self.home), "first": self.first.isoformat(), **numbers}
 
     @property
     def days(self) -> list[date]:
         """The dates."""
-        return [FIRST_DAY + timedelta(days=DAYS_BETWEEN * n) for n in range(self.dates)]
+        return [self.first + timedelta(days=self.step * n) for n in range(self.dates)]
 
     @property
     def interval(self) -> list[str]:
@@ -61,10 +70,19 @@ class Dataset:
         return [json.loads((self.folder(day) / "item.json").read_text()) for day in self.days]
 
     @property
+    def coarse_items(self) -> list[dict[str, Any]]:
+        """STAC items of the second collection."""
+        return [coarse(item) for item in self.items]
+
+    @property
     def bounds(self) -> tuple[float, float, float, float]:
         """Left, bottom, right, top in `CRS`."""
         edge = self.size * PIXEL
         return LEFT, TOP - edge, LEFT + edge, TOP
+
+    def short(self, dates: int) -> Dataset:
+        """Return the first dates alone."""
+        return replace(self, dates=dates)
 
     def folder(self, day: date) -> Path:
         """Return the folder of a date's files."""
@@ -83,3 +101,10 @@ class Dataset:
         )
         decoded = self.dates * self.size**2 * (2 + 2 + 1 / 4)
         return {"stored_mb": stored / 1e6, "decoded_mb": decoded / 1e6}
+
+
+def coarse(item: dict[str, Any]) -> dict[str, Any]:
+    """Return the item of the second collection that belongs to one of the first."""
+    assets = {"SCL": item["assets"]["SCL"]}
+    named = {"id": item["id"] + "_20m", "collection": COLLECTION_20M}
+    return item | named | {"assets": assets, "links": []}

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from bench.worker import NAMES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -48,6 +50,8 @@ class Contestant:
     """`module:function` that takes `parameters` and returns the tasks by name."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """JSON values."""
+    once: bool = False
+    """Whether it takes so long that its first run counts, and is the only one."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class Timing:
     """CPU seconds of the run that came before those that count."""
     spread: tuple[float, float]
     """Least and greatest CPU seconds of a run."""
+    runs: int = 1
+    """How many runs counted."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +141,14 @@ def race(
         for task in tasks:
             results: dict[str, list[dict[str, float]]] = {one.name: [] for one in contestants}
             for turn in range(runs + 1):
-                for worker in workers:
+                for number, worker in enumerate(workers):
                     name = worker.contestant.name
-                    keep = folder / "arrays.npz" if turn == 0 else None
+                    if turn and worker.contestant.once:
+                        continue
+                    keep = folder / f"{len(arrays)}-{number}" if turn == 0 else None
                     results[name].append(worker.run(task, keep))
                     if keep is not None:
-                        arrays[task, name] = _loaded(keep)
+                        arrays[task, name] = loaded(keep)
             for name, measured in results.items():
                 timings[task, name] = _timing(measured)
                 say(f"{task}, {name}: {timings[task, name].cpu:.4g} s CPU")
@@ -148,13 +156,15 @@ def race(
     return Outcome(timings, arrays, starts)
 
 
-def _loaded(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path) as file:
-        return {name: file[name] for name in file.files}
+def loaded(folder: Path) -> dict[str, np.ndarray]:
+    """Map the arrays that a worker kept into memory: they may be larger than that."""
+    named = json.loads((folder / NAMES).read_text())
+    files = (folder / f"{number}.npy" for number in range(len(named)))
+    return {n: np.load(f, mmap_mode="r") for n, f in zip(named, files, strict=True)}
 
 
 def _timing(measured: Sequence[Mapping[str, float]]) -> Timing:
-    first, *rest = measured
+    first, rest = measured[0], measured[1:] or measured
     cpus = [one["cpu"] for one in rest]
     return Timing(
         median(cpus),
@@ -162,6 +172,7 @@ def _timing(measured: Sequence[Mapping[str, float]]) -> Timing:
         max(one["peak_mb"] for one in rest),
         first["cpu"],
         (min(cpus), max(cpus)),
+        len(rest),
     )
 
 

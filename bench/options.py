@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -21,3 +22,5 @@ class Options:
     """Edge of the composite, pixels."""
     say: Callable[[str], None]
     """Told how it goes."""
+    images: Path
+    """Where plots go: a folder beside the report."""

@@ -24,13 +24,16 @@ MEASURED = (
     "odc-loader",
     "dask",
     "xarray",
+    "flox",
     "exactextract",
     "rasterio",
+    "scipy",
     "numpy",
     "numba",
     "geopandas",
     "pystac",
 )
+QUICK = "**A quick run, to see that everything works: quote no number of it.**"
 SLOWER = 1.05
 """Ratios above are called slower; within 5% nobody can tell."""
 
@@ -45,6 +48,41 @@ class Row:
     """Our CPU time by the best peer's, where this is a line of ours that has one."""
 
 
+@dataclass(frozen=True)
+class Target:
+    """A number that we set ourselves."""
+
+    text: str
+    """What of, with its unit."""
+    wanted: str
+    """The number, with `at most` or `at least`."""
+    found: str
+    """What was measured."""
+    met: bool
+    timed: bool = True
+    """Whether it depends on the machine; what does not must be met wherever this runs."""
+
+    @classmethod
+    def at_most(cls, text: str, limit: float, found: float, *, timed: bool = True) -> Target:
+        """Hold a number to a limit from above."""
+        return cls(text, f"at most {limit:g}", figure(found), found <= limit, timed)
+
+    @classmethod
+    def at_least(cls, text: str, limit: float, found: float) -> Target:
+        """Hold a number to a limit from below."""
+        return cls(text, f"at least {limit:g}", figure(found), found >= limit)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plot below the tables of a section."""
+
+    path: str
+    """Relative to the page."""
+    text: str
+    """What it shows."""
+
+
 @dataclass
 class Table:
     """Numbers of one kind."""
@@ -54,8 +92,6 @@ class Table:
     rows: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """Where results differ, so that times must not be compared."""
-    misses: list[str] = field(default_factory=list)
-    """Targets that were missed."""
 
 
 @dataclass
@@ -69,6 +105,8 @@ class Section:
     apart: str
     """What is not comparable."""
     tables: list[Table] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
 
     @property
     def problems(self) -> list[str]:
@@ -76,9 +114,9 @@ class Section:
         return [problem for table in self.tables for problem in table.problems]
 
     @property
-    def misses(self) -> list[str]:
-        """Targets that were missed."""
-        return [miss for table in self.tables for miss in table.misses]
+    def broken(self) -> list[Target]:
+        """Targets that were missed and depend on no machine."""
+        return [target for target in self.targets if not (target.met or target.timed)]
 
 
 def ms(value: float) -> str:
@@ -91,20 +129,34 @@ def seconds(value: float) -> str:
     return f"{value:.2f}" if value < 9.995 else f"{value:.1f}"
 
 
-def page(sections: Sequence[Section], data: Dataset, command: str, runs: int) -> str:
-    """Return the whole report as Markdown."""
+def figure(value: float) -> str:
+    """Write a number with three digits, or those before the point."""
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
+
+
+def page(
+    sections: Sequence[Section],
+    data: Dataset,
+    command: str,
+    runs: int,
+    picture: Picture | None = None,
+) -> str:
+    """Return the whole report as Markdown; `picture` belongs to the summary."""
     today = datetime.now(UTC).date().isoformat()
     parts = [
         "# Benchmarks",
         (
             f"Written by `{command}` on {today}; do not edit. Times are medians of {runs} runs "
-            "after one to warm up; all contestants of a table took turns in one run on one "
-            "machine, each in a process of its own. CPU times (all threads) are the ones to "
-            "compare; wall times also say how busy the machine was. *Peak* is the highest resident "
-            "memory of the process, libraries included. *Agrees* is the share of valid pixels that "
-            "equal the peer's."
+            "(of one run where that takes minutes) after one to warm up; all contestants of a "
+            "table took turns in one run on one machine, each in a process of its own. CPU times "
+            "(all threads) are the ones to compare; wall times also say how busy the machine was. "
+            "*Peak* is the highest resident memory of the process, libraries included. *Agrees* is "
+            "the share of valid pixels that equal the peer's, *best peer* the one that takes least "
+            "CPU time."
         ),
+        *([QUICK] if "--quick" in command else []),
         _summary(sections),
+        *([_shown(picture)] if picture else []),
         "## Machine and versions",
         _bullets([*machine(), *versions()]),
         "## Data",
@@ -114,17 +166,24 @@ def page(sections: Sequence[Section], data: Dataset, command: str, runs: int) ->
     return "\n\n".join(parts) + "\n"
 
 
-def _summary(sections: Sequence[Section]) -> str:
-    """Say plainly where we are slower, where results differ and which targets are missed."""
-    rows = [
-        (row.ratio, f"{table.title}: {row.name}")
+def ratios(sections: Sequence[Section]) -> dict[str, float]:
+    """Return our CPU time by the best peer's, by table and row."""
+    return {
+        f"{table.title}: {row.name}": row.ratio
         for section in sections
         for table in section.tables
         for row in table.rows
         if row.ratio is not None
+    }
+
+
+def _summary(sections: Sequence[Section]) -> str:
+    """Say plainly which targets are missed, where we are slower and where results differ."""
+    rows = ratios(sections)
+    slower = [
+        f"{name}: {ratio:.2f} x the CPU time" for name, ratio in rows.items() if ratio > SLOWER
     ]
-    slower = [f"{name}: {ratio:.2f} x the CPU time" for ratio, name in rows if ratio > SLOWER]
-    faster = sum(ratio < 1 / SLOWER for ratio, _ in rows)
+    faster = sum(ratio < 1 / SLOWER for ratio in rows.values())
     lines = ["## In short"]
     if rows:
         lines.append(
@@ -133,13 +192,21 @@ def _summary(sections: Sequence[Section]) -> str:
         )
     if slower:
         lines.append("Slower than the peer:\n\n" + _bullets(slower))
-    misses = [miss for section in sections for miss in section.misses]
-    if misses:
-        lines.append("Targets missed:\n\n" + _bullets(misses))
+    targets = [target for section in sections for target in section.targets]
+    if targets:
+        met = sum(target.met for target in targets)
+        lines.append(f"Of {len(targets)} targets that we set ourselves, {met} are met:")
+        rows = [[t.text, t.wanted, t.found, "met" if t.met else "**missed**"] for t in targets]
+        lines.append(_table(["target", "wanted", "measured", ""], rows))
     problems = [problem for section in sections for problem in section.problems]
     if problems:
         lines.append("Results differ, so these times cannot be compared:\n\n" + _bullets(problems))
     return "\n\n".join(lines)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    ruled = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ruled, *rows))
 
 
 def _bullets(lines: Sequence[str]) -> str:
@@ -149,12 +216,14 @@ def _bullets(lines: Sequence[str]) -> str:
 def _section(section: Section) -> str:
     parts = [f"## {section.title}", section.compared, f"Not compared: {section.apart}"]
     for table in section.tables:
-        header = ["", *table.columns]
-        lines = [header, ["---", *["---:"] * len(table.columns)]]
-        lines += [[row.name, *row.cells] for row in table.rows]
-        text = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-        parts.append(f"### {table.title}\n\n{text}")
+        rows = [[row.name, *row.cells] for row in table.rows]
+        parts.append(f"### {table.title}\n\n" + _table(["", *table.columns], rows))
+    parts += [_shown(picture) for picture in section.pictures]
     return "\n\n".join(parts)
+
+
+def _shown(picture: Picture) -> str:
+    return f"![{picture.text}]({picture.path})"
 
 
 def machine() -> list[str]:

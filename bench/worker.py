@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
+NAMES = "names.json"
+"""What the arrays in a folder are called."""
+
+
 def cpu_seconds() -> float:
     """Return the CPU time of all threads of this process and of finished children."""
     kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
@@ -56,7 +60,11 @@ def run(task: Callable[[], Mapping[str, Any]], keep: str) -> dict[str, float]:
         "peak_mb": peak_mb(),
     }
     if keep:
-        np.savez(keep, **arrays)
+        folder = Path(keep)
+        folder.mkdir()
+        for number, array in enumerate(arrays.values()):
+            np.save(folder / f"{number}.npy", array)
+        (folder / NAMES).write_text(json.dumps(list(arrays)))
     return answer
 
 

@@ -4,50 +4,46 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import rasterio
 from rasterio.windows import Window
 
-from bench.contestants import composites
-from bench.contestants.composites import BLOCK, THREADS
+from bench.contestants.cubes import blocks
 from bench.dataset import Dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Mapping
 
     import numpy as np
+
+    from bench.contestants.cubes import Place
 
     Task = Callable[[], dict[str, np.ndarray]]
 
 
-def _blocks(edge: int) -> Iterator[tuple[int, int, int, int]]:
-    for row in range(0, edge, BLOCK):
-        for col in range(0, edge, BLOCK):
-            yield row, col, min(BLOCK, edge - row), min(BLOCK, edge - col)
+def by_block(parameters: dict[str, Any]) -> dict[str, Task]:
+    """Read the bands of each of `parameters["tasks"]`, each thread with its own open files."""
+    return {name: partial(_read, spec) for name, spec in parameters["tasks"].items()}
 
 
-def composite(parameters: dict[str, Any]) -> dict[str, Task]:
-    """Read the blocks of the composite, each thread with its own open files."""
-    data, edge = Dataset.of(parameters), parameters["window"]
+def _read(spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    data, files = Dataset.of(spec["data"]), threading.local()
 
-    def block(files: threading.local, place: tuple[int, int, int, int]) -> None:
+    def block(place: Place) -> None:
         opened = vars(files)
         for day in data.days:
-            for band, factor in (("B04", 1), ("B08", 1), ("SCL", 2)):
-                path = str(data.asset(day, band))
+            for band in spec["bands"]:
+                path, factor = str(data.asset(day, band)), 2 if band == "SCL" else 1
                 if path not in opened:
                     opened[path] = rasterio.open(path)
                 row, col, height, width = (number // factor for number in place)
                 opened[path].read(1, window=Window(col, row, width, height))
 
-    def task() -> dict[str, np.ndarray]:
-        files = threading.local()
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(lambda place: block(files, place), _blocks(edge)))
-        return {}
-
-    return {composites.TASK: task}
+    with ThreadPoolExecutor(spec["threads"]) as pool:
+        list(pool.map(block, blocks(spec["window"], spec["block"])))
+    return {}
 
 
 def parcels(parameters: dict[str, Any]) -> dict[str, Task]:

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pystac
+from rio_tiler.colormap import cmap
 from rio_tiler.io import STACReader
 from rio_tiler.mosaic.methods.defaults import MedianMethod
 from rio_tiler.mosaic.reader import mosaic_reader
 
 from bench import graphs
-from bench.contestants.tiles import BLACK, EDGE, WHITE, tasks
+from bench.contestants.cubes import reflectance
+from bench.contestants.tiles import BLACK, EDGE, HIGHEST, LOWEST, WHITE, tasks
 from bench.dataset import OFFSET, QUANTIFICATION, Dataset
 
 if TYPE_CHECKING:
@@ -24,15 +26,16 @@ def contestant(parameters: dict[str, Any]) -> dict[str, Task]:
     items = [pystac.Item.from_dict(item) for item in data.items]
     stretch = ((BLACK * QUANTIFICATION + OFFSET, WHITE * QUANTIFICATION + OFFSET),)
     index = f"(b1-b2)/(b1+b2-{graphs.TWICE_OFFSET})"
+    colours = cmap.get("viridis")
 
     def rgb(zoom: int, x: int, y: int) -> np.ndarray:
         with STACReader(None, item=items[0]) as reader:
             assets = list(graphs.THREE_BANDS)
             image = reader.tile(x, y, zoom, tilesize=EDGE, assets=assets, threads=1)
-        array = (image.array.astype(np.float32) - OFFSET) / np.float32(QUANTIFICATION)
+        array = reflectance(image.array.data, np.ma.getmaskarray(image.array))
         image.rescale(stretch)
         image.render(img_format="PNG")
-        return array.filled(np.nan)
+        return array
 
     def read(item: Any, x: int, y: int, zoom: int, **_: Any) -> Any:
         with STACReader(None, item=item) as reader:
@@ -42,6 +45,10 @@ def contestant(parameters: dict[str, Any]) -> dict[str, Task]:
 
     def median(zoom: int, x: int, y: int) -> np.ndarray:
         image, _ = mosaic_reader(items, read, x, y, zoom, pixel_selection=MedianMethod(), threads=1)
-        return image.array.astype(np.float32).filled(np.nan)[0]
+        array = image.array.astype(np.float32).filled(np.nan)[0]
+        image.rescale(((LOWEST, HIGHEST),))
+        image.render(img_format="PNG", colormap=colours)
+        return array
 
-    return tasks(parameters, {"rgb": rgb, "median": median})
+    suites = {"rgb": rgb, "median": median}
+    return tasks(parameters, lambda suite, *place: suites[suite](*place))

@@ -1,0 +1,170 @@
+"""Tiles over HTTP: a server in its own process, and clients that ask one after another."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from bench.measure import ROOT, environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    Place = tuple[int, int, int]
+    """Zoom, column, row."""
+
+_NUMBERS = itertools.count()
+READY = 120
+"""Seconds that a server may take to start."""
+
+
+class ServerFailedError(RuntimeError):
+    """The server did not start, or answered something else than a tile."""
+
+
+class Served:
+    """A server in its own process, over a workspace."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self._process = process
+        self.url = url
+        """Its address."""
+
+    def cpu(self) -> float:
+        """Return the CPU seconds that it has spent so far, all threads."""
+        stat = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii")
+        fields = stat.rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def layer(self, graph: Mapping[str, Any], style: Mapping[str, Any]) -> str:
+        """Store a graph as a layer; returns the template of its tiles' addresses."""
+        parts = urlsplit(self.url)
+        line = http.client.HTTPConnection(parts.netloc, timeout=READY)
+        body = json.dumps({"process_graph": graph, "style": style})
+        line.request("POST", "/layers", body, {"Content-Type": "application/json"})
+        answer = line.getresponse()
+        told = json.loads(answer.read())
+        line.close()
+        if answer.status != HTTPStatus.CREATED:
+            raise ServerFailedError(f"{answer.status}: {told}")
+        return f"{self.url}/layers/{told['id']}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png"
+
+
+@contextmanager
+def served(home: Path, *, tile_cache: int = 0) -> Iterator[Served]:
+    """Run a server of a workspace while the block runs.
+
+    Args:
+        home: the workspace.
+        tile_cache: bytes of encoded tiles that it keeps; 0 = every request is computed.
+
+    Raises:
+        ServerFailedError: it did not start.
+    """
+    command = [sys.executable, "-m", "bench.http_load", str(home), str(tile_cache)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True, cwd=ROOT,
+        env=environment(),
+    )  # fmt: skip
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        if not line.startswith("http"):
+            raise ServerFailedError(f"The server ended with {process.wait()}: {line}")
+        yield Served(process, line.strip())
+    finally:
+        process.communicate("")
+
+
+def load(url_template: str, tiles: Sequence[Place], clients: int, repeats: int) -> dict[str, float]:
+    """Ask for tiles with several clients at once, each over one connection.
+
+    Args:
+        url_template: address with {z}, {x} and {y}; {n} is another number in each request.
+        tiles: the tiles; every client asks for all of them, each time in an order of its own.
+        clients: how many ask at once, each for one tile at a time.
+        repeats: how often each asks for all.
+
+    Returns:
+        `p50_ms` and `p95_ms` of the time from asking until the last byte, `tiles_per_second`,
+        and `bytes` of a tile on average.
+
+    Raises:
+        ServerFailedError: an answer was no tile.
+    """
+    told: list[list[tuple[float, int]]] = [[] for _ in range(clients)]
+    failures: list[str] = []
+    start = threading.Barrier(clients + 1)
+
+    def client(number: int) -> None:
+        line = http.client.HTTPConnection(urlsplit(url_template).netloc, timeout=READY)
+        line.connect()
+        order = np.random.default_rng(number)
+        start.wait()
+        try:
+            for _ in range(repeats):
+                for place in order.permutation(len(tiles)):
+                    told[number].append(_ask(line, url_template, tiles[place]))
+        except (OSError, http.client.HTTPException, ServerFailedError) as error:
+            failures.append(repr(error))
+        finally:
+            line.close()
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    start.wait()
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    took = time.perf_counter() - begun
+    if failures:
+        raise ServerFailedError("; ".join(failures))
+    waits = [wait for answers in told for wait, _ in answers]
+    return {
+        "p50_ms": 1e3 * statistics.median(waits),
+        "p95_ms": 1e3 * float(np.percentile(waits, 95)),
+        "tiles_per_second": len(waits) / took,
+        "bytes": statistics.fmean(size for answers in told for _, size in answers),
+    }
+
+
+def _ask(line: http.client.HTTPConnection, template: str, place: Place) -> tuple[float, int]:
+    z, x, y = place
+    address = urlsplit(template.format(z=z, x=x, y=y, n=next(_NUMBERS)))
+    begun = time.perf_counter()
+    line.request("GET", f"{address.path}?{address.query}" if address.query else address.path)
+    answer = line.getresponse()
+    content = answer.read()
+    took = time.perf_counter() - begun
+    if answer.status != HTTPStatus.OK:
+        raise ServerFailedError(f"{answer.status}: {content[:200]!r}")
+    return took, len(content)
+
+
+def main(home: str, tile_cache: str) -> None:
+    """Serve a workspace until the standard input ends."""
+    from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - only the server needs it
+    from terrazzo.server.listen import serving  # noqa: PLC0415 - as above
+
+    with serving(Workspace(Path(home)), kept_bytes=int(tile_cache)) as url:
+        sys.stdout.write(url + "\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
