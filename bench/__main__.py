@@ -117,7 +117,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     shown += [f"--window {asked.window}", f"--runs {asked.runs}", "--quick" * asked.quick]
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     command = " ".join(filter(None, shown))
-    asked.out.write_text(page(sections, data, command, asked.runs, _drawn(sections, images)))
+    picture = None if asked.names else _drawn(sections, images)
+    title = ", ".join(["Benchmarks", *asked.names])
+    asked.out.write_text(page(sections, data, command, asked.runs, picture, title=title))
     say(f"wrote {asked.out}")
     for section in sections:
         for problem in section.problems:

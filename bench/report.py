@@ -140,11 +140,12 @@ def page(
     command: str,
     runs: int,
     picture: Picture | None = None,
+    title: str = "Benchmarks",
 ) -> str:
     """Return the whole report as Markdown; `picture` belongs to the summary."""
     today = datetime.now(UTC).date().isoformat()
     parts = [
-        "# Benchmarks",
+        f"# {title}",
         (
             f"Written by `{command}` on {today}; do not edit. Times are medians of {runs} runs "
             "(of one run where that takes minutes) after one to warm up; all contestants of a "

@@ -15,12 +15,12 @@ from tests.drivers.scenes import callback, job_of, node, ref
 from typing_extensions import override
 
 from terrazzo.drivers import batch
-from terrazzo.drivers.blocks import Blocks
 from terrazzo.drivers.job import Job, Workspace
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.record import BLOCKS
 from terrazzo.engine import Inference, evaluate, infer
 from terrazzo.errors import PlanTooLarge
+from terrazzo.geo.blocks import Blocks
 from terrazzo.geo.grid import Grid, Window
 from terrazzo.progress import Cancelled, Progress
 from terrazzo.testing.synthetic import SyntheticOpener, SyntheticSource

@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from terrazzo import __version__
-from terrazzo.drivers.blocks import Blocks
 from terrazzo.drivers.pool import Pool, one_thread_each
 from terrazzo.drivers.record import RunRecord
 from terrazzo.drivers.results import Asset, output_format, write_results, write_value
@@ -30,6 +29,7 @@ from terrazzo.drivers.stages import compute_result
 from terrazzo.engine import Plan, check_memory, evaluate, read_version
 from terrazzo.engine.demand import cube_bytes, prefetch, size_text
 from terrazzo.errors import OutputFailed, PlanTooLarge, RunIncomplete, TerrazzoError
+from terrazzo.geo.blocks import Blocks
 from terrazzo.progress import Progress
 from terrazzo.spans import span
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from terrazzo.cube import Kind
-from terrazzo.drivers.blocks import Blocks
 from terrazzo.engine import evaluate
+from terrazzo.geo.blocks import Blocks
 from terrazzo.geo.coverage import coverage
 from terrazzo.geo.grid import Window
 

@@ -25,48 +25,7 @@ if TYPE_CHECKING:
 
     from terrazzo.engine.program import Place, Result
 
-_CODES = {
-    "add": operations.ADD,
-    "subtract": operations.SUBTRACT,
-    "multiply": operations.MULTIPLY,
-    "divide": operations.DIVIDE,
-    "negative": operations.NEGATIVE,
-    "absolute": operations.ABSOLUTE,
-    "sqrt": operations.SQRT,
-    "floor": operations.FLOOR,
-    "ceil": operations.CEIL,
-    "trunc": operations.TRUNC,
-    "rint": operations.RINT,
-    "sign": operations.SIGN,
-    "minimum": operations.MINIMUM,
-    "maximum": operations.MAXIMUM,
-    "where": operations.WHERE,
-    "number": operations.NUMBER,
-    "less": operations.LESS,
-    "less_equal": operations.LESS_EQUAL,
-    "greater": operations.GREATER,
-    "greater_equal": operations.GREATER_EQUAL,
-    "equal": operations.EQUAL,
-    "not_equal": operations.NOT_EQUAL,
-    "and": operations.AND,
-    "or": operations.OR,
-    "xor": operations.XOR,
-    "not": operations.NOT,
-    "isnan": operations.ISNAN,
-    "isfinite": operations.ISFINITE,
-    "isinf": operations.ISINF,
-    "truth": operations.TRUTH,
-}
 _LOADS = (operations.LOAD, operations.LOAD_BYTES)
-_FOLDS = {
-    "sum": operations.SUM,
-    "product": operations.PRODUCT,
-    "mean": operations.MEAN,
-    "variance": operations.VARIANCE,
-    "sd": operations.SD,
-    "min": operations.MIN,
-    "max": operations.MAX,
-}
 
 
 def compiled(
@@ -85,6 +44,11 @@ def compiled(
         Untraceable: float32 and float64 would have to be computed side by side.
     """
     return _Compiler(results, bytes_of, wide).program()
+
+
+def _code(name: str) -> int:
+    """Return the number of an operation, which is called as NumPy calls the function."""
+    return int(vars(operations)[name.upper()])
 
 
 def _dtype(nodes: Iterable[Node], wide_inputs: frozenset[int]) -> np.dtype[Any]:
@@ -223,7 +187,6 @@ class _Compiler:
                 self._constants[id(node)] = self._numbers.take()
         self._constant_nodes = [n for n in order if id(n) in self._constants]
         self._register: dict[int, int] = {}
-        self._loaded: dict[tuple[Place, str], int] = {}
         for node in order:
             if node.op in {"reduce", "count"}:
                 self._left[self._key(node)] = self._left.get(self._key(node), 0) + 1
@@ -236,8 +199,7 @@ class _Compiler:
             self._need(result.value, result.valid)
             value, valid = self._at(result.value), self._at(result.valid)
             is_truth = int(result.value.dtype.kind == "b")
-            code = (operations.STORE, number, value, valid, is_truth, int(masked))
-            self._operations.append(code)
+            self._emit(operations.STORE, number, value, valid, is_truth, int(masked))
             self._done(result.value)
             self._done(result.valid)
         steps = self._steps or [np.zeros((0, 2), np.int64)]
@@ -277,8 +239,10 @@ class _Compiler:
                 waiting.append(needed)
         return uses
 
-    def _emit(self, code: int, out: int = 0, a: int = 0, b: int = 0, c: int = 0) -> None:
-        self._operations.append((code, out, a, b, c, 0))
+    def _emit(
+        self, code: int, out: int = 0, a: int = 0, b: int = 0, c: int = 0, more: int = 0
+    ) -> None:
+        self._operations.append((code, out, a, b, c, more))
 
     def _at(self, node: Node) -> int:
         found = self._constants.get(id(node))
@@ -338,7 +302,7 @@ class _Compiler:
         elif node.op == "where" and node.dtype.kind == "b":
             self._emit(operations.WHERE_TRUTH, out, *operands)
         else:
-            self._emit(_CODES[node.op], out, *operands)
+            self._emit(_code(node.op), out, *operands)
         self._register[id(node)] = out
         for needed in node.inputs:
             self._done(needed)
@@ -348,7 +312,7 @@ class _Compiler:
         out = self._truths.take()
         zero = self._numbers.take()
         sure = bool(number_of(node))
-        # A register compares with itself: never less, and not different unless NaN; so OR them.
+        # Whatever the register holds, it is not less than itself.
         self._emit(operations.LESS, out, zero, zero)
         if sure:
             other = self._truths.take()
@@ -414,8 +378,8 @@ class _Compiler:
             self._groups[key] = (len(self._groups), base)
             self._open[key] = self._rows_of(kind, len(self._groups) - 1)
             self._depth += length if sorts else 0
-            fold = operations.NOTHING if sorts else _FOLDS[kind]
-            self._operations.append((operations.START, 0, self._groups[key][0], 0, 0, fold))
+            fold = operations.NOTHING if sorts else _code(kind)
+            self._emit(operations.START, 0, self._groups[key][0], 0, 0, fold)
         elif position == 0:
             return True
         group, base = self._groups[key]
@@ -427,8 +391,8 @@ class _Compiler:
                 waiting.append((node, at + 1))
                 waiting.extend((n, 0) for n in missing[::-1])
                 return False
-            code, more = (operations.PUSH, base + at) if sorts else (operations.FOLD, _FOLDS[kind])
-            self._operations.append((code, 0, group, self._at(value), self._at(valid), more))
+            code, more = (operations.PUSH, base + at) if sorts else (operations.FOLD, _code(kind))
+            self._emit(code, 0, group, self._at(value), self._at(valid), more)
             self._done(value)
             self._done(valid)
             if sorts:
@@ -440,7 +404,7 @@ class _Compiler:
             first = sum(len(one) for one in self._steps)
             self._steps.append(exchanges(length))
             last = first + len(self._steps[-1])
-            self._operations.append((operations.SORT, 0, group, first, last, base))
+            self._emit(operations.SORT, 0, group, first, last, base)
         return True
 
     def _rows_of(self, kind: str, group: int) -> list[tuple[int, int]]:
@@ -473,10 +437,10 @@ class _Compiler:
         out = self._numbers.take()
         kind, share = node.value
         if node.op == "count":
-            self._operations.append((operations.COUNT, out, group, 0, 0, 0))
+            self._emit(operations.COUNT, out, group, 0, 0, 0)
         elif kind == "quantiles":
             self._shares.append(share)
-            self._operations.append((operations.PICK, out, group, len(self._shares) - 1, 0, base))
+            self._emit(operations.PICK, out, group, len(self._shares) - 1, 0, base)
         else:
-            self._operations.append((operations.FINISH, out, group, 0, 0, _FOLDS[kind]))
+            self._emit(operations.FINISH, out, group, 0, 0, _code(kind))
         self._register[id(node)] = out

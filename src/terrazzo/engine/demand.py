@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from terrazzo.cube.source import PrefetchSource
 from terrazzo.cube.warp import source_window, support
-from terrazzo.engine.feed import pieces
+from terrazzo.engine.feed import PIECE
 from terrazzo.engine.steps import arguments_of
 from terrazzo.errors import PlanTooLarge, SpatialExtentEmpty
 from terrazzo.geo.crs import is_geographic
@@ -123,7 +123,7 @@ def cost(plan: Plan, window: Window) -> Cost:
     """Return what `evaluate(plan, window)` will take; opens no file."""
     wanted = demand(plan, window)
     groups = fused_in(plan, wanted)
-    inside = {n for group in groups.values() for n in (*group.steps[:-1], *group.stored)}
+    inside = {number for group in groups.values() for number in group.inside}
     alive: dict[int, int] = {}
     peak = items = pixels = read_bytes = 0
     for number, step in enumerate(plan.steps):
@@ -180,9 +180,9 @@ def _loaded_bytes(plan: Plan, group: Fused, wanted: Demand) -> int:
         planes = len(group.recording.results)
         total += planes * window.pixels * program.dtype.itemsize
     known = [place for place, number in enumerate(group.inputs) if number in apart]
-    piece = max(pieces(window), key=lambda one: one.pixels)
-    _, held = program.parts(weights(plan, group, known), piece.pixels)
-    return total + math.ceil(held) + piece.pixels * LOOKUP_BYTES + REGISTER_BYTES
+    pixels = min(window.height, PIECE) * min(window.width, PIECE)
+    _, held = program.parts(weights(plan, group, known), pixels)
+    return total + math.ceil(held) + pixels * LOOKUP_BYTES + REGISTER_BYTES
 
 
 def _scratch_bytes(plan: Plan, number: int, wanted: Demand) -> int:

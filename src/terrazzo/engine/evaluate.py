@@ -14,7 +14,7 @@ from terrazzo.cube.warp import warp
 from terrazzo.engine.demand import demand, fused_in, nothing_wanted, weights
 from terrazzo.engine.feed import compute, load_of_mask, loads_of_cube, loads_of_planes
 from terrazzo.engine.infer import Input
-from terrazzo.engine.steps import chosen, passes_on, with_labels
+from terrazzo.engine.steps import chosen, conform, passes_on, with_labels
 from terrazzo.geo.pixelmap import PixelMap
 from terrazzo.geo.scale import scale_between
 from terrazzo.processes.registry import Place
@@ -54,7 +54,7 @@ def evaluate(plan: Plan, window: Window) -> Cube:
         wanted = demand(plan, window)
     cubes: dict[int, Cube] = {}
     groups = fused_in(plan, wanted)
-    inside = {n for group in groups.values() for n in (*group.steps[:-1], *group.stored)}
+    inside = {number for group in groups.values() for number in group.inside}
     for number, step in enumerate(plan.steps):
         here = wanted.windows[number]
         if number in inside:
@@ -89,7 +89,7 @@ def _read(step: Step, window: Window) -> Cube:
     crop = step.bound.crop
     if crop is not None and not _surely_inside(crop, grid, window):
         cube = cube.same_pixels(cube.values, cube.valid & crop.mask(grid, window))
-    return _conform(step, cube)
+    return conform(step, cube)
 
 
 def _compute(
@@ -238,15 +238,7 @@ def _run(step: Step, window: Window, arguments: dict[str, Any]) -> Cube:
         cube: Cube = arguments["data"]
     else:
         cube = step.bound.process.function(**arguments)
-    return _conform(step, cube.crop(window))
-
-
-def _conform(step: Step, cube: Cube) -> Cube:
-    """Give exactly the labels and the dtype that the plan promised."""
-    cube = with_labels(cube, step.probe)
-    if cube.dtype != step.probe.dtype:
-        cube = cube.same_pixels(cube.values.astype(step.probe.dtype), cube.valid)
-    return cube
+    return conform(step, cube.crop(window))
 
 
 def paste(probe: Cube, window: Window, blocks: Iterable[Cube]) -> Cube:

@@ -11,16 +11,17 @@ import numpy as np
 from terrazzo.cube import all_valid
 from terrazzo.cube.pixels import compute_dtype, is_all_valid
 from terrazzo.engine import machine, operations
-from terrazzo.geo.grid import Window
+from terrazzo.geo.blocks import Blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from terrazzo.cube import Cube, Mask, Plane, Values
     from terrazzo.engine.program import Place
     from terrazzo.engine.recording import Recording
+    from terrazzo.geo.grid import Window
 
 _TYPES = {np.dtype(name).str: code for code, name in enumerate(operations.TYPES)}
 _LOOKUP = (
@@ -31,7 +32,8 @@ _LOOKUP = (
     operations.ACROSS,
 )
 PIECE = 512
-"""Pixels; the edge of internal tiles of most files."""
+"""Pixels; the edge of internal tiles of most files, so that pieces are read in place. At most all
+dates of a piece are in memory at a time."""
 _BYTES = (operations.TYPES.index("|b1"), operations.TYPES.index("|u1"))
 
 
@@ -117,24 +119,12 @@ def compute(recording: Recording, inputs: Inputs, probe: Cube, window: Window) -
     truths = np.empty(planes, np.uint8) if is_truth else none
     numbers = none.astype(program.dtype) if is_truth else np.empty(planes, program.dtype)
     valid = np.empty(planes, np.uint8) if program.masked else none
-    for piece in pieces(window):
+    for piece in Blocks(window, PIECE):
         while not _run(recording, inputs, piece, window, (numbers, truths, valid)):
             continue
     values = truths.view(np.bool_) if is_truth else numbers.astype(probe.dtype, copy=False)
     mask = valid.view(np.bool_).reshape(shape) if program.masked else all_valid(shape)
     return replace(probe, values=values.reshape(shape), valid=mask, window=window)
-
-
-def pieces(window: Window) -> Iterator[Window]:
-    """Cut a window where internal tiles of files often end, so that they are read in place.
-
-    At most all dates of a piece are in memory at a time.
-    """
-    for row in range(window.row - window.row % PIECE, window.row_stop, PIECE):
-        for col in range(window.col - window.col % PIECE, window.col_stop, PIECE):
-            piece = Window(row, col, PIECE, PIECE).intersection(window)
-            if not piece.is_empty:
-                yield piece
 
 
 def _run(

@@ -20,7 +20,7 @@ from terrazzo.engine import operations
 from terrazzo.engine.compiler import byte_places
 from terrazzo.engine.program import Result
 from terrazzo.engine.recording import Fused, Recording
-from terrazzo.engine.steps import NEAREST, chosen, passes_on, with_labels
+from terrazzo.engine.steps import NEAREST, chosen, conform, passes_on, with_labels
 from terrazzo.errors import TerrazzoError
 from terrazzo.geo.extent import SpatialExtent
 from terrazzo.geo.grid import Window
@@ -224,8 +224,8 @@ def _run(
         source = steps[number].bound.result
         arguments[name] = with_labels(cubes[number], chosen(source, step.asked.get(name, {})))
     made: Any = arguments["data"] if passes_on(step) else step.bound.process.function(**arguments)
-    cube = with_labels(made, step.probe)
+    cube = conform(step, made)
     if [d.kind for d in cube.dimensions][-2:] != [Kind.SPATIAL, Kind.SPATIAL]:
         raise Untraceable("No raster.")
     values: Any = Traced(tape, nodes_of(tape, cube.values, cube.dtype), cube.dtype)
-    return cube.same_pixels(values.astype(step.probe.dtype), cube.valid)
+    return cube.same_pixels(values, cube.valid)

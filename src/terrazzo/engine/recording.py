@@ -56,3 +56,8 @@ class Fused:
     recording: Recording
     joins: bool
     """Whether it must be computed step by step where an input ends inside the window."""
+
+    @property
+    def inside(self) -> tuple[int, ...]:
+        """Numbers of the steps of which no cube is made."""
+        return (*self.steps[:-1], *self.stored)

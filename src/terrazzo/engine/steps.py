@@ -80,6 +80,14 @@ def with_labels(cube: Cube, probe: Cube) -> Cube:
     return cube
 
 
+def conform(step: Step, cube: Cube) -> Cube:
+    """Give exactly the labels and the dtype that the plan promised."""
+    cube = with_labels(cube, step.probe)
+    if cube.dtype != step.probe.dtype:
+        cube = cube.same_pixels(cube.values.astype(step.probe.dtype), cube.valid)
+    return cube
+
+
 def arguments_of(step: Step) -> dict[str, Any]:
     """Return the arguments of a step that are not cubes."""
     return {k: v for k, v in step.bound.arguments.items() if not isinstance(v, Input)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from terrazzo.cube import all_valid
-from terrazzo.cube.pixels import compute_dtype, is_all_valid
+from terrazzo.cube.pixels import compute_dtype, is_all_valid, known_everywhere
 
 if TYPE_CHECKING:
     from terrazzo.cube import Mask, Values
@@ -33,7 +33,7 @@ class Output:
 
     def is_full(self, label: int) -> bool:
         """Tell whether all pixels of a label are valid."""
-        return all(mask is not None and _whole(mask) for mask in self._masks[label])
+        return all(mask is not None and known_everywhere(mask) for mask in self._masks[label])
 
     def put(
         self, label: int, band: int, numbers: Values, valid: Mask, stored: AssetBand | None
@@ -67,7 +67,7 @@ class Output:
     def validity(self) -> Mask:
         """Return the mask, once all is put; what is not valid has become 0."""
         layers = [mask for label in self._masks for mask in label]
-        if all(mask is not None and _whole(mask) for mask in layers):
+        if all(mask is not None and known_everywhere(mask) for mask in layers):
             return all_valid(self.values.shape)
         valid = np.empty(self.values.shape, np.bool_)
         for label, masks in enumerate(self._masks):
@@ -92,8 +92,3 @@ def to_physical(numbers: Values, band: AssetBand | None, out: Values) -> None:
         return
     np.multiply(numbers, kind.type(band.scale), out=out, dtype=kind)
     np.add(out, kind.type(band.offset), out=out)
-
-
-def _whole(mask: Mask) -> bool:
-    """Tell a mask of `all_valid` by its strides; others have an invalid pixel."""
-    return not any(mask.strides)

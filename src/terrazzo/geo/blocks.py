@@ -1,4 +1,4 @@
-"""The blocks of a run: a sequence that is worked out, not kept, however many there are."""
+"""Blocks of a window: a sequence that is worked out, not kept, however many there are."""
 
 from __future__ import annotations
 
