@@ -1,0 +1,42 @@
+"""How user code is run, and how much it may take."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Mode(StrEnum):
+    """Whether the code of users is run, and how much it is trusted."""
+
+    OFF = "off"
+    """Not at all."""
+    SANDBOXED = "sandboxed"
+    """In closed worker processes; refused where the machine cannot close them."""
+    TRUSTED = "trusted"
+    """In worker processes with the limits below that may otherwise do what the server may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one call of user code may take; a worker that takes more is killed."""
+
+    wall_seconds: float = 300.0
+    """Time on the clock."""
+    cpu_seconds: float = 300.0
+    """Time of all its threads together."""
+    memory_bytes: int = 2_000_000_000
+    """Address space beyond what the interpreter and its libraries have."""
+    scratch_bytes: int = 64_000_000
+    """Bytes of all files in its folder."""
+    scratch_files: int = 1_000
+    """Files in its folder."""
+    threads: int = 256
+    """Threads at a time."""
+    told_bytes: int = 256_000
+    """Text that it may print and log; what is beyond is dropped."""
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    """Workers at a time; more calls wait."""
+    idle_seconds: float = 300.0
+    """How long a worker that nobody needs is kept."""
