@@ -1,16 +1,24 @@
 from __future__ import annotations
 
+import datetime as dt
 import json
+import sqlite3
+from contextlib import closing
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import geopandas
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyogrio
 import pytest
 import shapely
 
 from terrazzo.errors import ArgumentInvalid, AssetForbidden, SourceUnreadable
 from terrazzo.storage.gate import Gate
-from terrazzo.storage.vector import read_polygons
+from terrazzo.storage.vector import check_geopackage, check_parquet, read_polygons
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,3 +142,112 @@ def test_shared_files(shared: Path):
     assert len(read_polygons(towns, gate, id_column="name").ids) == 6
     samples = shared / "data/skmap_nl_landsat_quarterly/samples/samples.gpkg"
     assert len(read_polygons(samples, gate).shapes) == 256
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE VIRTUAL TABLE v USING \"VirtualOGR\"('secret.geojson')",
+        "CREATE VIRTUAL TABLE v USING\"VirtualOGR\"('secret.geojson using rtree')",
+        "CREATE/**/VIRTUAL TABLE v USING VirtualOGR('secret.geojson')",
+        "CREATE VIRTUAL TABLE v USING VirtualOGR('x') -- using rtree",
+    ],
+)
+def test_a_package_that_was_made_by_hand_is_no_program_either(tmp_path: Path, sql: str):
+    path = tmp_path / "fields.gpkg"
+    frame().to_file(path, layer="fields")
+    check_geopackage(path)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("PRAGMA writable_schema = 1")
+        db.execute("INSERT INTO sqlite_master VALUES ('table', 'v', 'v', 0, ?)", (sql,))
+
+    with pytest.raises(SourceUnreadable, match="not run"):
+        check_geopackage(path)
+
+
+def test_a_database_that_is_no_geopackage_is_refused(tmp_path: Path):
+    path = tmp_path / "plain.gpkg"
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE t (x)")
+
+    with pytest.raises(SourceUnreadable, match="no GeoPackage"):
+        check_geopackage(path)
+
+
+def test_the_first_layer_with_geometries_is_read_without_a_word(tmp_path: Path):
+    path = tmp_path / "fields.gpkg"
+    pyogrio.write_dataframe(pd.DataFrame({"n": [1]}), path, layer="notes")
+    for layer, part in (("fields", frame()), ("meadows", frame().iloc[:1])):
+        part.to_file(path, layer=layer)
+
+    assert len(read_polygons(path, Gate((tmp_path,))).shapes) == 3
+
+
+def parquet(path: Path, geo: object, **columns: object) -> Path:
+    """Write a point with columns and whatever is said of it."""
+    held = {"geometry": pa.array([shapely.Point(1, 2).wkb], pa.binary()), **columns}
+    text = geo if isinstance(geo, str) else json.dumps(geo)
+    pq.write_table(pa.table(held).replace_schema_metadata({"geo": text}), path)
+    return path
+
+
+POINTS = {"version": "1.0.0", "primary_column": "geometry", "columns": {"geometry": {}}}
+
+
+@pytest.mark.parametrize(
+    "geo",
+    [
+        [],
+        "[" * 100_000,
+        POINTS | {"columns": []},
+        POINTS | {"columns": {"geometry": []}},
+    ],
+)
+def test_parquet_that_says_nonsense_of_itself_is_told(tmp_path: Path, geo: object):
+    path = parquet(tmp_path / "a.parquet", geo)
+
+    with pytest.raises(SourceUnreadable, match="no GeoParquet"):
+        read_polygons(path, Gate((tmp_path,)))
+
+
+def test_attributes_of_parquet_are_json_values(tmp_path: Path):
+    moment = dt.datetime(2020, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+    columns = {
+        "day": pa.array([moment.date()]),
+        "moment": pa.array([moment]),
+        "price": pa.array([Decimal("1.5")]),
+        "key": pa.array([b"\x01\xff"]),
+        "tags": pa.array([{"a": [moment.date(), None]}]),
+        "nan": pa.array([np.nan]),
+    }
+    path = parquet(tmp_path / "a.parquet", POINTS, **columns)
+
+    (found,) = read_polygons(path, Gate((tmp_path,))).properties
+
+    assert np.isnan(found["nan"])
+    assert json.loads(json.dumps({**found, "nan": None})) == {
+        "day": "2020-01-02",
+        "moment": "2020-01-02T03:04:05+00:00",
+        "price": 1.5,
+        "key": "01ff",
+        "tags": {"a": ["2020-01-02", None]},
+        "nan": None,
+    }
+
+
+def test_parquet_that_becomes_too_large_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shape, text = shapely.Point(1, 2).wkb, "x" * 10_000
+    table = pa.table({"geometry": pa.array([shape] * 5000), "n": pa.array([text] * 5000)})
+    pq.write_table(table, tmp_path / "bomb.parquet", compression="zstd")
+    assert (tmp_path / "bomb.parquet").stat().st_size < 100_000  # the text is there once
+    monkeypatch.setattr("terrazzo.storage.vector.MOST_DECODED_BYTES", 10_000_000)
+
+    with pytest.raises(SourceUnreadable, match="once unpacked"):
+        check_parquet(tmp_path / "bomb.parquet")
+    monkeypatch.setattr("terrazzo.storage.vector.MOST_DECODED_BYTES", 100_000_000)
+    check_parquet(tmp_path / "bomb.parquet")
+    monkeypatch.setattr("terrazzo.storage.vector.MOST_ROWS", 4999)
+    with pytest.raises(SourceUnreadable, match="4,999 rows"):
+        check_parquet(tmp_path / "bomb.parquet")

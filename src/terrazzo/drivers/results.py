@@ -7,33 +7,79 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from terrazzo import __version__
 from terrazzo.cube import Cube, Kind
-from terrazzo.drivers.stages import vector_rows
 from terrazzo.engine.evaluate import paste
-from terrazzo.errors import FormatUnsupported, suggest
+from terrazzo.errors import (
+    FormatArgumentInvalid,
+    FormatArgumentUnsupported,
+    FormatUnsuitable,
+    FormatUnsupported,
+    NoDataAvailable,
+    suggest,
+)
 from terrazzo.processes.convert import to_json
-from terrazzo.storage.writers.cog import CogOptions, write_cogs
-from terrazzo.storage.writers.files import whole_file
+from terrazzo.storage.writers.cog import COMPRESSIONS, OVERVIEWS, CogOptions, write_cogs
+from terrazzo.storage.writers.columns import rows_of
+from terrazzo.storage.writers.files import plane_order, stored_dtype, whole_file
+from terrazzo.storage.writers.geojson import write_geojson
 from terrazzo.storage.writers.netcdf import write_netcdf
-from terrazzo.storage.writers.picture import Style, encode_picture
-from terrazzo.storage.writers.table import write_geotable, write_table
+from terrazzo.storage.writers.netcdf_vector import write_vector_netcdf
+from terrazzo.storage.writers.picture import COLORMAPS, Style, encode_picture
+from terrazzo.storage.writers.table import GEOMETRY, json_value, write_geotable, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from terrazzo.engine import Inference, Plan
 
-RASTER_FORMATS = {"GTIFF": "tif", "COG": "tif", "NETCDF": "nc", "PNG": "png"}
-"""Formats of rasters and their suffix."""
-TABLE_FORMATS = {"JSON": "json", "CSV": "csv", "PARQUET": "parquet", "GEOPARQUET": "parquet"}
-"""Formats of vector cubes and scalars and their suffix."""
+_COG_OPTIONS = ("nodata", "compression", "overviews")
+RASTER_FORMATS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "GTIFF": ("tif", _COG_OPTIONS),
+    "COG": ("tif", _COG_OPTIONS),
+    "NETCDF": ("nc", ("nodata",)),
+    "PNG": ("png", ("min", "max", "colormap")),
+}
+"""Formats of rasters: the suffix of their file, and their options."""
+TABLE_FORMATS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "JSON": ("json", ("layout",)),
+    "CSV": ("csv", ("layout",)),
+    "PARQUET": ("parquet", ("layout",)),
+    "NETCDF": ("nc", ("nodata",)),
+}
+"""Formats of cubes without pixels, likewise."""
+VECTOR_FORMATS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "GEOJSON": ("geojson", ("layout",)),
+    "GEOPARQUET": ("parquet", ("layout",)),
+    **TABLE_FORMATS,
+}
+"""Formats of vector cubes, likewise."""
+VALUE_FORMATS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "JSON": ("json", ()),
+    "CSV": ("csv", ()),
+    "PARQUET": ("parquet", ()),
+}
+"""Formats of scalars and arrays, likewise."""
+LAYOUTS = ("wide", "long")
+"""One row per geometry, or one row per value."""
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "layout": LAYOUTS,
+    "compression": COMPRESSIONS,
+    "overviews": OVERVIEWS,
+    "colormap": COLORMAPS,
+}
+"""Options that are one of several words."""
+_NUMBERS = ("nodata", "min", "max")
+"""Options that are numbers; null is as if they were left out."""
 MEDIA_TYPES = {
     "tif": "image/tiff; application=geotiff; profile=cloud-optimized",
     "nc": "application/x-netcdf",
     "png": "image/png",
     "json": "application/json",
+    "geojson": "application/geo+json",
     "csv": "text/csv",
     "parquet": "application/vnd.apache.parquet",
 }
@@ -59,7 +105,7 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """What `save_result` asks for; a COG or JSON where a graph has no `save_result`."""
+    """What `save_result` asks for, or what a result without one is written as."""
 
     name: str
     """Upper case."""
@@ -69,28 +115,107 @@ class OutputFormat:
     @property
     def suffix(self) -> str:
         """Of the file's name."""
-        return {**RASTER_FORMATS, **TABLE_FORMATS}[self.name]
+        return {**RASTER_FORMATS, **VECTOR_FORMATS}[self.name][0]
+
+    @property
+    def long(self) -> bool:
+        """Whether a table has one row per value; JSON has, unless it is told otherwise."""
+        plain = "long" if self.name == "JSON" else "wide"
+        return str(self.options.get("layout", plain)).lower() == "long"
 
 
 def output_format(inference: Inference, node: str) -> OutputFormat:
     """Return the format of a node's result.
 
+    Without `save_result` a raster becomes COGs, a vector cube GeoJSON, and all else JSON.
+
     Raises:
-        FormatUnsupported: there is no such format, or it cannot hold the result.
+        FormatUnsupported: there is no such format.
+        FormatUnsuitable: there is, and it cannot hold the result.
+        FormatArgumentUnsupported: the format has no such option.
+        FormatArgumentInvalid: an option has a value that means nothing.
+        NoDataAvailable: filters have left no date or no band.
     """
-    bound = inference.nodes[node]
-    raster = inference.cube(node).grid is not None
-    known = RASTER_FORMATS if raster else TABLE_FORMATS
+    bound, result = inference.nodes[node], inference.cube(node).result
+    known, plain, what = VALUE_FORMATS, "JSON", "single values"
+    if isinstance(result, Cube) and result.grid is not None:
+        _check_labels(result)
+        known, plain, what = RASTER_FORMATS, "COG", "rasters"
+    elif isinstance(result, Cube) and result.geometries is not None:
+        known, plain, what = VECTOR_FORMATS, "GEOJSON", "vector cubes"
+    elif isinstance(result, Cube):
+        known, plain, what = TABLE_FORMATS, "JSON", "cubes without space"
     if bound.process.id != "save_result":
-        return OutputFormat("COG" if raster else "JSON", {})
-    name = str(bound.arguments["format"]).upper()
+        if plain == "COG":
+            plane_order(result)
+        return OutputFormat(plain, {})
+    asked = bound.arguments["format"]
+    name, options = str(asked).upper(), dict(bound.arguments.get("options") or {})
     if name not in known:
-        asked, kind = bound.arguments["format"], "rasters" if raster else "vector cubes and values"
+        there = f"There are {', '.join(known)}."
+        if name in RASTER_FORMATS or name in VECTOR_FORMATS:
+            raise FormatUnsuitable(f"Format {asked!r} does not hold {what}. {there}")
         raise FormatUnsupported(
-            f"Format {asked!r} does not hold {kind}.{suggest(name, tuple(known))} "
-            f"There are {', '.join(known)}."
+            f"There is no format {asked!r} for {what}.{suggest(name, tuple(known))} {there}"
         )
-    return OutputFormat(name, dict(bound.arguments.get("options") or {}))
+    _check_options(name, options, known[name][1])
+    if known is RASTER_FORMATS and name != "NETCDF":
+        plane_order(result)
+    if isinstance(result, Cube):
+        _check_nodata(options.get("nodata"), result.dtype)
+    return OutputFormat(name, options)
+
+
+def _check_labels(raster: Cube) -> None:
+    """Refuse a raster without a single image, which no file can hold.
+
+    Raises:
+        NoDataAvailable: names the dimension that has no label.
+    """
+    for dimension in raster.dimensions:
+        if dimension.kind is not Kind.SPATIAL and not dimension.labels:
+            raise NoDataAvailable(
+                f"Dimension {dimension.name!r} of the result has no label: the graph's filters "
+                "have left none. Widen the period, or name bands and labels that there are."
+            )
+
+
+def _check_options(name: str, options: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for option, value in options.items():
+        if option not in known:
+            raise FormatArgumentUnsupported(
+                f"Format {name} has no option {option!r} for this result."
+                f"{suggest(option, known)} Options: {', '.join(known) or 'none'}."
+            )
+        if option in _CHOICES and str(value).lower() not in _CHOICES[option]:
+            raise FormatArgumentInvalid(
+                f"Option `{option}` is {' or '.join(map(repr, _CHOICES[option]))}, not {value!r}."
+            )
+        if option in _NUMBERS and type(value) not in {int, float, type(None)}:
+            raise FormatArgumentInvalid(f"Option `{option}` is a number, not {value!r}.")
+    low, high = options.get("min"), options.get("max")
+    if (low is None) != (high is None) or (low is not None and not low < high):
+        raise FormatArgumentInvalid(
+            f"Options `min` and `max` are given together, the lower one first; here they are "
+            f"{low!r} and {high!r}."
+        )
+
+
+def _check_nodata(mark: float | None, dtype: np.dtype[Any]) -> None:
+    """Refuse a value of no-data that the type of the result cannot hold.
+
+    Raises:
+        FormatArgumentInvalid: says what it can hold.
+    """
+    kind = stored_dtype(dtype)
+    if mark is None or kind.kind not in "iuf":
+        return
+    held = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
+    if not held.min <= mark <= held.max or (kind.kind != "f" and mark != int(mark)):
+        raise FormatArgumentInvalid(
+            f"Option `nodata` is {mark!r}, which the result, {kind.name}, cannot hold. Choose a "
+            f"{'' if kind.kind == 'f' else 'whole '}number from {held.min} to {held.max}."
+        )
 
 
 def write_results(
@@ -121,7 +246,7 @@ def write_results(
     if output.name == "PNG":
         return (_picture(plan, output, folder, blocks),)
     times = _times(plan.probe)
-    paths = [folder / f"result{_stem(time)}.tif" for time in times or ("",)]
+    paths = [folder / f"result{stem}.tif" for stem in _stems(times or ("",))]
     write_cogs(
         paths,
         blocks,
@@ -145,25 +270,39 @@ def write_results(
 
 
 def write_value(value: Any, output: OutputFormat, folder: Path) -> tuple[Asset, ...]:
-    """Write a vector cube or a scalar.
+    """Write a cube without pixels, or a scalar.
 
     Raises:
+        FormatUnsuitable: the format cannot hold the geometries.
         OutputFailed: the file cannot be written.
     """
     path = folder / f"result.{output.suffix}"
     if isinstance(value, Cube):
-        rows = vector_rows(value)
-        if output.name == "GEOPARQUET" and value.geometries is not None:
-            shapes = [value.geometries.shapes[i] for i in rows["geometry_index"]]
-            write_geotable(path, rows, shapes, value.geometries.crs)
-        else:
-            write_table(path, rows)
+        _write_cube(value, output, path)
     elif output.name == "JSON":
         with whole_file(path) as part:
-            part.write_text(json.dumps(to_json(value)))
+            part.write_text(json.dumps(json_value(to_json(value)), allow_nan=False))
     else:
         write_table(path, {"value": [to_json(value)]})
     return (Asset(path, MEDIA_TYPES[output.suffix]),)
+
+
+def _write_cube(cube: Cube, output: OutputFormat, path: Path) -> None:
+    if output.name == "NETCDF":
+        nodata = output.options.get("nodata")
+        write_vector_netcdf(
+            path, cube, nodata=nodata if nodata is not None else default_nodata(cube)
+        )
+        return
+    rows, held = rows_of(cube, long=output.long), cube.geometries
+    if held is None or output.name in {"CSV", "JSON"}:
+        write_table(path, rows.columns())
+        return
+    shapes = [held.shapes[position] for position in rows.geometry]
+    if output.name == "GEOJSON":
+        write_geojson(path, rows.ids or (), rows.columns(named=False), shapes, held.crs)
+    else:
+        write_geotable(path, rows.columns(GEOMETRY), shapes, held.crs)
 
 
 def default_nodata(probe: Cube) -> float | None:
@@ -187,7 +326,7 @@ def _picture(plan: Plan, output: OutputFormat, folder: Path, blocks: Iterator[Cu
     cube = paste(plan.probe, plan.window, blocks)
     low, high = output.options.get("min"), output.options.get("max")
     stretch = ((float(low), float(high)),) if low is not None and high is not None else ()
-    style = Style(stretch, str(output.options.get("colormap", "gray")))
+    style = Style(stretch, str(output.options.get("colormap", "gray")).lower())
     path = folder / "result.png"
     with whole_file(path) as part:
         part.write_bytes(encode_picture(cube, style, "png"))
@@ -210,5 +349,13 @@ def _overviews(probe: Cube) -> str:
     return "average" if probe.dtype.kind == "f" else "nearest"
 
 
+def _stems(times: Sequence[str]) -> list[str]:
+    """Return what files are called after their dates, numbered where two would be called alike."""
+    stems = list(map(_stem, times))
+    if len({stem.lower() for stem in stems}) < len(stems):
+        return [f"_{number}{stem}" for number, stem in enumerate(stems)]
+    return stems
+
+
 def _stem(time: str) -> str:
-    return f"_{re.sub(r'[^0-9A-Za-z.-]', '', time.replace(':', ''))}" if time else ""
+    return f"_{re.sub(r'[^0-9A-Za-z.-]', '', time.replace(':', ''))[:100]}" if time else ""

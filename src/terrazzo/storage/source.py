@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from typing_extensions import override
 
-from terrazzo.cube import Cube, Dimension, Kind, Plane, empty_cube
+from terrazzo.cube import BandFacts, Cube, Dimension, Kind, Plane, empty_cube
 from terrazzo.cube.pixels import compute_dtype, is_all_valid
 from terrazzo.cube.warp import warp
 from terrazzo.errors import BandNotFound, NoDataAvailable, SourceUnreadable, TerrazzoError
@@ -36,7 +36,7 @@ from terrazzo.storage.tiles import MASK
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from terrazzo.cube import Mask, ReadCost, Values
+    from terrazzo.cube import Label, Mask, ReadCost, Values
     from terrazzo.geo.grid import Grid
     from terrazzo.storage.raster import Image, Stored
 
@@ -86,6 +86,8 @@ class RasterSource:
     by side, local ones one after the other."""
     exact: bool = False
     """Whether `read` and `planes` project every pixel, see `exactly`."""
+    facts: Mapping[Label, BandFacts] = field(default_factory=dict)
+    """What is known of bands beside their names, by label."""
     _reported: dict[str, SourceUnreadable] = field(default_factory=dict, repr=False)
     _tallies: _Tallies = field(default_factory=_Tallies, repr=False)
 
@@ -98,6 +100,7 @@ class RasterSource:
         reader: RasterReader | None = None,
         on_bad: OnBad | None = None,
         run: Run | None = None,
+        facts: Mapping[Label, BandFacts] | None = None,
     ) -> RasterSource:
         """Make a source; files are opened only for facts that the items lack.
 
@@ -125,7 +128,8 @@ class RasterSource:
             if on_bad is None:
                 reader.describe(chosen[0].asset)
             raise SourceUnreadable(ordered[0].id, names[0], "no file of the collection is readable")
-        return cls(grid, names, groups, np.result_type(*types), reader, on_bad, run)
+        dtype, known = np.result_type(*types), dict(facts or {})
+        return cls(grid, names, groups, dtype, reader, on_bad, run, facts=known)
 
     @property
     def probe(self) -> Cube:
@@ -244,7 +248,7 @@ class RasterSource:
     def _dimensions(self, times: Sequence[str], bands: Sequence[str]) -> tuple[Dimension, ...]:
         return (
             Dimension("t", Kind.TEMPORAL, tuple(times)),
-            Dimension("bands", Kind.BANDS, tuple(bands)),
+            Dimension("bands", Kind.BANDS, tuple(bands), self.facts),
             Dimension("y", Kind.SPATIAL),
             Dimension("x", Kind.SPATIAL),
         )

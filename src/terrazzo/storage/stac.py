@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
-from typing_extensions import override
-
-from terrazzo.errors import AssetForbidden, SourceUnreadable
+from terrazzo.errors import SourceUnreadable
+from terrazzo.storage.download import download
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,20 +15,7 @@ if TYPE_CHECKING:
 
 BASE = "terrazzo:base"
 """Member of an item that says which address its relative hrefs count from."""
-LARGEST_BYTES = 64_000_000
 MOST_DOCUMENTS = 100_000
-TIMEOUT_S = 60.0
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect could lead past the gate, so none is followed."""
-
-    @override
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
 
 
 def fetch_stac(gate: Gate, url: str) -> tuple[Mapping[str, Any], Iterator[Mapping[str, Any]]]:
@@ -85,20 +69,7 @@ def _followed(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _fetch(address: str) -> Mapping[str, Any]:
-    try:
-        with _OPENER.open(address, timeout=TIMEOUT_S) as answer:
-            content = answer.read(LARGEST_BYTES + 1)
-    except urllib.error.HTTPError as error:
-        if 300 <= error.code < 400:  # noqa: PLR2004 - HTTP's redirects
-            raise AssetForbidden(
-                f"{address} redirects elsewhere, and redirects are not followed. Use the final "
-                "address."
-            ) from error
-        raise SourceUnreadable(address, "document", f"HTTP status {error.code}") from error
-    except OSError as error:
-        raise SourceUnreadable(address, "document", "the server does not answer") from error
-    if len(content) > LARGEST_BYTES:
-        raise SourceUnreadable(address, "document", f"it has more than {LARGEST_BYTES:,} bytes")
+    content = download(address)
     try:
         document = json.loads(content)
     except ValueError as error:

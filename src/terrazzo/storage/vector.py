@@ -7,8 +7,15 @@ a program for another one (an OGR VRT, a GDALG pipeline). GeoJSON is read withou
 from __future__ import annotations
 
 import json
+import re
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 import shapely
@@ -18,7 +25,7 @@ from terrazzo.geo.crs import WGS84, crs_name
 from terrazzo.spans import span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from shapely.geometry.base import BaseGeometry
@@ -34,6 +41,15 @@ _MAGIC = {
     ".json": b"",
 }
 _SIDECARS = (".dbf", ".shx", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
+_TABLE = re.compile(
+    r"create\s+table\b.*|create\s+virtual\s+table\s+(\w+|\"[^\"]*\")\s+using\s+rtree\s*\([^()]*\)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What makes a table that holds rows and nothing else, or an index of where geometries are."""
+_PACKAGES = (b"GPKG", b"GP10", b"GP11")
+"""What byte 68 of a GeoPackage begins with."""
+MOST_ROWS, MOST_DECODED_BYTES = 2_000_000, 512_000_000
+"""What a Parquet file of a stranger may hold; its pages may be packed a million times."""
 _GEOMETRY_COLUMNS = ("geometry", "geom", "wkb", "wkb_geometry", "the_geom")
 
 
@@ -95,6 +111,63 @@ def read_polygons(
     return _polygons(real, shapes, columns, found or crs, id_column)
 
 
+def check_geopackage(path: Path) -> None:
+    """Refuse a GeoPackage that a stranger made and that holds more than tables.
+
+    A view or a virtual table is a program that runs when it is read, and can open other files.
+
+    Raises:
+        SourceUnreadable: it holds one, or is no GeoPackage.
+    """
+    with path.open("rb") as file:
+        if file.read(72)[68:] not in _PACKAGES:
+            raise SourceUnreadable(path.stem, "geometries", "it is no GeoPackage inside")
+    try:
+        with closing(
+            sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)
+        ) as db:
+            told = db.execute("SELECT type, sql FROM sqlite_master").fetchall()
+    except sqlite3.Error:
+        raise SourceUnreadable(path.stem, "geometries", "it is no database inside") from None
+    for kind, sql in told:
+        if kind == "view" or (kind == "table" and not _TABLE.fullmatch(str(sql))):
+            raise SourceUnreadable(
+                path.stem, "geometries", "it holds views or virtual tables, which are not run"
+            )
+
+
+def check_parquet(path: Path) -> None:
+    """Refuse a Parquet file that a stranger made and that becomes too large when it is unpacked.
+
+    Raises:
+        SourceUnreadable: it does, or is no Parquet file.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - takes a while, and only this needs it
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    large = SourceUnreadable(
+        path.stem,
+        "geometries",
+        f"it holds more than {MOST_ROWS:,} rows or {MOST_DECODED_BYTES:,} bytes once unpacked",
+    )
+    try:
+        with path.open("rb") as file:
+            parquet = pq.ParquetFile(file)
+            facts = parquet.metadata
+            packed = sum(facts.row_group(n).total_byte_size for n in range(facts.num_row_groups))
+            if facts.num_rows > MOST_ROWS or packed > MOST_DECODED_BYTES:
+                raise large
+            left = MOST_DECODED_BYTES
+            for batch in parquet.iter_batches(1024):  # a text may be stored once for all rows
+                left -= batch.nbytes
+                if left < 0:
+                    raise large
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise SourceUnreadable(
+            path.stem, "geometries", f"it is no Parquet file inside ({type(error).__name__})"
+        ) from None
+
+
 def _polygons(
     path: Path,
     shapes: Sequence[BaseGeometry | None],
@@ -107,7 +180,7 @@ def _polygons(
     if not crs:
         raise ArgumentInvalid(
             f"{path.name!r} does not say in which coordinate reference system it is. Name it, "
-            "for example with `--crs EPSG:4326`."
+            "for example EPSG:4326, with `--crs` or the option `crs`."
         )
     if id_column and id_column not in columns:
         raise ArgumentInvalid(
@@ -159,8 +232,8 @@ def _read_parquet(path: Path) -> tuple[list[BaseGeometry | None], dict[str, list
         # A single file object: no folder of partitions, no other file system.
         with path.open("rb") as file:
             table = pq.read_table(file)
-        metadata = json.loads((table.schema.metadata or {}).get(b"geo", b"{}"))
-        told = metadata.get("primary_column", "")
+        metadata = _object(json.loads((table.schema.metadata or {}).get(b"geo", b"{}")))
+        told = str(metadata.get("primary_column", ""))
         column = told or next((n for n in _GEOMETRY_COLUMNS if n in table.column_names), "")
         if not column or column not in table.column_names:
             raise ArgumentInvalid(
@@ -168,18 +241,40 @@ def _read_parquet(path: Path) -> tuple[list[BaseGeometry | None], dict[str, list
                 f"{', '.join(table.column_names)}."
             )
         shapes = shapely.from_wkb(np.array(table.column(column).to_pylist(), dtype=object))
-    except (pa.ArrowException, ValueError, TypeError, shapely.errors.GEOSException) as error:
+        facts = _object(_object(metadata.get("columns", {})).get(column, {}))
+        columns = {
+            name: [_plain(value) for value in table.column(name).to_pylist()]
+            for name in table.column_names
+            if name != column
+        }
+    except (
+        pa.ArrowException,
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        shapely.errors.GEOSException,
+    ) as error:
         raise SourceUnreadable(
             path.stem, "geometries", f"it is no GeoParquet with WKB ({type(error).__name__})"
         ) from None
-    facts = metadata.get("columns", {}).get(column, {})
     found = ""
     if told:
         # GeoParquet: an absent CRS is longitude and latitude, an explicit null is unknown.
         projjson = facts.get("crs", WGS84)
         found = crs_name(projjson) if projjson else ""
-    columns = {n: table.column(n).to_pylist() for n in table.column_names if n != column}
     return list(shapes), columns, found
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """Return an object of JSON.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(value, dict):
+        raise TypeError(f"{type(value).__name__} in place of an object")
+    return value
 
 
 def _read_gdal(
@@ -188,15 +283,15 @@ def _read_gdal(
     import pyogrio  # noqa: PLC0415 - brings its own GDAL, and only this needs it
 
     try:
-        meta, _, wkb, values = pyogrio.raw.read(path, layer=layer or None)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError):
-        if layer:
-            known = [str(name) for name, _ in pyogrio.list_layers(path)]
-            if layer not in known:
-                raise ArgumentInvalid(
-                    f"{path.name!r} has no layer {layer!r}.{suggest(layer, known)} Layers: "
-                    f"{', '.join(known)}."
-                ) from None
+        layers = {str(name): kind for name, kind in pyogrio.list_layers(path)}
+        if layer and layer not in layers:
+            raise ArgumentInvalid(
+                f"{path.name!r} has no layer {layer!r}.{suggest(layer, tuple(layers))} Layers: "
+                f"{', '.join(layers)}."
+            )
+        first = next((name for name, kind in layers.items() if kind is not None), None)
+        meta, _, wkb, values = pyogrio.raw.read(path, layer=layer or first)
+    except (RuntimeError, ValueError):  # all errors of pyogrio are of the first kind
         raise SourceUnreadable(
             path.stem, "geometries", "it is damaged or has no layer of geometries"
         ) from None
@@ -214,4 +309,19 @@ def _json(value: Any) -> Any:
         return None if np.isnat(value) else str(value)
     if isinstance(value, np.generic):
         value = value.item()
-    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN
+    return None if isinstance(value, float) and value != value else _plain(value)  # noqa: PLR0124 - NaN
+
+
+def _plain(value: Any) -> Any:
+    """Return what a column holds as JSON has it; NaN and infinity stay."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else str(value)

@@ -14,7 +14,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from terrazzo.cube import Kind
-from terrazzo.errors import FormatUnsupported, OutputFailed
+from terrazzo.errors import FormatUnsuitable, FormatUnsupported, OutputFailed
 from terrazzo.spans import span
 
 if TYPE_CHECKING:
@@ -81,26 +81,36 @@ def cubes(blocks: Blocks, window: Window) -> Iterator[Cube]:
         yield from blocks
 
 
-def planes(cube: Cube) -> tuple[Values, Mask]:
-    """Return (time, band, y, x) values and mask of a raster cube; absent dimensions have length 1.
+def plane_order(cube: Cube) -> list[int]:
+    """Return the axes of time, bands, y and x of a raster cube, as far as it has them.
 
     Raises:
-        FormatUnsupported: the cube has further dimensions, or is no raster.
+        FormatUnsuitable: the cube has further dimensions, or is no raster.
     """
     kinds = [dimension.kind for dimension in cube.dimensions]
-    if cube.window is None or kinds.count(Kind.SPATIAL) != 2:  # noqa: PLR2004 - y and x
-        raise FormatUnsupported("Images hold rasters only; save this as JSON, CSV or Parquet.")
-    values, valid = cube.values, cube.valid
+    if cube.grid is None or kinds.count(Kind.SPATIAL) != 2:  # noqa: PLR2004 - y and x
+        raise FormatUnsuitable("Images hold rasters only; save this as JSON, CSV or Parquet.")
     named = [kind for kind in (Kind.TEMPORAL, Kind.BANDS) if kinds.count(kind) == 1]
     order = [kinds.index(kind) for kind in named]
     order += [axis for axis, kind in enumerate(kinds) if kind is Kind.SPATIAL]
     if len(order) != len(kinds):
         names = ", ".join(d.name for i, d in enumerate(cube.dimensions) if i not in order)
-        raise FormatUnsupported(
-            f"This format holds time, bands, y and x, not {names}. Use `reduce_dimension` or "
-            "`drop_dimension` first, or save as NetCDF."
+        raise FormatUnsuitable(
+            f"Images have time, bands, y and x, and this cube has {names} besides. Take its labels "
+            "apart with `filter_labels` and `drop_dimension`, or save as NetCDF with `save_result`."
         )
-    values, valid = values.transpose(order), valid.transpose(order)
+    return order
+
+
+def planes(cube: Cube) -> tuple[Values, Mask]:
+    """Return (time, band, y, x) values and mask of a raster cube; absent dimensions have length 1.
+
+    Raises:
+        FormatUnsuitable: the cube has further dimensions, or is no raster.
+    """
+    kinds = [dimension.kind for dimension in cube.dimensions]
+    order = plane_order(cube)
+    values, valid = cube.values.transpose(order), cube.valid.transpose(order)
     has_time, has_bands = Kind.TEMPORAL in kinds, Kind.BANDS in kinds
     shape = (
         values.shape[0] if has_time else 1,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import h5netcdf
@@ -19,7 +21,7 @@ from terrazzo.spans import span
 from terrazzo.storage.writers.files import cubes, stored, stored_dtype, stored_nodata, whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 EPOCH = "1970-01-01T00:00:00Z"
 GRID_MAPPING = "spatial_ref"
 _CHUNK = 512
+_NO_NAME = re.compile(r"[\x00-\x1f\x7f/]")
 
 
 def write_netcdf(
@@ -61,19 +64,20 @@ def write_netcdf(
         OutputFailed: disk full or folder not writable; nothing is left behind.
     """
     area = grid.window if window is None else window
+    probe = with_free_names(probe, {GRID_MAPPING})
     kinds = [dimension.kind for dimension in probe.dimensions]
     if kinds.count(Kind.SPATIAL) != 2 or kinds[-2:] != [Kind.SPATIAL] * 2:  # noqa: PLR2004 - y, x
         raise FormatUnsupported("NetCDF files hold rasters whose last dimensions are y and x.")
-    with whole_file(path) as part, _sink(part) as sink, h5netcdf.File(sink, "w") as file:
+    with whole_file(path) as part, open_sink(part) as sink, h5netcdf.File(sink, "w") as file:
         file.attrs.update(
             {"Conventions": "CF-1.8", "source": f"terrazzo {__version__}", **(metadata or {})}
         )
         outer = [d for d in probe.dimensions if d.kind not in {Kind.SPATIAL, Kind.BANDS}]
         for dimension in outer:
-            _write_labels(file, dimension)
+            write_labels(file, dimension)
         y, x = (dimension.name for dimension in probe.dimensions[-2:])
         _write_space(file, grid, area, (y, x))
-        names = _variables(probe)
+        names = variable_names(probe)
         mark = stored_nodata(probe.dtype, nodata)
         kind = stored_dtype(probe.dtype)
         sizes = [len(dimension.labels) for dimension in outer]
@@ -152,8 +156,8 @@ class _Sink(io.RawIOBase):
 
 
 @contextmanager
-def _sink(path: Path) -> Iterator[_Sink]:
-    """Open a sink; after the file in it was closed, raise what went wrong."""
+def open_sink(path: Path) -> Iterator[_Sink]:
+    """Open a sink for a file of HDF5; after the file in it was closed, raise what went wrong."""
     sink = _Sink(path)
     try:
         yield sink
@@ -162,13 +166,59 @@ def _sink(path: Path) -> Iterator[_Sink]:
         sink.close()
 
 
-def _variables(probe: Cube) -> tuple[str, ...]:
+def with_free_names(cube: Cube, taken: Collection[str]) -> Cube:
+    """Return the cube with names of dimensions that HDF5 takes and that nothing else has."""
+    names: list[str] = []
+    for dimension in cube.dimensions:
+        name = variable_name(dimension.name, "dimension")
+        while name in taken or name in names:
+            name += "_"
+        names.append(name)
+    pairs = zip(cube.dimensions, names, strict=True)
+    return replace(cube, dimensions=tuple(replace(one, name=name) for one, name in pairs))
+
+
+def variable_names(probe: Cube) -> tuple[str, ...]:
     """Return one variable name per band; a cube without bands is one variable."""
     if not probe.has(Kind.BANDS):
         return ("data",)
     taken = {dimension.name for dimension in probe.dimensions} | {GRID_MAPPING}
-    names = [str(label).replace("/", "_") or "band" for label in probe.only(Kind.BANDS).labels]
-    return tuple(f"{name}_band" if name in taken else name for name in names)
+    names: list[str] = []
+    for label in probe.only(Kind.BANDS).labels:
+        name = variable_name(str(label), "band")
+        while name in taken:
+            name += "_band"
+        names.append(name)
+        taken.add(name)
+    return tuple(names)
+
+
+def variable_name(text: str, otherwise: str) -> str:
+    """Return a text as HDF5 takes the name of a variable: without slashes and control characters.
+
+    Args:
+        text: what it is to be called.
+        otherwise: what it is called if nothing is left.
+    """
+    name = _NO_NAME.sub("_", text).strip()
+    return f"_{name}" if name.startswith(".") else name or otherwise
+
+
+def texts_of(values: Sequence[str]) -> NDArray[np.object_]:
+    """Return texts as HDF5 takes them.
+
+    Raises:
+        FormatUnsupported: one has a character 0 in it, which NetCDF ends texts with.
+    """
+    texts = np.empty(len(values), dtype=object)
+    for place, value in enumerate(values):
+        if "\0" in value:
+            raise FormatUnsupported(
+                f"A text of a NetCDF file holds no character 0, and {value!r:.60} does. Save as "
+                "GeoJSON, JSON or Parquet."
+            )
+        texts[place] = value
+    return texts
 
 
 def _write_block(
@@ -193,15 +243,16 @@ def _write_block(
         variable[(*outer, *where)] = stored(band, mask, cube.dtype, nodata)
 
 
-def _write_labels(file: Any, dimension: Dimension) -> None:
+def write_labels(file: Any, dimension: Dimension) -> None:
+    """Write a dimension and its labels: times as numbers, other labels as they are."""
     file.dimensions[dimension.name] = len(dimension.labels)
     attributes: dict[str, str] = {"long_name": dimension.name}
     if dimension.kind is Kind.TEMPORAL:
         values, attributes = _times(dimension.labels)
-    elif all(isinstance(label, int | float) for label in dimension.labels):
+    elif all(isinstance(label, int | float) and fits_int64(label) for label in dimension.labels):
         values = np.array(dimension.labels)
     else:
-        values = np.array([str(label) for label in dimension.labels], dtype=object)
+        values = texts_of([str(label) for label in dimension.labels])
     if values.dtype == object:
         import h5py  # noqa: PLC0415 - only for text labels
 
@@ -213,12 +264,17 @@ def _write_labels(file: Any, dimension: Dimension) -> None:
     variable.attrs.update(attributes)
 
 
+def fits_int64(value: Any) -> bool:
+    """Tell whether a value is no integer that is too long for NetCDF."""
+    return not isinstance(value, int) or abs(value) < 2**63
+
+
 def _times(labels: Sequence[Label]) -> tuple[NDArray[Any], dict[str, str]]:
     """Return whole seconds (or microseconds) since 1970; labels that are no times stay text."""
     try:
         instants = [parse_time(str(label)) for label in labels]
     except ArgumentInvalid:
-        return np.array([str(label) for label in labels], dtype=object), {"long_name": "time"}
+        return texts_of([str(label) for label in labels]), {"long_name": "time"}
     epoch = parse_time(EPOCH)
     gaps = [instant - epoch for instant in instants]
     micro = np.array(
@@ -249,9 +305,15 @@ def _write_space(file: Any, grid: Grid, area: Window, names: tuple[str, str]) ->
             place[0] if degrees else f"projection_{axis.lower()}_coordinate"
         )
         variable.attrs["units"] = place[1] if degrees else "m"
-    mapping = file.create_variable(GRID_MAPPING, (), data=np.int32(0))
-    crs = crs_object(grid.crs)
+    mapping = write_crs(file, grid.crs)
     left, _, _, top = grid.bounds_of(area)
-    mapping.attrs.update({k: v for k, v in crs.to_cf().items() if v is not None})
-    mapping.attrs["crs_wkt"] = mapping.attrs["spatial_ref"] = crs.to_wkt()
     mapping.attrs["GeoTransform"] = f"{left!r} {grid.pixel_x!r} 0 {top!r} 0 {-grid.pixel_y!r}"
+
+
+def write_crs(file: Any, crs: str) -> Any:
+    """Write the variable that says what coordinates mean, and return it."""
+    mapping = file.create_variable(GRID_MAPPING, (), data=np.int32(0))
+    told = crs_object(crs)
+    mapping.attrs.update({k: v for k, v in told.to_cf().items() if v is not None})
+    mapping.attrs["crs_wkt"] = mapping.attrs["spatial_ref"] = told.to_wkt()
+    return mapping
