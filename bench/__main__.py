@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import (
+    callbacks,
     composite,
     imports,
     parcels,
@@ -36,6 +37,7 @@ BENCHMARKS = {
     **OPERATIONS,
     "parcels": parcels.run,
     "real": real.run,
+    "callbacks": callbacks.run,
     "pixels": pixels.run,
     "planning": planning.run,
     "scaling": scaling.run,

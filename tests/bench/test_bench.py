@@ -40,6 +40,7 @@ TABLES = (
     f"Masked NDVI median, {DATES} dates",
     f"5 x 5 kernel, {DATES} dates",
     "polygons x 3 images",
+    "Callbacks, 10 dates of 256 x 256 pixels",
     "Pixels per pixel needed",
     "Before the first pixel",
     "Dates, window of 1024 pixels",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,12 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from terrazzo.cube import Cube, Dimension, Kind, Plane
-from terrazzo.cube.traced import Tape, Traced, Untraceable, nodes_of
+from terrazzo.cube.tape import Tape, Untraceable
+from terrazzo.cube.traced import Traced, nodes_of
 from terrazzo.engine import operations, program
-from terrazzo.engine.compiler import byte_places, compiled
+from terrazzo.engine.compiler import compiled
 from terrazzo.engine.feed import compute, loads_of_cube, loads_of_planes
 from terrazzo.engine.program import Result
 from terrazzo.engine.recording import Recording
+from terrazzo.engine.tables import byte_places
 from terrazzo.geo.grid import Grid, Window
 from terrazzo.geo.pixelmap import PixelMap
 from terrazzo.processes.stacks import KINDS, reduce_stack
@@ -53,6 +57,9 @@ class Given:
         found = self._loads(piece)
         return [found[number][position] for number, position in places]
 
+    def mask(self, number):  # noqa: ARG002
+        return None
+
 
 def recorded(function, cube: Cube) -> Recording:
     """Trace a function of (values, valid) that returns a list of such pairs."""
@@ -66,7 +73,8 @@ def recorded(function, cube: Cube) -> Recording:
         )
         masks = nodes_of(tape, mask, TRUTH)
         results += [Result(a, b) for a, b in zip(mine.reshape(-1), masks.reshape(-1), strict=True)]
-    return Recording(tuple(results), byte_places(results))
+    planes = (math.prod(cube.values.shape[:-2]),)
+    return Recording(tuple(results), byte_places(results), planes=planes)
 
 
 def machined(function, cube: Cube, dtype) -> Cube:
@@ -371,3 +379,92 @@ def test_what_cannot_be_recorded_is_refused(function):
 
     with pytest.raises((Untraceable, TypeError, IndexError)):
         function(values)
+
+
+class InMemory(Given):
+    """Planes of a cube that is in memory, whose mask is known."""
+
+    def __init__(self, cube: Cube) -> None:
+        super().__init__(lambda piece: [loads_of_cube(cube.crop(piece))])
+        self.weights, self.cube = {}, cube
+
+    def mask(self, number):
+        assert number == 0
+        return self.cube.valid
+
+
+def in_memory(function, cube: Cube, planes: int) -> Cube:
+    """Run on a cube in memory what a function of (values, valid) returns."""
+    probe = cube_of(np.zeros((planes, 0, 0), np.float32), np.zeros((planes, 0, 0), TRUTH))
+    height, width = cube.values.shape[-2:]
+    window = Window(0, 0, height, width)
+    return compute(recorded(function, cube), InMemory(cube), probe, window)
+
+
+@pytest.mark.parametrize("wide", [40, 5000])
+def test_planes_in_memory_are_read_where_they_lie(wide):
+    random = np.random.default_rng(4)
+    around = random.normal(0, 1, (3, 9, wide + 11)).astype(np.float32)
+    valid = random.random(around.shape) < 0.7
+    cube = cube_of(around[:, 1:8, 5:-6], valid[:, 1:8, 5:-6])
+
+    def function(values, valid):  # noqa: ANN202
+        return [(values[:2] * values[1:] + values[:2], valid[:2] & valid[1:])]
+
+    found = in_memory(function, cube, 2)
+
+    [(values, mask)] = function(cube.values, cube.valid)
+    np.testing.assert_array_equal(found.values, values)
+    np.testing.assert_array_equal(found.valid, mask)
+
+
+def test_a_mask_that_stays_is_not_copied():
+    random = np.random.default_rng(4)
+    cube = cube_of(
+        random.normal(0, 1, (3, 20, 30)).astype(np.float32), random.random((3, 20, 30)) < 0.7
+    )
+
+    found = in_memory(lambda values, valid: [(values * 2, valid)], cube, 3)
+
+    assert np.shares_memory(found.valid, cube.valid)
+    np.testing.assert_array_equal(found.values, cube.values * 2)
+
+
+def test_planes_that_share_nothing_are_computed_one_after_the_other(monkeypatch):
+    monkeypatch.setattr(program, "STREAMED", 0)
+    random = np.random.default_rng(4)
+    cube = cube_of(
+        random.normal(0, 1, (4, 20, 30)).astype(np.float32), random.random((4, 20, 30)) < 0.7
+    )
+
+    def function(values, valid):  # noqa: ANN202
+        return [(values[:3] - values[0], valid[:3] & valid[1:])]
+
+    parts, _ = recorded(lambda a, b: [(a * a, b)], cube).program.parts({}, 600)
+    found = in_memory(function, cube, 3)
+
+    [(values, mask)] = function(cube.values, cube.valid)
+    assert len(parts) == 4
+    np.testing.assert_array_equal(found.values, values)
+    np.testing.assert_array_equal(found.valid, mask)
+
+
+@pytest.mark.parametrize("low", [-1.0, np.nan, 5.0])
+def test_what_is_held_between_bounds_takes_one_operation(low):
+    cube = cube_of(
+        np.array([[[-3.0, -0.0, 0.0, 2.0, 9.0, np.nan, np.inf]]], np.float32),
+        np.ones((1, 1, 7), TRUTH),
+    )
+
+    def function(values, valid):  # noqa: ANN202
+        held = np.where(values > np.float32(3), np.float32(3), values)
+        return [(np.where(values < np.float32(low), np.float32(low), held), valid)]
+
+    codes = recorded(function, cube).program.operations[:, 0].tolist()
+    found = machined(function, cube, np.float32)
+
+    [(values, _)] = function(cube.values, cube.valid)
+    assert operations.CLAMP in codes
+    assert operations.WHERE not in codes
+    np.testing.assert_array_equal(found.values, values)
+    np.testing.assert_array_equal(np.signbit(found.values), np.signbit(values))

@@ -1,7 +1,8 @@
 """The pixel container: values in their own dtype, a validity mask, labels, a grid."""
 
-from terrazzo.cube.cube import Cube, Dimension, Geometries, Kind, empty_cube
-from terrazzo.cube.pixels import Label, Mask, Number, Pixels, Stack, Values, all_valid
+from terrazzo.cube.cube import Cube, Geometries, empty_cube
+from terrazzo.cube.dimension import BandFacts, Dimension, Kind, Label
+from terrazzo.cube.pixels import Mask, Number, Pixels, Stack, Values, all_valid
 from terrazzo.cube.source import (
     ExactSource,
     Plane,
@@ -12,6 +13,7 @@ from terrazzo.cube.source import (
 )
 
 __all__ = [
+    "BandFacts",
     "Cube",
     "Dimension",
     "ExactSource",

@@ -3,65 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from terrazzo.cube.pixels import Label, Mask, Stack, Values, all_valid
-from terrazzo.errors import (
-    BandNotFound,
-    DimensionMissing,
-    DimensionNotAvailable,
-    LabelNotAvailable,
-    TooManyDimensions,
-    suggest,
-)
+from terrazzo.cube.dimension import Dimension, Kind
+from terrazzo.cube.pixels import Mask, Stack, Values, all_valid
+from terrazzo.errors import DimensionMissing, DimensionNotAvailable, TooManyDimensions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from terrazzo.geo.grid import Grid, Window
-
-
-class Kind(StrEnum):
-    """What a dimension counts, in openEO's words."""
-
-    SPATIAL = "spatial"
-    TEMPORAL = "temporal"
-    BANDS = "bands"
-    GEOMETRY = "geometry"
-    OTHER = "other"
-
-
-@dataclass(frozen=True, slots=True)
-class Dimension:
-    """One axis of a cube."""
-
-    name: str
-    """As the user knows it: `t`, `bands`, `x`, `y` unless renamed."""
-    kind: Kind
-    labels: tuple[Label, ...] = ()
-    """RFC 3339 text for time; empty for x and y, whose positions the grid gives."""
-
-    def index(self, label: Label) -> int:
-        """Return the position of a label.
-
-        Raises:
-            BandNotFound: a band that is not there.
-            LabelNotAvailable: any other label that is not there.
-        """
-        try:
-            return self.labels.index(label)
-        except ValueError:
-            names = [str(known) for known in self.labels]
-            if self.kind is Kind.BANDS:
-                raise BandNotFound(str(label), names) from None
-            shown = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")  # noqa: PLR2004
-            raise LabelNotAvailable(
-                f"Dimension {self.name!r} has no label {label!r}.{suggest(str(label), names)} "
-                f"Labels here: {shown or 'none'}."
-            ) from None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,7 +101,10 @@ class Cube:
         return any(dimension.kind is kind for dimension in self.dimensions)
 
     def take(self, name: str, indices: Sequence[int]) -> Cube:
-        """Return the cube with only these positions of a labelled dimension, in this order."""
+        """Return the cube with only these positions of a labelled dimension, in this order.
+
+        Of a geometry dimension the geometries are taken too.
+        """
         axis, dimension = self.axis(name), self.dimension(name)
         chosen = tuple(indices)
         if chosen == tuple(range(len(dimension.labels))):
@@ -156,11 +112,13 @@ class Cube:
         labels = tuple(dimension.labels[index] for index in chosen)
         key: Any = slice(chosen[0], chosen[-1] + 1) if _is_run(chosen) else list(chosen)
         selection = (slice(None),) * axis + (key,)
+        held = self.geometries
         return replace(
             self,
             values=self.values[selection],
             valid=self.valid[selection],
             dimensions=self.with_dimension(axis, replace(dimension, labels=labels)),
+            geometries=held.take(chosen) if held and dimension.kind is Kind.GEOMETRY else held,
         )
 
     def with_dimension(self, axis: int, dimension: Dimension) -> tuple[Dimension, ...]:
@@ -174,6 +132,7 @@ class Cube:
             np.moveaxis(self.values, axis, 0),
             np.moveaxis(self.valid, axis, 0),
             dimension.labels or None,
+            axes=(dimension, *self.dimensions[:axis], *self.dimensions[axis + 1 :]),
         )
 
     def crop(self, window: Window) -> Cube:
@@ -208,6 +167,16 @@ class Geometries:
     """Canonical CRS name."""
     properties: tuple[Mapping[str, Any], ...]
     """One mapping of attributes per geometry; JSON values."""
+    bare: bool = False
+    """Whether nothing but the geometries was loaded: the cube has no values yet."""
+
+    def take(self, indices: Sequence[int]) -> Geometries:
+        """Return only these geometries, in this order."""
+        return replace(
+            self,
+            shapes=tuple(self.shapes[index] for index in indices),
+            properties=tuple(self.properties[index] for index in indices),
+        )
 
 
 def empty_cube(

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from terrazzo.cube.dimension import Dimension, Label
+
 Values = np.ndarray[Any, np.dtype[Any]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
-Label = str | float | int
-"""A dimension label: RFC 3339 text for time, a name for bands, text or a number elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +31,8 @@ class Pixels:
     """Any shape; what stands where `valid` is False is arbitrary but finite in cost."""
     valid: Mask
     """Same shape; True = valid. May be a read-only broadcast view: never write into it."""
+    axes: tuple[Dimension, ...] = ()
+    """What the axes are, where that is known: one per axis, or none."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,6 +57,8 @@ class Stack:
     """One label per entry of axis 0; None for an array without labels."""
     exact: bool = False
     """Whether the numbers are an openEO array (computed in float64) rather than a raster."""
+    axes: tuple[Dimension, ...] = ()
+    """What the axes are, where that is known: one per axis, or none."""
 
     def __len__(self) -> int:
         return int(self.values.shape[0])

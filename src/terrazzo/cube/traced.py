@@ -11,7 +11,6 @@ Source: the protocols `__array_ufunc__` (NEP 13) and `__array_function__` (NEP 1
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Never
 
 import numpy as np
@@ -19,16 +18,14 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from typing_extensions import override
 
 from terrazzo.cube.pixels import compute_dtype
+from terrazzo.cube.tape import Node, Tape, Untraceable, number_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     DType = np.dtype[Any]
-
-EXACT_IN_FLOAT32 = 2**24
-"""Whole numbers up to here are exact in float32."""
 
 _ARITHMETIC = frozenset({"add", "subtract", "multiply", "divide", "negative", "absolute", "sqrt"})
 _ROUNDING = frozenset({"floor", "ceil", "trunc", "rint", "sign", "minimum", "maximum"})
@@ -48,102 +45,6 @@ _LOGIC = {
 """What NumPy's functions of truth values are called here."""
 _AS_IT_IS = frozenset({"minimum", "maximum"})
 """Functions that give one of their arguments, which integers survive."""
-
-
-class Untraceable(Exception):
-    """What is asked of a traced array cannot be recorded."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Node:
-    """One plane of pixels that is to be computed."""
-
-    op: str
-    """`plane`, `valid`, `constant`, or what is done with the inputs."""
-    dtype: np.dtype[Any]
-    """The type that NumPy would give the plane."""
-    inputs: tuple[Node, ...] = ()
-    """What it is computed of."""
-    value: Any = None
-    """Number of a constant; (input, position) of a plane; parameters of a reduction."""
-    bound: float = math.inf
-    """No number of an integer plane is farther from 0, as far as is known."""
-
-    @property
-    def is_constant(self) -> bool:
-        """Whether it is the same for all pixels."""
-        return self.op == "constant"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Tape:
-    """All nodes of one recording: what is equal is one node."""
-
-    _nodes: dict[tuple[Any, ...], Node] = field(default_factory=dict)
-
-    def node(
-        self,
-        op: str,
-        dtype: DType,
-        inputs: tuple[Node, ...] = (),
-        value: Any = None,
-        bound: float = math.inf,
-    ) -> Node:
-        """Return the node of an operation."""
-        key = (op, dtype.str, tuple(map(id, inputs)), value)
-        found = self._nodes.get(key)
-        if found is None:
-            if bound == math.inf and dtype.kind in "iu":
-                info = np.iinfo(dtype)
-                bound = float(max(abs(info.min), info.max))
-            found = self._nodes[key] = Node(op, dtype, inputs, value, bound)
-        return found
-
-    def constant(self, number: Any, dtype: DType) -> Node:
-        """Return the node of a number that is the same for all pixels.
-
-        Raises:
-            Untraceable: the number does not fit the type.
-        """
-        try:
-            with np.errstate(all="ignore"):
-                value = np.asarray(number).astype(dtype)[()]
-        except (OverflowError, TypeError, ValueError) as error:
-            raise Untraceable(str(error)) from None
-        if dtype.kind in "iu" and value != number:
-            raise Untraceable(f"{number} is no {dtype}.")
-        bound = abs(float(value)) if dtype.kind in "iu" else math.inf
-        # The sign of zero and the bits of NaN make no equal constants.
-        return self.node("constant", dtype, (), value.tobytes(), bound)
-
-    def cast(self, node: Node, dtype: DType) -> Node:
-        """Return a node in another type, where that loses nothing.
-
-        Raises:
-            Untraceable: it might lose something.
-        """
-        if node.dtype == dtype:
-            return node
-        if node.is_constant:
-            return self.constant(number_of(node), dtype)
-        if dtype.kind == "b":
-            return self.node("truth", dtype, (node,))
-        if node.dtype.kind == "b":
-            return self.node("number", dtype, (node,), bound=1.0)
-        safe = np.can_cast(node.dtype, dtype) or (
-            dtype.kind == "f" and node.dtype.kind in "iu" and node.bound <= EXACT_IN_FLOAT32
-        )
-        if not safe and dtype.kind in "iu" and node.dtype.kind in "iu":
-            safe = node.bound <= np.iinfo(dtype).max and node.dtype.kind == "u"
-        if not safe:
-            raise Untraceable(f"{node.dtype} to {dtype} may lose something.")
-        bound = node.bound if dtype.kind in "iu" else math.inf
-        return self.node("cast", dtype, (node,), bound=bound)
-
-
-def number_of(node: Node) -> Any:
-    """Return the number of a constant, in its own type."""
-    return np.frombuffer(node.value, node.dtype)[0]
 
 
 class Traced(NDArrayOperatorsMixin):
@@ -225,13 +126,11 @@ class Traced(NDArrayOperatorsMixin):
         if self.dtype.kind == "b":  # reductions take numbers
             folded, valids = self.astype(np.uint8).reduced(kind, valid, shares)
             return (folded.astype(self.dtype) if kind in {"min", "max"} else folded), valids
-        masks = np.broadcast_to(nodes_of(self.tape, valid, np.dtype(np.bool_)), self.shape)
         kept = self.dtype if kind in {"min", "max"} else compute_dtype(self.dtype)
         results = np.empty((max(len(shares), 1), *self.shape[1:]), np.object_)
         counts = np.empty(self.shape[1:], np.object_)
         whole = np.dtype(np.int32)
-        for place in np.ndindex(*self.shape[1:]):
-            inputs = (*self._nodes[:, *place], *masks[:, *place])
+        for place, inputs in self._series(valid):
             for number, share in enumerate(shares or (math.nan,)):
                 told = (kind, float(share)) if shares else (kind, None)
                 results[number, *place] = self.tape.node("reduce", kept, inputs, told)
@@ -239,6 +138,73 @@ class Traced(NDArrayOperatorsMixin):
             counts[place] = some
         found = self._like(results if shares else results[0], kept)
         return found, self._like(counts, whole)
+
+    def running(self, kind: str, valid: Any, dtype: DType) -> Traced:
+        """Combine entries along the first axis; see `terrazzo.processes.series.run_along`."""
+        if self.dtype.kind == "b":
+            kept = np.dtype(np.uint8) if dtype.kind == "b" else dtype
+            return self.astype(np.uint8).running(kind, valid, kept).astype(dtype)
+        nodes = np.empty(self.shape, np.object_)
+        for place, entries in self._series(valid):
+            for index in range(len(self)):
+                nodes[index, *place] = self.tape.node("running", dtype, entries, (kind, index))
+        return self._like(nodes, dtype)
+
+    def arranged(
+        self, valid: Any, dtype: DType, *, ascending: bool, first: bool
+    ) -> tuple[Traced, Traced, Traced]:
+        """Sort along the first axis; see `terrazzo.processes.series.arranged`."""
+        if self.dtype.kind == "b":
+            whole = self.astype(np.uint8)
+            found, at, there = whole.arranged(valid, dtype, ascending=ascending, first=first)
+            return found.astype(self.dtype), at, there
+        told, truth = (bool(ascending), bool(first)), np.dtype(np.bool_)
+        last = float(len(self) - 1)
+        bounds = {"ranked": max(map(_bound, self.nodes)), "position": last, "there": math.inf}
+        types = (self.dtype, dtype, truth)
+        results = [np.empty(self.shape, np.object_) for _ in types]
+        for place, entries in self._series(valid):
+            for index in range(len(self)):
+                for nodes, kind, (name, bound) in zip(results, types, bounds.items(), strict=True):
+                    node = self.tape.node("arranged", kind, entries, (name, index, *told), bound)
+                    nodes[index, *place] = node
+        values, positions, there = map(self._like, results, types)
+        return values, positions, there
+
+    def interpolated(self, valid: Any, positions: tuple[float, ...]) -> tuple[Traced, Traced]:
+        """Fill gaps along the first axis; see `terrazzo.processes.series.interpolated`."""
+        values, known = np.empty(self.shape, np.object_), np.empty(self.shape, np.object_)
+        truth = np.dtype(np.bool_)
+        for place, entries in self._series(valid):
+            for index in range(len(self)):
+                of = [(name, index, positions) for name in ("filled", "known")]
+                values[index, *place] = self.tape.node("filled", self.dtype, entries, of[0])
+                known[index, *place] = self.tape.node("filled", truth, entries, of[1])
+        return self._like(values), self._like(known, truth)
+
+    def taken(self, positions: Any) -> Traced:
+        """Take entries along the first axis at positions that differ from pixel to pixel."""
+        if positions.dtype.kind not in "iu":
+            raise Untraceable("Positions that are no integers.")
+        wanted = nodes_of(self.tape, positions, positions.dtype)
+        truth = np.dtype(np.bool_)
+        nodes = np.empty(np.broadcast_shapes(wanted.shape, (1, *self.shape[1:])), np.object_)
+        for place in np.ndindex(*nodes.shape):
+            position: Any = wanted[place]
+            entries = self._nodes[:, *place[1:]]
+            found = entries[0]
+            for index, entry in enumerate(entries[1:], 1):
+                number = self.tape.constant(index, positions.dtype)
+                here = computed(self.tape, np.equal, truth, (position, number))
+                found = _chosen(self.tape, here, entry, found)
+            nodes[place] = found
+        return self._like(nodes)
+
+    def _series(self, valid: Any) -> Iterator[tuple[tuple[int, ...], tuple[Node, ...]]]:
+        """Yield the entries along the first axis, then their validity, place by place."""
+        masks = np.broadcast_to(nodes_of(self.tape, valid, np.dtype(np.bool_)), self.shape)
+        for place in np.ndindex(*self.shape[1:]):
+            yield place, (*self._nodes[:, *place], *masks[:, *place])
 
     def _like(self, nodes: NDArray[np.object_], dtype: DType | None = None) -> Traced:
         return Traced(self.tape, nodes, dtype or self.dtype)
@@ -273,6 +239,25 @@ class Traced(NDArrayOperatorsMixin):
         return recorded(self.tape, *inputs, **options)
 
 
+def elementary(name: str, *operands: Any) -> Traced:
+    """Record a function of `terrazzo.processes.functions`.
+
+    Raises:
+        Untraceable: the operands are no floats of one type.
+    """
+    traced = next(operand for operand in operands if isinstance(operand, Traced))
+    tape, dtype = traced.tape, _common(operands)
+    if dtype.kind != "f" or any(operand.dtype != dtype for operand in operands):
+        raise Untraceable(f"{name} of {', '.join(str(operand.dtype) for operand in operands)}.")
+    arrays = [nodes_of(tape, operand, dtype) for operand in operands]
+    shape = np.broadcast_shapes(*(array.shape for array in arrays))
+    nodes = np.empty(math.prod(shape), np.object_)
+    spread = (np.broadcast_to(array, shape).reshape(-1) for array in arrays)
+    for place, entries in enumerate(zip(*spread, strict=True)):
+        nodes[place] = tape.node("function", dtype, entries, name)
+    return Traced(tape, nodes.reshape(shape), dtype)
+
+
 def computed(tape: Tape, ufunc: Any, dtype: DType, inputs: tuple[Node, ...]) -> Node:
     """Return the node of a NumPy function, worked out at once where that is possible.
 
@@ -285,8 +270,9 @@ def computed(tape: Tape, ufunc: Any, dtype: DType, inputs: tuple[Node, ...]) -> 
             return tape.constant(ufunc(*(number_of(node) for node in inputs)), dtype)
     kinds = {node.dtype.kind for node in inputs}
     whole = kinds <= set("iu")
-    if kinds == {"b"} and name in _LOGIC:
-        return _logical(tape, _LOGIC[name], inputs)
+    if kinds == {"b"} and name in {*_LOGIC, "equal"}:
+        found = _logical(tape, _LOGIC.get(name, "xor"), inputs)
+        return _logical(tape, "not", (found,)) if name == "equal" else found
     if whole and name in _TESTS:
         return tape.constant(name == "isfinite", dtype)
     asks = name in _COMPARISON | _TESTS and "b" not in kinds
@@ -309,8 +295,10 @@ def _logical(tape: Tape, name: str, inputs: tuple[Node, ...]) -> Node:
     one, other = inputs
     if other.is_constant:
         one, other = other, one
-    if one is other and name in {"and", "or"}:
-        return one
+    if name in {"and", "or"}:
+        for whole, part in ((one, other), (other, one)):
+            if whole is part or (whole.op == name and any(part is n for n in whole.inputs)):
+                return whole
     if not one.is_constant:
         return tape.node(name, truth, inputs)
     sure = bool(number_of(one))
@@ -345,6 +333,10 @@ def _type_of(value: Any) -> Any:
     return type(value)
 
 
+def _bound(node: Node) -> float:
+    return node.bound
+
+
 def _common(values: Sequence[Any]) -> DType:
     known = [v.dtype if isinstance(v, Traced) else v for v in values]
     return np.result_type(*known)
@@ -367,7 +359,19 @@ def _chosen(tape: Tape, question: Node, one: Node, other: Node) -> Node:
         return one if number_of(question) else other
     if one is other:
         return one
+    held = _held(question, one, other)
+    if held is not None:
+        return tape.node("clamp", one.dtype, held, bound=max(one.bound, other.bound))
     return tape.node("where", one.dtype, (question, one, other), bound=max(one.bound, other.bound))
+
+
+def _held(question: Node, one: Node, other: Node) -> tuple[Node, Node, Node] | None:
+    """Return a number and its bounds if it is held between them, which takes one operation."""
+    if question.op != "less" or other.op != "where":
+        return None
+    above, most, x = other.inputs
+    held = above.op == "greater" and above.inputs == (x, most) and question.inputs == (x, one)
+    return (x, one, most) if held else None
 
 
 def _joined(function: Callable[..., Any]) -> Callable[..., Traced]:

@@ -1,8 +1,7 @@
 """Compiles what was traced into a program for the machine.
 
 Registers are given out as late and taken back as early as possible, so that there are few and
-all of them stay in the cache. What depends on one plane of bytes alone (a scene classification)
-becomes a table of 256 truths.
+all of them stay in the cache.
 """
 
 from __future__ import annotations
@@ -13,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from terrazzo.cube.traced import EXACT_IN_FLOAT32, Node, Untraceable, number_of
+from terrazzo.cube.tape import EXACT_IN_FLOAT32, GATHERED, Node, Untraceable, number_of
 from terrazzo.engine import operations
 from terrazzo.engine.program import Cut, Program
+from terrazzo.engine.tables import all_nodes, byte_tables, tabulated
+from terrazzo.processes import functions
 from terrazzo.processes.stacks import exchanges
 
 if TYPE_CHECKING:
@@ -64,82 +65,11 @@ def _dtype(nodes: Iterable[Node], wide_inputs: frozenset[int]) -> np.dtype[Any]:
         wide = wide or (kind in "iu" and size > 2 and node.bound > EXACT_IN_FLOAT32)  # noqa: PLR2004
         if kind in "iu" and size == 8:  # noqa: PLR2004 - bytes
             raise Untraceable("64 bit integers.")
-        made = node.op not in {"plane", "constant", "cast", "where"}
+        made = node.op not in {"plane", "constant", "cast", "where", "arranged"}
         rounded = rounded or (kind == "f" and size < 8 and made)  # noqa: PLR2004 - bytes
     if wide and rounded:
         raise Untraceable("float32 beside float64.")
     return np.dtype(np.float64 if wide else np.float32)
-
-
-def _all_nodes(roots: Iterable[Node]) -> list[Node]:
-    """Return every node below the roots once, inputs before what is computed of them."""
-    order: list[Node] = []
-    seen: set[int] = set()
-    waiting = [(node, False) for node in roots]
-    while waiting:
-        node, ready = waiting.pop()
-        if ready:
-            order.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            waiting.append((node, True))
-            waiting.extend((needed, False) for needed in node.inputs if id(needed) not in seen)
-    return order
-
-
-def byte_places(results: Sequence[Result]) -> frozenset[Place]:
-    """Return the planes of which some truth depends alone, so that it could be a table of bytes."""
-    order = _all_nodes(node for result in results for node in (result.value, result.valid))
-    every = frozenset(node.value for node in order if node.op == "plane")
-    return frozenset(_byte_tables(order, every).values())
-
-
-def _byte_tables(order: Sequence[Node], bytes_of: frozenset[Place]) -> dict[int, Place]:
-    """Return truths that depend on one plane of bytes alone, by id of the node."""
-    depends: dict[int, Place | None] = {}
-    constant = (-1, -1)
-    found: dict[int, Place] = {}
-    for node in order:
-        if node.op == "constant":
-            depends[id(node)] = constant
-            continue
-        if node.op in {"plane", "valid"}:
-            depends[id(node)] = node.value if node.value in bytes_of else None
-            continue
-        places = {depends[id(needed)] for needed in node.inputs} - {constant}
-        one = next(iter(places)) if len(places) == 1 else None
-        depends[id(node)] = None if node.op in {"reduce", "count"} else one
-        if node.dtype.kind == "b" and one is not None and depends[id(node)] is not None:
-            found[id(node)] = one
-    return found
-
-
-def tabulated(node: Node) -> NDArray[np.uint8]:
-    """Return (512,) truths of a node for every byte, first where it is not valid."""
-    with np.errstate(all="ignore"):
-        values: dict[int, Any] = {}
-        numbers = np.tile(np.arange(256), 2)
-        valid = np.repeat([False, True], 256)
-        for one in _all_nodes([node]):
-            if one.op == "plane":
-                values[id(one)] = numbers.astype(one.dtype)
-            elif one.op == "valid":
-                values[id(one)] = valid
-            elif one.op == "constant":
-                values[id(one)] = np.full(512, number_of(one))
-            else:
-                values[id(one)] = applied(one, [values[id(needed)] for needed in one.inputs])
-        return np.asarray(values[id(node)], np.uint8)
-
-
-_NUMPY = {"and": "logical_and", "or": "logical_or", "xor": "logical_xor", "not": "logical_not"}
-
-
-def applied(node: Node, inputs: Sequence[Any]) -> Any:
-    """Compute a node that is no leaf and no reduction with NumPy."""
-    if node.op in {"cast", "number", "truth"}:
-        return inputs[0].astype(node.dtype)
-    return getattr(np, _NUMPY.get(node.op, node.op))(*inputs)
 
 
 @dataclass(slots=True)
@@ -159,6 +89,26 @@ class _Bank:
         return self.count - 1
 
 
+@dataclass(slots=True)
+class _Gathering:
+    """Entries of a stack that are reduced, sorted or filled together."""
+
+    number: int
+    """Which of the program's reductions it is."""
+    base: int
+    """First row of the sorted entries that is its own."""
+    last: dict[int, Node]
+    """For what runs along: by position, the node of what it has come to there."""
+    left: int
+    """How many nodes still are to be taken out of it."""
+    at: int = 0
+    """How many entries are in it."""
+    closed: bool = False
+    """Whether nothing more comes in."""
+    rows: list[tuple[int, int]] = field(default_factory=list)
+    """Registers in which it keeps what it has come to."""
+
+
 class _Compiler:
     """Walks from the results down to the planes, and emits operations on the way back."""
 
@@ -166,21 +116,22 @@ class _Compiler:
         self, results: Sequence[Result], bytes_of: frozenset[Place], wide: frozenset[int]
     ) -> None:
         self._results = results
-        roots = [node for result in results for node in (result.value, result.valid)]
-        order = _all_nodes(roots)
+        self._masked = not all(result.is_valid_everywhere for result in results)
+        self._goals = self._goals_of(results)
+        roots = [n for result in results for n in (result.value, *self._masks(result))]
+        order = all_nodes(roots)
         self._dtype = _dtype(order, wide)
-        self._tables = _byte_tables(order, bytes_of)
+        self._tables = byte_tables(order, bytes_of)
         self._numbers, self._truths = _Bank(), _Bank()
         self._operations: list[tuple[int, ...]] = []
         self._places: list[Place] = []
         self._shares: list[float] = []
         self._steps: list[NDArray[np.int64]] = []
         self._table_rows: list[NDArray[np.uint8]] = []
-        self._groups: dict[Any, tuple[int, int]] = {}
+        self._groups: dict[Any, _Gathering] = {}
         self._depth = 0
         self._cuts: list[Cut] = []
-        self._open: dict[Any, list[tuple[int, int]]] = {}
-        self._left: dict[Any, int] = {}
+        self._taken: dict[Any, list[Node]] = {}
         self._constants: dict[int, int] = {}
         for node in order:
             if node.op == "constant" and node.dtype.kind != "b":
@@ -188,24 +139,27 @@ class _Compiler:
         self._constant_nodes = [n for n in order if id(n) in self._constants]
         self._register: dict[int, int] = {}
         for node in order:
-            if node.op in {"reduce", "count"}:
-                self._left[self._key(node)] = self._left.get(self._key(node), 0) + 1
+            if node.op in GATHERED:
+                self._taken.setdefault(_key(node), []).append(node)
         self._uses = self._count_uses(roots)
 
     def program(self) -> Program:
         """Emit everything and return it."""
-        masked = not all(result.is_valid_everywhere for result in self._results)
         for number, result in enumerate(self._results):
-            self._need(result.value, result.valid)
-            value, valid = self._at(result.value), self._at(result.valid)
+            self._need(result.value, *self._masks(result))
+            value, valid = self._at(result.value), 0
+            for mask in self._masks(result):
+                valid = self._at(mask)
+                self._done(mask)
             is_truth = int(result.value.dtype.kind == "b")
-            self._emit(operations.STORE, number, value, valid, is_truth, int(masked))
+            self._emit(operations.STORE, number, value, valid, is_truth, int(self._masked))
             self._done(result.value)
-            self._done(result.valid)
+            self._cuts.append(self._cut())
+        banks = [(operations.GIVES[operation[0]],) for operation in self._operations]
         steps = self._steps or [np.zeros((0, 2), np.int64)]
         tables = self._table_rows or [np.zeros(512, np.uint8)]
         return Program(
-            np.array(self._operations, np.int32),
+            np.hstack((np.array(self._operations, np.int32), np.array(banks, np.int32))),
             tuple(self._places),
             np.array([float(number_of(n)) for n in self._constant_nodes], np.float64),
             np.array(self._shares, np.float64),
@@ -215,8 +169,25 @@ class _Compiler:
             self._dtype,
             np.flatnonzero([one[0] in _LOADS for one in self._operations]),
             tuple(self._cuts),
-            masked,
+            self._masked,
         )
+
+    def _masks(self, result: Result) -> tuple[Node, ...]:
+        return (result.valid,) if self._masked else ()
+
+    def _goals_of(self, results: Sequence[Result]) -> dict[int, int]:
+        """Return where nodes belong that are results, so that they need not be copied there.
+
+        Twice the number of the plane, and one more for its mask, after 1.
+        """
+        goals: dict[int, int] = {}
+        for number, result in enumerate(results):
+            for goal, root in enumerate((result.value, *self._masks(result)), 2 * number + 1):
+                node = root
+                while node.op == "cast":  # which may be nothing but another name
+                    node = node.inputs[0]
+                goals.setdefault(id(node), goal)
+        return goals
 
     def _count_uses(self, roots: Sequence[Node]) -> dict[int, int]:
         """Count how often the register of every node is read."""
@@ -230,10 +201,10 @@ class _Compiler:
             if id(node) in seen or id(node) in self._tables:
                 continue
             seen.add(id(node))
-            if node.op in {"reduce", "count"}:
-                if self._key(node) in seen:
+            if node.op in GATHERED:
+                if _key(node) in seen:
                     continue
-                seen.add(self._key(node))
+                seen.add(_key(node))
             for needed in node.inputs:
                 uses[id(needed)] = uses.get(id(needed), 0) + 1
                 waiting.append(needed)
@@ -242,7 +213,12 @@ class _Compiler:
     def _emit(
         self, code: int, out: int = 0, a: int = 0, b: int = 0, c: int = 0, more: int = 0
     ) -> None:
-        self._operations.append((code, out, a, b, c, more))
+        self._operations.append((code, out, a, b, c, more, 0))
+
+    def _given(self, node: Node, register: int) -> None:
+        """Note which register the last operation gave to a node, and where that belongs."""
+        self._register[id(node)] = register
+        self._operations[-1] = (*self._operations[-1][:-1], self._goals.get(id(node), 0))
 
     def _at(self, node: Node) -> int:
         found = self._constants.get(id(node))
@@ -261,9 +237,9 @@ class _Compiler:
 
     def _need(self, *nodes: Node) -> None:
         """Emit what has to be computed before these nodes can be read, and them."""
-        waiting = [(node, 0) for node in nodes[::-1]]
+        waiting = list(nodes[::-1])
         while waiting:
-            node, position = waiting.pop()
+            node = waiting.pop()
             if id(node) in self._register or id(node) in self._constants:
                 continue
             if id(node) in self._tables:
@@ -272,14 +248,13 @@ class _Compiler:
                 self._load(node)
             elif node.op == "constant":
                 self._truth_constant(node)
-            elif node.op in {"reduce", "count"}:
-                if self._step_of_reduction(node, position, waiting):
-                    self._finish_reduction(node)
+            elif node.op in GATHERED:
+                if self._gather(node, waiting):
+                    self._take_out(node)
             else:
                 missing = [n for n in node.inputs if not self._has(n)]
                 if missing:
-                    waiting.append((node, 0))
-                    waiting.extend((n, 0) for n in missing[::-1])
+                    waiting += [node, *missing[::-1]]
                 else:
                     self._compute(node)
 
@@ -301,9 +276,12 @@ class _Compiler:
             self._emit(operations.MAXIMUM, out, operands[0], operands[0])
         elif node.op == "where" and node.dtype.kind == "b":
             self._emit(operations.WHERE_TRUTH, out, *operands)
+        elif node.op == "function":
+            which = functions.NAMES.index(node.value)
+            self._emit(operations.FUNCTION, out, operands[0], operands[-1], which)
         else:
             self._emit(_code(node.op), out, *operands)
-        self._register[id(node)] = out
+        self._given(node, out)
         for needed in node.inputs:
             self._done(needed)
 
@@ -343,10 +321,10 @@ class _Compiler:
 
     @cached_property
     def _leaves(self) -> dict[tuple[str, Place], Node]:
-        roots = [node for result in self._results for node in (result.value, result.valid)]
+        roots = [n for one in self._results for n in (one.value, *self._masks(one))]
         return {
             (node.op, node.value): node
-            for node in _all_nodes(roots)
+            for node in all_nodes(roots)
             if node.op in {"plane", "valid"}
         }
 
@@ -361,59 +339,109 @@ class _Compiler:
         self._truths.free += [byte, truth]
         self._register[id(node)] = out
 
-    def _key(self, node: Node) -> tuple[Any, ...]:
-        kind = node.value[0]
-        family = "quantiles" if kind == "quantiles" else kind
-        return (family, tuple(map(id, node.inputs)))
-
-    def _step_of_reduction(
-        self, node: Node, position: int, waiting: list[tuple[Node, int]]
-    ) -> bool:
-        """Fold the next entry of a reduction; return whether all are folded."""
-        length = len(node.inputs) // 2
-        kind, key = node.value[0], self._key(node)
-        sorts = kind == "quantiles"
+    def _gather(self, node: Node, waiting: list[Node]) -> bool:
+        """Put in the next entries that a node is made of; return whether all of them are there."""
+        length, key = len(node.inputs) // 2, _key(node)
         if key not in self._groups:
-            base = self._depth
-            self._groups[key] = (len(self._groups), base)
-            self._open[key] = self._rows_of(kind, len(self._groups) - 1)
-            self._depth += length if sorts else 0
-            fold = operations.NOTHING if sorts else _code(kind)
-            self._emit(operations.START, 0, self._groups[key][0], 0, 0, fold)
-        elif position == 0:
-            return True
-        group, base = self._groups[key]
-        at = max(position - 1, 0)
-        while at < length:
-            value, valid = node.inputs[at], node.inputs[length + at]
+            self._groups[key] = self._begun(node, length)
+        group = self._groups[key]
+        stop = node.value[1] + 1 if node.op == "running" else length
+        while group.at < stop:
+            value, valid = node.inputs[group.at], node.inputs[length + group.at]
             missing = [n for n in (value, valid) if not self._has(n)]
             if missing:
-                waiting.append((node, at + 1))
-                waiting.extend((n, 0) for n in missing[::-1])
+                waiting += [node, *missing[::-1]]
                 return False
-            code, more = (operations.PUSH, base + at) if sorts else (operations.FOLD, _code(kind))
-            self._emit(code, 0, group, self._at(value), self._at(valid), more)
+            self._put_in(node, group, length, self._at(value), self._at(valid))
             self._done(value)
             self._done(valid)
-            if sorts:
-                self._open[key].append((operations.STACK, base + at))
-            at += 1
-            if not sorts:  # what is sorted is held to the end, so that a cut saves nothing
+            group.at += 1
+            if not _sorts(node):  # what is sorted is held to the end, so that a cut saves nothing
                 self._cuts.append(self._cut())
-        if sorts:
+        if not group.closed and group.at == length:
+            group.closed = True
+            self._close(node, group, length)
+        return True
+
+    def _begun(self, node: Node, length: int) -> _Gathering:
+        """Begin to gather the entries that a node is made of."""
+        kind, number, taken = node.value[0], len(self._groups), self._taken[_key(node)]
+        last = {one.value[1]: one for one in taken if one.op == "running"}
+        group = _Gathering(number, self._depth, last, len(taken))
+        if node.op in {"arranged", "filled"}:
+            self._depth += 2 * length
+            return group
+        group.rows.append((operations.COUNTS, 2 * number))
+        if kind == "quantiles":
+            group.rows.append((operations.COUNTS, 2 * number + 1))
+            self._depth += length
+        else:
+            wide = 2 if kind in {"variance", "sd"} else 1
+            group.rows += [(operations.SUMS, 2 * number + row) for row in range(wide)]
+        fold = operations.NOTHING if kind == "quantiles" else _code(kind)
+        self._emit(operations.START, 0, number, 0, 0, fold)
+        return group
+
+    def _put_in(self, node: Node, group: _Gathering, length: int, value: int, valid: int) -> None:
+        """Emit what puts one entry in."""
+        row = (operations.STACK, group.base + group.at)
+        if node.op == "arranged":
+            told = _told(node, group)
+            self._emit(operations.PUSH_RANKED, group.at, length, value, valid, told)
+            group.rows += [row, (operations.STACK, row[1] + length)]
+        elif node.op == "filled":
+            self._emit(operations.PUSH_GAP, group.at, length, value, valid, group.base)
+            group.rows += [row, (operations.STACK, row[1] + length)]
+        elif node.value[0] == "quantiles":
+            self._emit(operations.PUSH, 0, group.number, value, valid, row[1])
+            group.rows.append(row)
+        else:
+            fold = _code(node.value[0])
+            # Sums that run along need not know how many entries they are of.
+            uncounted = int(node.op == "running" and node.value[0] in {"sum", "product"})
+            self._emit(operations.FOLD, uncounted, group.number, value, valid, fold)
+            reached = group.last.get(group.at)
+            if reached is not None:
+                self._take_out(reached)
+
+    def _close(self, node: Node, group: _Gathering, length: int) -> None:
+        """Emit what is done when all entries are in."""
+        if node.op == "filled":
+            first = len(self._shares)
+            self._shares += node.value[2]
+            self._emit(operations.FILL, 0, length, first, 0, group.base)
+        elif _sorts(node):
             first = sum(len(one) for one in self._steps)
             self._steps.append(exchanges(length))
             last = first + len(self._steps[-1])
-            self._emit(operations.SORT, 0, group, first, last, base)
-        return True
+            if node.op == "arranged":
+                told = _told(node, group)
+                self._emit(operations.SORT_RANKED, 0, length, first, last, told)
+            else:
+                self._emit(operations.SORT, 0, group.number, first, last, group.base)
 
-    def _rows_of(self, kind: str, group: int) -> list[tuple[int, int]]:
-        """Return the registers in which a reduction keeps what it has come to."""
-        counts = [(operations.COUNTS, 2 * group)]
-        if kind == "quantiles":
-            return [*counts, (operations.COUNTS, 2 * group + 1)]
-        wide = 2 if kind in {"variance", "sd"} else 1
-        return counts + [(operations.SUMS, 2 * group + row) for row in range(wide)]
+    def _take_out(self, node: Node) -> None:
+        """Emit what writes a node of a gathering; nothing where that has been done."""
+        if self._has(node):
+            return
+        group = self._groups[_key(node)]
+        group.left -= 1
+        if not group.left:
+            group.rows.clear()
+        out = self._bank(node).take()
+        kind, which = node.value[:2]
+        if node.op in {"arranged", "filled"}:
+            length = len(node.inputs) // 2
+            self._emit(_code(f"pick_{kind}"), out, length, which, 0, group.base)
+        elif node.op == "count":
+            self._emit(operations.COUNT, out, group.number, 0, 0, 0)
+        elif kind == "quantiles":
+            self._shares.append(which)
+            at = len(self._shares) - 1
+            self._emit(operations.PICK, out, group.number, at, 0, group.base)
+        else:
+            self._emit(operations.FINISH, out, group.number, 0, 0, _code(kind))
+        self._given(node, out)
 
     def _cut(self) -> Cut:
         """Return where the program is now, with all registers that are in use."""
@@ -425,22 +453,26 @@ class _Compiler:
         ]
         free = set(self._truths.free)
         carried += [(operations.TRUTHS, r) for r in range(self._truths.count) if r not in free]
-        carried += [row for rows in self._open.values() for row in rows]
+        carried += [row for group in self._groups.values() for row in group.rows]
         return Cut(len(self._operations), tuple(carried))
 
-    def _finish_reduction(self, node: Node) -> None:
-        key = self._key(node)
-        group, base = self._groups[key]
-        self._left[key] -= 1
-        if not self._left[key]:
-            del self._open[key]
-        out = self._numbers.take()
-        kind, share = node.value
-        if node.op == "count":
-            self._emit(operations.COUNT, out, group, 0, 0, 0)
-        elif kind == "quantiles":
-            self._shares.append(share)
-            self._emit(operations.PICK, out, group, len(self._shares) - 1, 0, base)
-        else:
-            self._emit(operations.FINISH, out, group, 0, 0, _code(kind))
-        self._register[id(node)] = out
+
+def _sorts(node: Node) -> bool:
+    """Tell whether the entries of a gathering are kept one by one to its end."""
+    return node.op in {"arranged", "filled"} or node.value[0] == "quantiles"
+
+
+def _key(node: Node) -> tuple[Any, ...]:
+    """Return what is equal for nodes that are made of the same entries in one go."""
+    entries = tuple(map(id, node.inputs))
+    if node.op in {"arranged", "filled"}:
+        return (node.op, node.value[2:], entries)
+    if node.op == "running":
+        return (node.op, node.value[0], node.dtype.str, entries)
+    return ("reduce", node.value[0], entries)
+
+
+def _told(node: Node, group: _Gathering) -> int:
+    """Return the first row of a gathering with whether it ascends and puts no-data first."""
+    _, _, ascending, first = node.value
+    return int(group.base * 4 + ascending + 2 * first)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from terrazzo.cube import Cube, Mask, Plane, Values
-    from terrazzo.engine.program import Place
+    from terrazzo.engine.program import Place, Program
     from terrazzo.engine.recording import Recording
     from terrazzo.geo.grid import Window
 
@@ -56,6 +56,24 @@ class Load:
         return tuple(self.numbers[column] for column in _LOOKUP)
 
     @property
+    def kind(self) -> int:
+        """The type of its numbers, a position in `operations.TYPES`."""
+        return self.numbers[operations.TYPE]
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one row to the next."""
+        return self.numbers[operations.STRIDE]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether numbers are taken as they lie there, all of them or those of a mask."""
+        row = self.numbers
+        asks = row[operations.NODATA] != operations.NO_NUMBER or row[operations.CROP]
+        here = row[operations.MODE] == operations.DIRECT
+        return here and row[operations.SCALED] == operations.PLAIN and not asks
+
+    @property
     def is_bytes(self) -> bool:
         """Whether truths of it can be looked up: bytes as they are, or nothing at all."""
         missing = self.numbers[operations.MODE] == operations.MISSING
@@ -69,7 +87,7 @@ def loads_of_cube(cube: Cube) -> list[Load]:
     values = _rows_contiguous(cube.values).reshape(-1, *shape)
     valid: Mask | None = None
     if not is_all_valid(cube.valid):
-        valid = np.ascontiguousarray(cube.valid).reshape(-1, *shape)
+        valid = _rows_contiguous(cube.valid).reshape(-1, *shape)
     loads = []
     for position, numbers in enumerate(values):
         mask = None if valid is None else _strided_alike(valid[position], numbers)
@@ -98,6 +116,9 @@ class Inputs(Protocol):
     def loads(self, piece: Window, places: Sequence[Place]) -> list[Load]:
         """Return planes on a piece of the window."""
 
+    def mask(self, number: int) -> Mask | None:
+        """Return what is valid of an input in the window, where all of it is in memory."""
+
 
 def compute(recording: Recording, inputs: Inputs, probe: Cube, window: Window) -> Cube:
     """Compute the result of a recording in a window, piece by piece.
@@ -112,53 +133,67 @@ def compute(recording: Recording, inputs: Inputs, probe: Cube, window: Window) -
         The cube; what is not valid is arbitrary.
     """
     shape = (*probe.values.shape[:-2], window.height, window.width)
-    program = recording.program
+    number = recording.passes_on
+    known = None if number is None else inputs.mask(number)
+    program = recording.program if known is None else recording.values
     planes = (math.prod(shape[:-2]), *shape[-2:])
     none = np.zeros((1, 1, 1), np.uint8)
     is_truth = probe.dtype.kind == "b"
     truths = np.empty(planes, np.uint8) if is_truth else none
     numbers = none.astype(program.dtype) if is_truth else np.empty(planes, program.dtype)
     valid = np.empty(planes, np.uint8) if program.masked else none
-    for piece in Blocks(window, PIECE):
-        while not _run(recording, inputs, piece, window, (numbers, truths, valid)):
-            continue
+    # What is in memory anyway is run through as it lies there.
+    edge = PIECE if inputs.weights else max(window.height, window.width, 1)
+    for piece in Blocks(window, edge):
+        while True:
+            odd = _run(
+                program, recording.tabular, inputs, (piece, window), (numbers, truths, valid)
+            )
+            if not odd:
+                break
+            recording.no_bytes(odd)
+            program = recording.program if known is None else recording.values
     values = truths.view(np.bool_) if is_truth else numbers.astype(probe.dtype, copy=False)
-    mask = valid.view(np.bool_).reshape(shape) if program.masked else all_valid(shape)
-    return replace(probe, values=values.reshape(shape), valid=mask, window=window)
+    if known is None:
+        known = valid.view(np.bool_) if program.masked else all_valid(shape)
+    return replace(probe, values=values.reshape(shape), valid=known.reshape(shape), window=window)
 
 
 def _run(
-    recording: Recording,
+    program: Program,
+    tabular: frozenset[Place],
     inputs: Inputs,
-    piece: Window,
-    window: Window,
+    windows: tuple[Window, Window],
     results: tuple[Values, Values, Values],
-) -> bool:
-    """Run the program on a piece; return whether the planes were what it is made for."""
-    program = recording.program
+) -> list[Place]:
+    """Run the program on a piece of a window, or return planes that are no bytes against it."""
+    piece, window = windows
     parts, _ = program.parts(inputs.weights, piece.pixels)
     place = (piece.row - window.row, piece.col - window.col, piece.height, piece.width)
     known = (program.constants, program.shares, program.steps, program.tables)
-    banks = program.banks(piece.width)
+    banks = program.banks(piece.pixels)
     before = program.carry((), 0)
+    whole = [] if inputs.weights else inputs.loads(piece, program.places)
     for part in parts:
         first, last = np.searchsorted(program.loads, (part.start, part.stop))
         places = program.places[first:last]
-        loads = inputs.loads(piece, places)
+        loads = whole[first:last] or inputs.loads(piece, places)
         codes = program.operations[program.loads[first:last], 0]
         odd = [
             where
             for where, load, code in zip(places, loads, codes, strict=True)
-            if code == operations.LOAD_BYTES and where in recording.tabular and not load.is_bytes
+            if code == operations.LOAD_BYTES and where in tabular and not load.is_bytes
         ]
         if odd:
-            recording.no_bytes(odd)
-            return False
+            return odd
         table = np.zeros((len(program.places), operations.LOAD_FACTS), np.int64)
         facts = np.zeros((len(program.places), 3))
         lookups: dict[tuple[int, ...], int] = {}
-        for row, load in enumerate(loads, int(first)):
+        for row, (load, code) in enumerate(zip(loads, codes, strict=True), int(first)):
             table[row], facts[row] = load.numbers, load.facts
+            alike = _BYTES if code == operations.LOAD_BYTES else (_TYPES[program.dtype.str],)
+            at_once = banks[0].shape[1] < 2 * piece.width or load.stride == piece.width
+            table[row, operations.IN_PLACE] = at_once and load.is_plain and load.kind in alike
             if load.lookup:
                 table[row, operations.LOOKUP] = lookups.setdefault(load.lookup, len(lookups) + 1)
         after = program.carry(part.after, piece.pixels)
@@ -174,7 +209,7 @@ def _run(
         )
         before = after
         loads.clear()  # the planes of a part are not held while the next ones are read
-    return True
+    return []
 
 
 def _load_of(plane: Plane, crop: Mask | None) -> Load:

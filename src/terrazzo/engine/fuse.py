@@ -7,20 +7,23 @@ where it can. It gives the same bits as its steps one by one.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Never
 
 import numpy as np
 from typing_extensions import override
 
+from terrazzo import logs
 from terrazzo.cube import Cube, Kind
 from terrazzo.cube.source import PlaneSource
-from terrazzo.cube.traced import Tape, Traced, Untraceable, nodes_of
+from terrazzo.cube.tape import Tape, Untraceable
+from terrazzo.cube.traced import Traced, nodes_of
 from terrazzo.engine import operations
-from terrazzo.engine.compiler import byte_places
 from terrazzo.engine.program import Result
 from terrazzo.engine.recording import Fused, Recording
-from terrazzo.engine.steps import NEAREST, chosen, conform, passes_on, with_labels
+from terrazzo.engine.steps import NEAREST, arguments_of, chosen, conform, passes_on, with_labels
+from terrazzo.engine.tables import byte_places
 from terrazzo.errors import TerrazzoError
 from terrazzo.geo.extent import SpatialExtent
 from terrazzo.geo.grid import Window
@@ -155,7 +158,8 @@ def _recorded(
         return None, (), members[-1]
     results = tuple(Result(one, other) for one, other in zip(values, valid, strict=True))
     try:
-        recording = Recording(results, byte_places(results), wide)
+        planes = tuple(math.prod(steps[n].probe.values.shape[:-2]) for n in outside)
+        recording = Recording(results, byte_places(results), wide, planes)
         recording.program  # noqa: B018 - compiled to see whether it can be
     except Untraceable:
         return None, (), members[-1]
@@ -218,12 +222,17 @@ def _run(
     """Run a step's function on traced cubes, as `evaluate` runs it on pixels."""
     arguments = {
         name: extents.recorded(tape, value) if isinstance(value, SpatialExtent) else value
-        for name, value in step.bound.arguments.items()
+        for name, value in arguments_of(step).items()
     }
     for name, number in step.inputs.items():
         source = steps[number].bound.result
         arguments[name] = with_labels(cubes[number], chosen(source, step.asked.get(name, {})))
-    made: Any = arguments["data"] if passes_on(step) else step.bound.process.function(**arguments)
+    with logs.collected() as log:
+        made: Any = (
+            arguments["data"] if passes_on(step) else step.bound.process.function(**arguments)
+        )
+    if log.entries:
+        raise Untraceable("It has something to tell of every block.")
     cube = conform(step, made)
     if [d.kind for d in cube.dimensions][-2:] != [Kind.SPATIAL, Kind.SPATIAL]:
         raise Untraceable("No raster.")

@@ -18,8 +18,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from terrazzo.engine import operations as op
-from terrazzo.engine.memory import carray, fetch, pointer, turn_over
+from terrazzo.engine.loading import load_in_place, load_numbers, locate, scale
+from terrazzo.engine.loops import (
+    add_one,
+    choose,
+    clamp,
+    compare,
+    finish,
+    fold,
+    logic,
+    look_up,
+    maths,
+    pick,
+    push,
+    sort_rows,
+)
+from terrazzo.engine.memory import carray, pointer, turn_over, unowned, view
 from terrazzo.geo.jit import jit
+from terrazzo.processes import functions, series
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,387 +43,262 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Codes = NDArray[np.int32]
     Floats = NDArray[np.float64]
-    Singles = NDArray[np.float32]
+    Counts = NDArray[np.uint16]
     Bytes = NDArray[np.uint8]
     Numbers = NDArray[Any]
-    Banks = tuple[Numbers, Bytes, Floats, Singles, Numbers]
+    Registers = tuple[Numbers, Bytes, Floats, Counts, Numbers, Ints, Ints, Ints]
+    Goal = tuple[int, int, int, int]
     Results = tuple[Numbers, Bytes, Bytes]
 
 
 @jit
-def _locate(load: Ints, y: int, x: int, width: int, at: Ints, rows: int, n: int) -> None:
-    """Find where the pixels of a piece are among the stored numbers, -1 = nowhere."""
-    stride, across = load[op.STRIDE], load[op.ACROSS]
-    if load[op.MODE] == op.SEPARABLE:
-        columns = carray(pointer(load[op.COLUMNS]), width, np.int32)[x : x + n]
-        for r in range(rows):
-            row, here = carray(pointer(load[op.ROWS]), y + rows, np.int32)[y + r], at[r * n :]
-            for j in range(n):
-                here[j] = row * stride + columns[j] if row >= 0 and columns[j] >= 0 else -1
-        return
-    begin, size = y * width + x, rows * n
-    index = carray(pointer(load[op.INDEX]), begin + size, np.int32)[begin : begin + size]
-    if stride == across:
-        for j in range(size):
-            at[j] = index[j]
-    else:
-        for j in range(size):
-            at[j] = index[j] // across * stride + index[j] % across if index[j] >= 0 else -1
-
-
-@jit
-def _load(
-    load: Ints, mark: float, y: int, x: int, at: Ints, out: Any, truth: Bytes, rows: int, n: int
-) -> None:
-    """Load stored numbers of some rows, and whether they are valid."""
-    mode, size = load[op.MODE], rows * n
-    if mode == op.MISSING:
-        out[:size] = 0
-        truth[:size] = 0
-        return
-    scattered = mode != op.DIRECT
-    for r in range(rows):
-        begin, here = (y + r) * load[op.STRIDE] + x, slice(r * n, r * n + n)
-        fetch(load[op.ADDRESS], load[op.TYPE], begin, at[here], scattered, out[here], n)
-        if load[op.VALID]:
-            fetch(load[op.VALID], 1, begin, at[here], scattered, truth[here], n)
-    if scattered and not load[op.VALID]:
-        for j in range(size):
-            truth[j] = at[j] >= 0
-    plain = not scattered and not load[op.VALID]
-    if load[op.NODATA] == op.A_NUMBER:
-        number = out.dtype.type(mark)
-        for j in range(size):
-            truth[j] = (out[j] != number) & (plain | (truth[j] != 0))
-    elif load[op.NODATA] == op.A_NAN:
-        for j in range(size):
-            truth[j] = (out[j] == out[j]) & (plain | (truth[j] != 0))
-    elif plain:
-        truth[:size] = 1
-    if load[op.CROP]:
-        for r in range(rows):
-            start, part = (y + r) * load[op.CROP_STRIDE] + x, truth[r * n : r * n + n]
-            crop = carray(pointer(load[op.CROP]), start + n, np.uint8)[start : start + n]
-            for j in range(n):
-                part[j] &= crop[j]
-
-
-@jit
-def _read(source: Any, mark: Any, scale: Any, offset: Any, out: Any, truth: Any) -> None:
-    """Load stored numbers, judge and scale them in one pass."""
-    for j in range(source.size):
-        number = np.float32(source[j])
-        truth[j] = number != mark
-        out[j] = number * scale + offset
-
-
-@jit
-def _load_in_place(
-    load: Ints, facts: Floats, y: int, x: int, out: Any, truth: Bytes, rows: int, n: int
-) -> bool:
-    """Load what most files hold, small integers in place; return whether that is what they are."""
-    kind, scaled = load[op.TYPE], load[op.SCALED]
-    usual = load[op.MODE] == op.DIRECT and not load[op.VALID] and not load[op.CROP]
-    if not usual or kind not in (1, 3, 4) or scaled == op.IN_FLOAT64:
-        return False
-    mark = np.float32(facts[0] if load[op.NODATA] == op.A_NUMBER else np.nan)
-    scale = np.float32(1.0 if scaled == op.PLAIN else facts[1])
-    offset = np.float32(0.0 if scaled == op.PLAIN else facts[2])
-    place = pointer(load[op.ADDRESS])
-    for r in range(rows):
-        begin, here = (y + r) * load[op.STRIDE] + x, slice(r * n, r * n + n)
-        end, part, mask = begin + n, out[here], truth[here]
-        if kind == 1:
-            _read(carray(place, end, np.uint8)[begin:end], mark, scale, offset, part, mask)
-        elif kind == 3:
-            _read(carray(place, end, np.uint16)[begin:end], mark, scale, offset, part, mask)
-        else:
-            _read(carray(place, end, np.int16)[begin:end], mark, scale, offset, part, mask)
-    return True
-
-
-@jit
-def _scale(kind: int, facts: Floats, numbers: Numbers, n: int) -> None:
-    """Turn stored numbers into physical values, in the type in which they are computed."""
-    if kind == op.IN_FLOAT32:
-        scale, offset = np.float32(facts[1]), np.float32(facts[2])
-        for j in range(n):
-            numbers[j] = np.float32(numbers[j]) * scale + offset
-    elif kind == op.IN_FLOAT64:
-        for j in range(n):
-            numbers[j] = numbers[j] * facts[1] + facts[2]
-
-
-@jit
-def _maths(code: int, a: Numbers, b: Numbers, out: Numbers, n: int) -> None:
-    """Compute numbers of numbers."""
-    if code == op.ADD:
-        for j in range(n):
-            out[j] = a[j] + b[j]
-    elif code == op.SUBTRACT:
-        for j in range(n):
-            out[j] = a[j] - b[j]
-    elif code == op.MULTIPLY:
-        for j in range(n):
-            out[j] = a[j] * b[j]
-    elif code == op.DIVIDE:
-        for j in range(n):
-            out[j] = np.divide(a[j], b[j])
-    elif code == op.NEGATIVE:
-        for j in range(n):
-            out[j] = -a[j]
-    elif code == op.ABSOLUTE:
-        for j in range(n):
-            out[j] = abs(a[j])
-    elif code == op.SQRT:
-        for j in range(n):
-            out[j] = np.sqrt(a[j])
-    elif code == op.MINIMUM:
-        for j in range(n):
-            out[j] = a[j] if a[j] < b[j] or a[j] != a[j] else b[j]
-    elif code == op.MAXIMUM:
-        for j in range(n):
-            out[j] = a[j] if a[j] > b[j] or a[j] != a[j] else b[j]
-    else:
-        _rounded(code, a, out, n)
-
-
-@jit
-def _rounded(code: int, a: Numbers, out: Numbers, n: int) -> None:
-    if code == op.FLOOR:
-        for j in range(n):
-            out[j] = np.floor(a[j])
-    elif code == op.CEIL:
-        for j in range(n):
-            out[j] = np.ceil(a[j])
-    elif code == op.TRUNC:
-        for j in range(n):
-            out[j] = np.trunc(a[j])
-    elif code == op.RINT:
-        for j in range(n):
-            out[j] = np.rint(a[j])
-    elif code == op.SIGN:
-        for j in range(n):
-            out[j] = np.sign(a[j]) + a.dtype.type(0)  # which makes -0 into 0, as NumPy does
-
-
-@jit
-def _compare(code: int, a: Numbers, b: Numbers, out: Bytes, n: int) -> None:
-    """Ask two numbers which is greater, or one what it is."""
-    if code == op.LESS:
-        for j in range(n):
-            out[j] = a[j] < b[j]
-    elif code == op.LESS_EQUAL:
-        for j in range(n):
-            out[j] = a[j] <= b[j]
-    elif code == op.GREATER:
-        for j in range(n):
-            out[j] = a[j] > b[j]
-    elif code == op.GREATER_EQUAL:
-        for j in range(n):
-            out[j] = a[j] >= b[j]
-    elif code == op.EQUAL:
-        for j in range(n):
-            out[j] = a[j] == b[j]
-    elif code == op.NOT_EQUAL:
-        for j in range(n):
-            out[j] = a[j] != b[j]
-    elif code == op.ISNAN:
-        for j in range(n):
-            out[j] = a[j] != a[j]
-    elif code == op.ISFINITE:
-        for j in range(n):
-            out[j] = np.isfinite(a[j])
-    elif code == op.ISINF:
-        for j in range(n):
-            out[j] = np.isinf(a[j])
-    elif code == op.TRUTH:
-        for j in range(n):
-            out[j] = a[j] != 0
-
-
-@jit
-def _logic(code: int, a: Bytes, b: Bytes, out: Bytes, n: int) -> None:
-    """Compute truths of truths, which are 0 or 1."""
-    if code == op.AND:
-        for j in range(n):
-            out[j] = a[j] & b[j]
-    elif code == op.OR:
-        for j in range(n):
-            out[j] = a[j] | b[j]
-    elif code == op.XOR:
-        for j in range(n):
-            out[j] = a[j] ^ b[j]
-    elif code == op.NOT:
-        for j in range(n):
-            out[j] = a[j] ^ 1
-
-
-@jit
-def _choose(question: Bytes, yes: Any, no: Any, out: Any, n: int) -> None:
-    for j in range(n):
-        out[j] = yes[j] if question[j] else no[j]
-
-
-@jit
-def _look_up(table: Bytes, byte: Bytes, valid: Bytes, out: Bytes, n: int) -> None:
-    """Take truths out of a table by byte, from its second half where the byte is valid."""
-    for j in range(n):
-        out[j] = table[np.uint64(byte[j]) + (np.uint64(valid[j]) << np.uint64(8))]
-
-
-@jit
-def _fold(kind: int, sums: Floats, count: Singles, x: Numbers, valid: Bytes, n: int) -> None:
-    """Add one entry to what is folded, as `terrazzo.processes.stacks` does."""
-    one, other = sums[0], sums[1]
-    for j in range(n):
-        count[j] += valid[j]
-    if kind in (op.SUM, op.MEAN):
-        for j in range(n):
-            one[j] = one[j] + x[j] if valid[j] else one[j]
-    elif kind == op.PRODUCT:
-        for j in range(n):
-            one[j] = one[j] * x[j] if valid[j] else one[j]
-    elif kind in (op.VARIANCE, op.SD):
-        for j in range(n):
-            before = x[j] - one[j]
-            mean = one[j] + np.divide(before, np.float64(count[j]))
-            squares = other[j] + before * (x[j] - mean)
-            one[j] = mean if valid[j] else one[j]
-            other[j] = squares if valid[j] else other[j]
-    elif kind == op.MIN:
-        for j in range(n):
-            here = x[j] < one[j] or count[j] == 1.0 or x[j] != x[j]
-            one[j] = x[j] if valid[j] and here else one[j]
-    elif kind == op.MAX:
-        for j in range(n):
-            here = x[j] > one[j] or count[j] == 1.0 or x[j] != x[j]
-            one[j] = x[j] if valid[j] and here else one[j]
-
-
-@jit
-def _finish(kind: int, sums: Floats, count: Singles, out: Numbers, n: int) -> None:
-    """Write what was folded."""
-    one, other = sums[0], sums[1]
-    for j in range(n):
-        value = one[j]
-        if kind == op.MEAN:
-            value = np.divide(value, np.float64(count[j]))
-        elif kind in (op.VARIANCE, op.SD):
-            value = np.divide(other[j], np.float64(count[j]) - 1.0)
-            if kind == op.SD:
-                value = np.sqrt(value)
-        out[j] = value
-
-
-@jit
-def _push(x: Numbers, valid: Bytes, row: Numbers, count: Singles, nans: Singles, n: int) -> None:
-    """Put one entry on the stack of those to be sorted; no-data and NaN go to its end."""
-    top = row.dtype.type(np.inf)
-    for j in range(n):
-        bad = x[j] != x[j]
-        row[j] = top if bad | (valid[j] == 0) else x[j]
-        count[j] += np.float32(valid[j])
-        nans[j] += np.float32(valid[j] & bad)
-
-
-@jit
-def _sort(stack: Numbers, steps: Ints, n: int) -> None:
-    """Sort every pixel's entries by compare-exchange of rows."""
-    for step in range(steps.shape[0]):
-        low, high = stack[steps[step, 0]], stack[steps[step, 1]]
-        for j in range(n):
-            a, b = low[j], high[j]
-            swap = b < a
-            low[j] = b if swap else a
-            high[j] = a if swap else b
-
-
-@jit
-def _pick(
-    stack: Numbers, share: float, count: Singles, nans: Singles, out: Numbers, n: int
-) -> None:
-    """Write a quantile of sorted entries: 0 where nothing is valid, NaN where one is NaN."""
-    for j in range(n):
-        out[j] = np.nan if nans[j] > 0 else 0.0
-    low, high = count[0], count[0]
-    for j in range(n):
-        low, high = min(low, count[j]), max(high, count[j])
-    for found in range(max(int(low), 1), int(high) + 1):
-        position = (found - 1) * share
-        below = int(position)
-        part = position - below
-        a, b = stack[below], stack[min(below + 1, found - 1)]
-        for j in range(n):
-            first, second = np.float64(a[j]), np.float64(b[j])
-            value = first + (second - first) * part
-            if np.isinf(first) or np.isinf(second):
-                value = first * (1.0 - part) + second * part
-            if part == 0.0 or first == second:
-                value = first
-            if count[j] == found and nans[j] == 0:
-                out[j] = value
-
-
-@jit
-def _carry(carried: Ints, banks: Banks, begin: int, n: int, saving: bool) -> None:
+def _carry(carried: Ints, registers: Registers, begin: int, n: int, saving: bool) -> None:
     """Keep registers in memory between two parts of a program, or take them back."""
-    numbers, truths, sums, counts, stack = banks
+    numbers, truths, sums, counts, stack, _, number_at, truth_at = registers
     for k in range(carried.shape[0]):
         bank, row, stop = carried[k, 0], carried[k, 1], begin + n
         memory = pointer(carried[k, 2])
         if bank == op.TRUTHS:
-            turn_over(truths[row], carray(memory, stop, np.uint8)[begin:stop], n, saving)
+            truth = truths[row]
+            if saving:
+                truth = view(truth_at[row], n, truths)
+            turn_over(truth, carray(memory, stop, np.uint8)[begin:stop], n, saving)
+            truth_at[row] = truths[row].ctypes.data if not saving else truth_at[row]
         elif bank == op.SUMS:
             turn_over(sums[row], carray(memory, stop, np.float64)[begin:stop], n, saving)
         elif bank == op.COUNTS:
-            turn_over(counts[row], carray(memory, stop, np.float32)[begin:stop], n, saving)
+            turn_over(counts[row], carray(memory, stop, np.uint16)[begin:stop], n, saving)
+        elif bank == op.STACK:
+            turn_over(stack[row], carray(memory, stop, numbers.dtype)[begin:stop], n, saving)
         else:
-            number = numbers[row] if bank == op.NUMBERS else stack[row]
+            number = numbers[row]
+            if saving:
+                number = view(number_at[row], n, numbers)
             turn_over(number, carray(memory, stop, numbers.dtype)[begin:stop], n, saving)
+            number_at[row] = numbers[row].ctypes.data if not saving else number_at[row]
 
 
 @jit
-def _reduce(operation: Codes, banks: Banks, steps: Ints, shares: Floats, n: int) -> None:
+def _reduce(operation: Codes, registers: Registers, steps: Ints, shares: Floats, n: int) -> None:
     """Carry out an operation of a reduction; `sums` has two rows for each of `counts`."""
-    code, out, group, a, b, more = operation
-    numbers, truths, sums, counts, stack = banks
+    code, out, group, a, b, more, _, _ = operation
+    numbers, truths, sums, counts, stack, _, number_at, truth_at = registers
     own, count, nans = sums[2 * group : 2 * group + 2], counts[2 * group], counts[2 * group + 1]
     if code == op.START:
         own[0, :n] = 1.0 if more == op.PRODUCT else 0.0
         own[1, :n] = 0.0
-        count[:n] = 0.0
-        nans[:n] = 0.0
+        count[:n] = 0
+        nans[:n] = 0
     elif code == op.FOLD:
-        _fold(more, own, count, numbers[a], truths[b], n)
+        if not out:
+            add_one(count, view(truth_at[b], n, truths), n)
+        fold(more, own, count, view(number_at[a], n, numbers), view(truth_at[b], n, truths), n)
     elif code == op.FINISH:
-        _finish(more, own, count, numbers[out], n)
+        finish(more, own, count, view(number_at[out], n, numbers), n)
     elif code == op.COUNT:
+        found = view(number_at[out], n, numbers)
         for j in range(n):
-            numbers[out, j] = count[j]
+            found[j] = count[j]
     elif code == op.PUSH:
-        _push(numbers[a], truths[b], stack[more], count, nans, n)
+        x, valid = view(number_at[a], n, numbers), view(truth_at[b], n, truths)
+        push(x, valid, stack[more], count, nans, n)
     elif code == op.SORT:
-        _sort(stack[more:], steps[a:b], n)
+        sort_rows(stack[more:], steps[a:b], n)
     elif code == op.PICK:
-        _pick(stack[more:], shares[a], count, nans, numbers[out], n)
+        pick(stack[more:], shares[a], count, nans, view(number_at[out], n, numbers), n)
+
+
+@jit
+def _arrange(operation: Codes, registers: Registers, steps: Ints, shares: Floats, n: int) -> None:
+    """Carry out an operation on entries that are kept: `length` rows, and as many of marks."""
+    code, out, length, a, b, more, _, _ = operation
+    numbers, truths, _, _, stack, _, number_at, truth_at = registers
+    base = more >> 2 if code in (op.PUSH_RANKED, op.SORT_RANKED) else more
+    top, half = stack.dtype.type(np.inf), base + length
+    if code in (op.PUSH_RANKED, op.PUSH_GAP):
+        x, valid = view(number_at[a], n, numbers), view(truth_at[b], n, truths)
+        key, place = stack[base + out], stack[half + out]
+        if code == op.PUSH_RANKED:
+            ends = (top, -top) if more & 1 else (-top, top)
+            series.put(out, length, x, valid, ends, more & 2 != 0, key, place, n)
+        else:
+            series.open_gap(x, valid, key, place, n)
+    elif code == op.SORT_RANKED:
+        keys, places = stack[base:half], stack[half : half + length]
+        series.sort(keys, places, steps[a:b], more & 1 != 0, n)
+    elif code == op.FILL:
+        rows, gaps = stack[base:half], stack[half : half + length]
+        series.fill(rows, gaps, shares[a : a + length], n)
+    elif code in (op.PICK_THERE, op.PICK_KNOWN):
+        truth, place = view(truth_at[out], n, truths), stack[half + a]
+        if code == op.PICK_THERE:
+            series.there_of(place, length, truth, n)
+        else:
+            series.known_of(place, truth, n)
+    else:
+        number, row, place = view(number_at[out], n, numbers), stack[base + a], stack[half + a]
+        if code == op.PICK_RANKED:
+            series.value_of(row, place, length, stack.dtype.type(np.nan), number, n)
+        elif code == op.PICK_POSITION:
+            series.position_of(place, length, number, n)
+        else:
+            turn_over(row, number, n, True)
+
+
+@jit
+def _load(
+    operation: Codes,
+    registers: Registers,
+    tables: tuple[Ints, Floats],
+    located: int,
+    place: tuple[int, int, int, int, int],
+) -> int:
+    """Load a plane; return which lookup the places of pixels are of."""
+    code, out, a, b, _, _, _, _ = operation
+    numbers, truths, _, _, _, at, number_at, truth_at = registers
+    load, facts = tables[0][a], tables[1][a]
+    y, x, width, rows, wide = place
+    n = rows * wide
+    truth = view(truth_at[b], n, truths)
+    if code == op.LOAD:
+        number = view(number_at[out], n, numbers)
+        if load_in_place(load, facts, y, x, number, truth, rows, wide):
+            return located
+    if load[op.LOOKUP] and load[op.LOOKUP] != located:
+        locate(load, y, x, width, at, rows, wide)
+        located = load[op.LOOKUP]
+    if code == op.LOAD:
+        load_numbers(load, facts[0], y, x, at, number, truth, rows, wide)
+        scale(load[op.SCALED], facts, number, n)
+    else:
+        load_numbers(load, facts[0], y, x, at, view(truth_at[out], n, truths), truth, rows, wide)
+    return located
+
+
+@jit
+def _put(address: int, goal: Any, n: int) -> None:
+    """Copy numbers to where they belong, unless they are there already."""
+    if goal.ctypes.data != address:
+        turn_over(view(address, n, goal), goal, n, True)
 
 
 @jit
 def _store(
-    operation: Codes, banks: Banks, results: Results, y: int, x: int, rows: int, n: int
+    operation: Codes, registers: Registers, results: Results, y: int, x: int, rows: int, n: int
 ) -> None:
-    """Write some rows of a result, and where it is valid."""
-    _, out, a, b, is_truth, masked = operation
-    values, truths, valid = results
+    """Write some rows of a result, and where it is valid; nothing that is there already."""
+    _, out, a, b, is_truth, masked, _, _ = operation
+    numbers, _, _, _, _, _, number_at, truth_at = registers
+    values, bytes_of, valid = results
     for r in range(rows):
-        here, there = slice(r * n, r * n + n), slice(x, x + n)
+        there, begin = slice(x, x + n), r * n
         if is_truth:
-            turn_over(banks[1][a][here], truths[out, y + r, there], n, True)
+            _put(truth_at[a] + begin, bytes_of[out, y + r, there], n)
         else:
-            turn_over(banks[0][a][here], values[out, y + r, there], n, True)
+            _put(number_at[a] + begin * numbers.itemsize, values[out, y + r, there], n)
         if masked:
-            turn_over(banks[1][b][here], valid[out, y + r, there], n, True)
+            _put(truth_at[b] + begin, valid[out, y + r, there], n)
+
+
+@jit
+def _shape(result: Any) -> Goal:
+    """Return what `_place` must know of a result."""
+    return result.ctypes.data, result.shape[1], result.shape[2], result.itemsize
+
+
+@jit
+def _place(plane: int, y: int, x: int, of: Goal) -> int:
+    """Return where a pixel of a result is: of an address, rows, columns and bytes of a number."""
+    address, height, width, size = of
+    return address + ((plane * height + y) * width + x) * size
+
+
+@jit
+def _choice(operation: Codes, registers: Registers, tables: Bytes, n: int) -> None:
+    """Carry out what turns truths into numbers or numbers into truths."""
+    code, out, a, b, c, _, _, _ = operation
+    numbers, truths, _, _, _, _, number_at, truth_at = registers
+    if code == op.WHERE:
+        yes, no = view(number_at[b], n, numbers), view(number_at[c], n, numbers)
+        choose(view(truth_at[a], n, truths), yes, no, view(number_at[out], n, numbers), n)
+    elif code == op.CLAMP:
+        low, high = view(number_at[b], n, numbers), view(number_at[c], n, numbers)
+        clamp(view(number_at[a], n, numbers), low, high, view(number_at[out], n, numbers), n)
+    elif code == op.WHERE_TRUTH:
+        one, other = view(truth_at[b], n, truths), view(truth_at[c], n, truths)
+        choose(view(truth_at[a], n, truths), one, other, view(truth_at[out], n, truths), n)
+    elif code == op.NUMBER:
+        turn_over(view(truth_at[a], n, truths), view(number_at[out], n, numbers), n, True)
+    elif code == op.LOOK_UP:
+        byte, valid = view(truth_at[a], n, truths), view(truth_at[b], n, truths)
+        look_up(tables[c], byte, valid, view(truth_at[out], n, truths), n)
+    else:
+        one, other = view(number_at[a], n, numbers), view(number_at[b], n, numbers)
+        compare(code, one, other, view(truth_at[out], n, truths), n)
+
+
+@jit
+def _ready(banks: Registers, constants: Floats) -> Registers:
+    """Return registers without owners: counting users takes longer than the operations."""
+    numbers, truths, number_at = unowned(banks[0]), unowned(banks[1]), unowned(banks[6])
+    for k in range(constants.size):
+        numbers[k, :] = constants[k]
+    for k in range(number_at.size):
+        number_at[k] = numbers.ctypes.data + k * numbers.shape[1] * numbers.itemsize
+    sums, counts, stack = unowned(banks[2]), unowned(banks[3]), unowned(banks[4])
+    at, truth_at = unowned(banks[5]), unowned(banks[7])
+    return numbers, truths, sums, counts, stack, at, number_at, truth_at
+
+
+@jit
+def _take(operation: Codes, registers: Registers, load: Ints, y: int, x: int) -> None:
+    """Make a register of stored numbers, where they lie; a mask that there is not, of ones."""
+    _, out, _, b, _, _, _, kind = operation
+    numbers, truths, _, _, _, _, number_at, truth_at = registers
+    begin = y * load[op.STRIDE] + x
+    truth_at[b] = truths[truths.shape[0] - 1].ctypes.data
+    if load[op.VALID]:
+        truth_at[b] = load[op.VALID] + begin
+    if kind == op.NUMBERS:
+        number_at[out] = load[op.ADDRESS] + begin * numbers.itemsize
+    else:
+        truth_at[out] = load[op.ADDRESS] + begin
+
+
+@jit
+def _is_there(
+    operation: Codes, registers: Registers, y: int, x: int, goals: tuple[Goal, Goal, Goal]
+) -> bool:
+    """Tell whether a result and its mask were computed where they belong."""
+    _, out, a, b, is_truth, masked, _, _ = operation
+    value_at = registers[7][a] if is_truth else registers[6][a]
+    there = value_at == _place(out, y, x, goals[1] if is_truth else goals[0])
+    return there and (not masked or registers[7][b] == _place(out, y, x, goals[2]))
+
+
+@jit
+def _compute(
+    operation: Codes, registers: Registers, known: tuple[Floats, Floats, Ints, Bytes], n: int
+) -> None:
+    """Carry out an operation on registers."""
+    code, out, a, b, which, _, _, _ = operation
+    numbers, truths, _, _, _, _, number_at, truth_at = registers
+    if code <= op.MAXIMUM or code == op.FUNCTION:
+        one, other = view(number_at[a], n, numbers), view(number_at[b], n, numbers)
+        found = view(number_at[out], n, numbers)
+        if code == op.FUNCTION:
+            functions.apply(which, one, other, found, n)
+        else:
+            maths(code, one, other, found, n)
+    elif code in (op.AND, op.OR, op.XOR, op.NOT):
+        truth, second = view(truth_at[a], n, truths), view(truth_at[b], n, truths)
+        logic(code, truth, second, view(truth_at[out], n, truths), n)
+    elif code > op.FUNCTION:
+        _arrange(operation, registers, known[2], known[1], n)
+    elif code >= op.START:
+        _reduce(operation, registers, known[2], known[1], n)
+    else:
+        _choice(operation, registers, known[3], n)
 
 
 @jit
@@ -419,12 +310,13 @@ def run(
     carried: tuple[Ints, Ints],
     results: Results,
     window: tuple[int, int, int, int],
-    banks: Banks,
+    banks: Registers,
 ) -> None:
     """Run a program, or a part of one, over all rows of a window.
 
     Args:
-        program: (operations, 6) code, output register, and up to four operands.
+        program: (operations, 8) code, output register, up to four operands, which plane of a result
+            or of its mask the output is (see the compiler), 0 for none, and the output's bank.
         known: (k,) numbers of the first registers, which never change; probabilities of quantiles;
             (n, 2) compare-exchange steps of all sorts; (tables, 512) truths by byte, then by
             byte where it is valid.
@@ -435,55 +327,50 @@ def run(
         results: (planes, y, x) numbers in the registers' type, or truths; and what is valid.
         window: first row and column in the results, height, width.
         banks: registers: (n, piece) numbers and truths, (2 g, piece) sums and counts of g
-            reductions, (labels, piece) what is sorted.
+            reductions, (labels, piece) what is sorted; (piece,) places of stored numbers; (n,)
+            where a number and a truth is now: in its register, among what comes in or goes out.
     """
-    constants, shares, steps, tables = known
+    constants, shares = unowned(known[0]), unowned(known[1])
+    told = (constants, shares, unowned(known[2]), unowned(known[3]))
+    codes, planes = unowned(program), (unowned(loads), unowned(facts))
+    before, after = unowned(carried[0]), unowned(carried[1])
+    out_of = (unowned(results[0]), unowned(results[1]), unowned(results[2]))
+    registers = _ready(banks, constants)
+    numbers, truths, number_at, truth_at = registers[0], registers[1], registers[6], registers[7]
     row, column, height, width = window
-    numbers, truths = banks[0], banks[1]
-    at = np.zeros(numbers.shape[1], np.int64)
-    for k in range(constants.size):
-        numbers[k, :] = constants[k]
-    piece = numbers.shape[1]
+    piece, first_number, first_truth = numbers.shape[1], numbers.ctypes.data, truths.ctypes.data
+    number_step = piece * numbers.itemsize
+    goals = (_shape(out_of[0]), _shape(out_of[1]), _shape(out_of[2]))
+    value_of = goals[1] if out_of[1].size > out_of[0].size else goals[0]
     lines = max(piece // max(width, 1), 1)
+    together = lines == 1 or value_of[2] == width
     for y in range(0, height, lines):
         for x in range(0, width, piece):
             rows, wide = min(lines, height - y), min(piece, width - x)
-            n = rows * wide
-            _carry(carried[0], banks, y * width + x, n, False)
-            located = -1
-            for k in range(program.shape[0]):
-                operation = program[k]
+            n, located = rows * wide, -1
+            _carry(before, registers, y * width + x, n, False)
+            for k in range(codes.shape[0]):
+                operation = codes[k]
                 code, out, a, b = operation[0], operation[1], operation[2], operation[3]
+                goal = 0
+                if operation[6] and together:
+                    of = value_of if operation[6] & 1 else goals[2]
+                    goal = _place((operation[6] - 1) >> 1, row + y, column + x, of)
+                if operation[7] == op.NUMBERS:
+                    number_at[out] = goal or first_number + out * number_step
+                elif operation[7] == op.TRUTHS:
+                    truth_at[out] = goal or first_truth + out * piece
                 if code in (op.LOAD, op.LOAD_BYTES):
-                    load, mark = loads[a], facts[a, 0]
-                    if code == op.LOAD and _load_in_place(
-                        load, facts[a], y, x, numbers[out], truths[b], rows, wide
-                    ):
-                        continue
-                    if load[op.LOOKUP] and load[op.LOOKUP] != located:
-                        _locate(load, y, x, width, at, rows, wide)
-                        located = load[op.LOOKUP]
-                    if code == op.LOAD:
-                        _load(load, mark, y, x, at, numbers[out], truths[b], rows, wide)
-                        _scale(load[op.SCALED], facts[a], numbers[out], n)
+                    truth_at[b] = first_truth + b * piece
+                    if planes[0][a, op.IN_PLACE]:
+                        _take(operation, registers, planes[0][a], y, x)
                     else:
-                        _load(load, mark, y, x, at, truths[out], truths[b], rows, wide)
+                        place = (y, x, width, rows, wide)
+                        located = _load(operation, registers, planes, located, place)
                 elif code == op.STORE:
-                    _store(operation, banks, results, row + y, column + x, rows, wide)
-                elif code <= op.MAXIMUM:
-                    _maths(code, numbers[a], numbers[b], numbers[out], n)
-                elif code in (op.AND, op.OR, op.XOR, op.NOT):
-                    _logic(code, truths[a], truths[b], truths[out], n)
-                elif code >= op.START:
-                    _reduce(operation, banks, steps, shares, n)
-                elif code == op.WHERE:
-                    _choose(truths[a], numbers[b], numbers[operation[4]], numbers[out], n)
-                elif code == op.WHERE_TRUTH:
-                    _choose(truths[a], truths[b], truths[operation[4]], truths[out], n)
-                elif code == op.NUMBER:
-                    turn_over(truths[a], numbers[out], n, True)
-                elif code == op.LOOK_UP:
-                    _look_up(tables[operation[4]], truths[a], truths[b], truths[out], n)
+                    there = _is_there(operation, registers, row + y, column + x, goals)
+                    if not (there and together):
+                        _store(operation, registers, out_of, row + y, column + x, rows, wide)
                 else:
-                    _compare(code, numbers[a], numbers[b], truths[out], n)
-            _carry(carried[1], banks, y * width + x, n, True)
+                    _compute(operation, registers, told, n)
+            _carry(after, registers, y * width + x, n, True)

@@ -36,6 +36,18 @@ carray: Any = vars(numba)["carray"]  # without types
 
 
 @jit
+def unowned(array: Any) -> Any:
+    """Return an array whose users nobody counts; the caller keeps the one that it is of."""
+    return carray(pointer(array.ctypes.data), array.shape, array.dtype)
+
+
+@jit
+def view(address: int, n: int, like: Any) -> Any:
+    """Return `n` numbers at an address, of the type of an array."""
+    return carray(pointer(address), n, like.dtype)
+
+
+@jit
 def _copy(source: Any, begin: int, at: Ints, scattered: bool, out: Any, n: int) -> None:
     """Copy pixels from one place on, or from the places that `at` names (negative = none)."""
     if scattered:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from terrazzo.cube.traced import Node, number_of
+from terrazzo.cube.tape import Node, number_of
 from terrazzo.engine import operations
 
 if TYPE_CHECKING:
@@ -21,14 +22,16 @@ if TYPE_CHECKING:
 Place = tuple[int, int]
 """A plane that comes in: number of the input, position in it."""
 
-CACHE_BYTES = 192 * 1024
+CACHE_BYTES = 256 * 1024
 """What all registers may take: they shall stay in a core's second cache with what comes in."""
 HELD_BYTES = 64_000_000
 """Planes that take less than this are held together; those that take more are not if they can be
 folded one by one."""
+STREAMED = 4_000_000
+"""Pixels of planes that are in memory from which they are read by few at a time."""
 WORTH_CUTTING = 0.7
 """A program is cut if that takes at most this share of the memory."""
-LONGEST_PIECE, SHORTEST_PIECE = 1024, 32
+LONGEST_PIECE, SHORTEST_PIECE = 4096, 32
 """Pixels of a register at most and at least."""
 
 
@@ -74,7 +77,7 @@ class Program:
     """What the machine runs; immutable, for many threads."""
 
     operations: NDArray[np.int32]
-    """(n, 6) code, output, operands."""
+    """(n, 8) code, output, operands, plane of a result, bank of the output."""
     places: tuple[Place, ...]
     """The plane of every load."""
     constants: NDArray[np.float64]
@@ -100,20 +103,23 @@ class Program:
     def piece(self) -> int:
         """Pixels of a register, so that all of them fit the cache."""
         numbers, truths, groups, depth = self.registers
-        width = (numbers + depth) * self.dtype.itemsize + truths + groups * 24
+        width = (numbers + depth) * self.dtype.itemsize + truths + groups * 20
         fitting = CACHE_BYTES // max(width, 1)
         return max(min(1 << (max(fitting, 1).bit_length() - 1), LONGEST_PIECE), SHORTEST_PIECE)
 
-    def banks(self, width: int) -> tuple[Any, ...]:
-        """Return registers for rows of this width."""
+    def banks(self, pixels: int) -> tuple[Any, ...]:
+        """Return registers for a window of so many pixels."""
         numbers, truths, groups, depth = self.registers
-        piece = min(self.piece, max(width, 1))
+        piece = min(self.piece, max(pixels, 1))
         return (
             np.zeros((max(numbers, 1), piece), self.dtype),
-            np.zeros((max(truths, 1), piece), np.uint8),
+            np.ones((truths + 1, piece), np.uint8),  # the last row stays as it is
             np.zeros((max(2 * groups, 1), piece)),
-            np.zeros((max(2 * groups, 1), piece), np.float32),
+            np.zeros((max(2 * groups, 1), piece), np.uint16),
             np.zeros((max(depth, 1), piece), self.dtype),
+            np.zeros(piece, np.int64),
+            np.zeros(max(numbers, 1), np.int64),
+            np.zeros(truths + 1, np.int64),
         )
 
     def parts(self, weights: Mapping[int, float], pixels: int) -> tuple[tuple[Part, ...], float]:
@@ -130,6 +136,8 @@ class Program:
         weighed = [weights.get(number, 0.0) * pixels for number, _ in self.places]
         whole = Part(0, len(self.operations), (), ())
         total = sum(weighed)
+        if not total and len(self.places) * pixels > STREAMED:
+            return self._streams, total
         if total <= HELD_BYTES:
             return (whole,), total
         parts: list[Part] = []
@@ -148,8 +156,14 @@ class Program:
             return (whole,), total
         return tuple(parts), most
 
+    @cached_property
+    def _streams(self) -> tuple[Part, ...]:
+        """Parts that share nothing: memory is read faster if few planes are read at a time."""
+        edges = [0, *(cut.at for cut in self.cuts if not cut.carried), len(self.operations)]
+        return tuple(Part(start, stop, (), ()) for start, stop in pairwise(edges) if start < stop)
+
     def _bytes_of(self, bank: int) -> int:
-        sizes = {operations.TRUTHS: 1, operations.SUMS: 8, operations.COUNTS: 4}
+        sizes = {operations.TRUTHS: 1, operations.SUMS: 8, operations.COUNTS: 2}
         return sizes.get(bank, self.dtype.itemsize)
 
     def carry(self, registers: Sequence[tuple[int, int]], pixels: int) -> Carried:

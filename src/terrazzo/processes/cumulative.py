@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from terrazzo.cube import Stack
+from terrazzo.cube.pixels import known_everywhere
 from terrazzo.processes.convert import as_stack, float_dtype, numeric
-from terrazzo.processes.kernels import where
 from terrazzo.processes.registry import Role, process
 from terrazzo.processes.schemas import Numbers, Schema
+from terrazzo.processes.series import run_along
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from terrazzo.cube import Mask, Values
+    from terrazzo.cube import Mask
 
 _CUMULATIVE = ("math > cumulative",)
 
@@ -36,7 +35,7 @@ def cumsum(data: Numbers, ignore_nodata: Flag = True) -> Numbers:
     Source:
         openEO process `cumsum` 2.0.0-rc.2.
     """
-    return _running(as_stack(data), np.add, 0.0, ignore_nodata=ignore_nodata)
+    return _running(as_stack(data), "sum", ignore_nodata=ignore_nodata)
 
 
 @process("cumproduct", Role.SCALAR, categories=_CUMULATIVE, experimental=True)
@@ -53,7 +52,7 @@ def cumproduct(data: Numbers, ignore_nodata: Flag = True) -> Numbers:
     Source:
         openEO process `cumproduct` 2.0.0-rc.2.
     """
-    return _running(as_stack(data), np.multiply, 1.0, ignore_nodata=ignore_nodata)
+    return _running(as_stack(data), "product", ignore_nodata=ignore_nodata)
 
 
 @process("cummin", Role.SCALAR, categories=_CUMULATIVE, experimental=True)
@@ -71,7 +70,7 @@ def cummin(data: Numbers, ignore_nodata: Flag = True) -> Numbers:
     Source:
         openEO process `cummin` 2.0.0-rc.2.
     """
-    return _running(as_stack(data), _lower, None, ignore_nodata=ignore_nodata)
+    return _running(as_stack(data), "min", ignore_nodata=ignore_nodata)
 
 
 @process("cummax", Role.SCALAR, categories=_CUMULATIVE, experimental=True)
@@ -89,41 +88,23 @@ def cummax(data: Numbers, ignore_nodata: Flag = True) -> Numbers:
     Source:
         openEO process `cummax` 2.0.0-rc.2.
     """
-    return _running(as_stack(data), _higher, None, ignore_nodata=ignore_nodata)
+    return _running(as_stack(data), "max", ignore_nodata=ignore_nodata)
 
 
-# Not np.minimum and np.maximum: which zero they return of -0.0 and 0.0 depends on the place.
-def _lower(known: Any, x: Any) -> Any:
-    return where((x < known) | (x != x), x, known)  # noqa: PLR0124 - NaN
+def _running(data: Stack, kind: str, *, ignore_nodata: bool) -> Stack:
+    """Combine entries in order; sums and products are rounded from float64, extremes kept."""
+    numbers = numeric(data)
+    dtype = numbers.dtype if kind in {"min", "max"} else float_dtype(data)
+    values: Any = run_along(kind, numbers, data.valid, dtype)
+    valid = data.valid if ignore_nodata else _unbroken(data.valid)
+    return Stack(values, valid, data.labels, exact=data.exact)
 
 
-def _higher(known: Any, x: Any) -> Any:
-    return where((x > known) | (x != x), x, known)  # noqa: PLR0124 - NaN
-
-
-def _running(
-    data: Stack, combine: Callable[[Any, Any], Any], start: float | None, *, ignore_nodata: bool
-) -> Stack:
-    """Combine entries in order; sums in float64, extremes (without `start`) in their dtype."""
-    numbers, shape = numeric(data), data.values.shape[1:]
-    dtype = numbers.dtype if start is None else np.dtype(np.float64)
-    kept = numbers.dtype if start is None else float_dtype(data)
-    total: Values = np.full(shape, 0 if start is None else start, dtype)
-    begun: Mask = np.full(shape, start is not None, np.bool_)
-    unbroken: Mask = np.ones(shape, np.bool_)
-    values, valid = [], []
-    with np.errstate(all="ignore"):
-        for index in range(len(data)):
-            entry = numbers[index, ...].astype(dtype, copy=False)
-            there = data.valid[index, ...]
-            unbroken = unbroken & there
-            more = combine(total, entry)
-            if start is None:
-                more = where(begun, more, entry)
-            total = where(there, more, total)
-            begun = begun | there
-            values.append(total.astype(kept, copy=False))
-            valid.append(there if ignore_nodata else unbroken)
-    if not values:
-        return Stack(np.zeros(numbers.shape, kept), data.valid, data.labels, exact=data.exact)
-    return Stack(np.stack(values), np.stack(valid), data.labels, exact=data.exact)
+def _unbroken(valid: Mask) -> Mask:
+    """Return where an entry and all before it are valid."""
+    if known_everywhere(valid) or not len(valid):
+        return valid
+    masks = [valid[0, ...]]
+    for index in range(1, len(valid)):
+        masks.append(masks[-1] & valid[index, ...])
+    return np.stack(masks)

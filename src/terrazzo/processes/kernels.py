@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from terrazzo.cube.traced import Traced
+from terrazzo.cube.traced import Traced, elementary
 from terrazzo.geo.jit import frozen, jit
+from terrazzo.processes import functions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,60 +24,36 @@ if TYPE_CHECKING:
     from terrazzo.cube import Mask, Values
 
 
-def _unary(function: Callable[..., Any]) -> Callable[[Any], Any]:
-    @jit
-    def kernel(x: Any, out: Any) -> None:
-        for i in range(x.size):
-            out[i] = function(x[i])
+def _function(name: str) -> Callable[..., Any]:
+    """Return a function of `functions` that takes arrays, and what is to be fused."""
 
-    def run(x: Values | Traced) -> Any:
-        if isinstance(x, Traced):
-            return function(x)
-        vector = frozen(x).reshape(-1)
-        out = np.empty(vector.shape, vector.dtype)
-        if out.size:
-            kernel(vector, out)
-        return out.reshape(np.shape(x))
+    def run(*operands: Any) -> Any:
+        if any(isinstance(operand, Traced) for operand in operands):
+            return elementary(name, *operands)
+        return functions.of(name, *operands)
 
     return run
 
 
-def _binary(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    @jit
-    def kernel(x: Any, y: Any, out: Any) -> None:
-        for i in range(x.size):
-            out[i] = function(x[i], y[i])
-
-    def run(x: Values | Traced, y: Values | Traced) -> Any:
-        if isinstance(x, Traced) or isinstance(y, Traced):
-            return function(x, y)
-        left, right = np.broadcast_arrays(x, y)
-        out = np.empty(left.size, left.dtype)
-        if out.size:
-            kernel(frozen(left).reshape(-1), frozen(right).reshape(-1), out)
-        return out.reshape(left.shape)
-
-    return run
-
-
-exp = _unary(np.exp)
-ln = _unary(np.log)
-log2 = _unary(np.log2)
-log10 = _unary(np.log10)
-sin = _unary(np.sin)
-cos = _unary(np.cos)
-tan = _unary(np.tan)
-arcsin = _unary(np.arcsin)
-arccos = _unary(np.arccos)
-arctan = _unary(np.arctan)
-sinh = _unary(np.sinh)
-cosh = _unary(np.cosh)
-tanh = _unary(np.tanh)
-arsinh = _unary(np.arcsinh)
-arcosh = _unary(np.arccosh)
-artanh = _unary(np.arctanh)
-arctan2 = _binary(np.arctan2)
-power = _binary(np.power)
+exp = _function("exp")
+ln = _function("ln")
+log2 = _function("log2")
+log10 = _function("log10")
+sin = _function("sin")
+cos = _function("cos")
+tan = _function("tan")
+arcsin = _function("arcsin")
+arccos = _function("arccos")
+arctan = _function("arctan")
+sinh = _function("sinh")
+cosh = _function("cosh")
+tanh = _function("tanh")
+arsinh = _function("arsinh")
+arcosh = _function("arcosh")
+artanh = _function("artanh")
+arctan2 = _function("arctan2")
+power = _function("power")
+remainder = _function("remainder")
 
 
 BLOCK = 512

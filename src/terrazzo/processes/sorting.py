@@ -6,19 +6,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from terrazzo.cube import Pixels, Stack
+from terrazzo.cube import Stack, all_valid
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.times import parse_time
 from terrazzo.processes.convert import as_stack, entries_of, index_dtype, is_list
+from terrazzo.processes.kernels import where
 from terrazzo.processes.registry import Role, Rules, process
 from terrazzo.processes.schemas import Schema
+from terrazzo.processes.series import arranged, taken
 
 if TYPE_CHECKING:
     from terrazzo.cube import Mask, Values
 
 _SORTING = ("arrays", "sorting")
-_RULES = Rules(scratch=12.0)
-"""Ranks are 64 bit numbers, whatever the type of what is ranked."""
+_RULES = Rules(scratch=4.0)
+"""Sorting gives numbers, positions and masks, whichever of them is wanted."""
 _SORTABLE: dict[str, Any] = {
     "type": "array",
     "items": {
@@ -58,8 +60,10 @@ def order(data: Sortable, asc: Flag = True, nodata: FlagOrNone = None) -> Positi
         openEO process `order` 2.0.0-rc.2.
     """
     stack = as_stack(data)
-    ranks, valid = _ranked(stack, ascending=asc, nodata=nodata)
-    return Stack(ranks, valid, exact=stack.exact)
+    _, positions, kept = _arranged(stack, ascending=asc, nodata=nodata)
+    if is_list(stack):
+        return Stack(positions[kept].astype(np.float64), all_valid((int(kept.sum()),)), exact=True)
+    return Stack(positions, kept)
 
 
 @process("sort", Role.SCALAR, categories=_SORTING, rules=_RULES)
@@ -83,9 +87,11 @@ def sort(data: Sortable, asc: Flag = True, nodata: FlagOrNone = None) -> Sortabl
         openEO process `sort` 2.0.0-rc.2.
     """
     stack = as_stack(data)
-    ranks, valid = _ranked(stack, ascending=asc, nodata=nodata)
-    taken = _taken(stack, ranks)
-    return Stack(taken.values, taken.valid & valid, exact=stack.exact)
+    values, positions, kept = _arranged(stack, ascending=asc, nodata=nodata)
+    if is_list(stack):
+        chosen = positions[kept]
+        return Stack(stack.values[chosen], stack.valid[chosen], exact=True)
+    return Stack(values, kept if nodata is None else taken(stack.valid, positions))
 
 
 @process("rearrange", Role.SCALAR, categories=_SORTING)
@@ -110,33 +116,31 @@ def rearrange(data: AnyArray, order: Positions) -> AnyArray:
     if not is_list(places):
         if is_list(stack):
             raise ArgumentInvalid("One array for all pixels cannot be rearranged per pixel.")
-        positions = places.values.astype(np.int64)
-        held = np.where(places.valid & (positions < len(stack)), positions, 0)
-        taken = _taken(stack, held)
-        return Stack(taken.values, taken.valid & places.valid & (held == positions))
+        if not len(stack):
+            nothing = np.zeros(places.values.shape, stack.values.dtype)
+            return Stack(nothing, np.zeros(nothing.shape, np.bool_))
+        inside = places.valid & (places.values >= 0) & (places.values < len(stack))
+        positions = where(inside, places.values, places.values.dtype.type(0))
+        values, valid = (taken(part, positions) for part in (stack.values, stack.valid))
+        return Stack(values, valid & inside)
     chosen = [_checked(entry, len(stack)) for entry in entries_of(places)]
     labels = None if stack.labels is None else tuple(stack.labels[index] for index in chosen)
     return Stack(stack.values[chosen], stack.valid[chosen], labels, exact=stack.exact)
 
 
-def _ranked(data: Stack, *, ascending: bool, nodata: bool | None) -> tuple[Values, Mask]:
-    """Return positions in sorted order and where they stand for an entry that is to be kept."""
-    keys = _keys(data)
-    group = np.where(data.valid, np.isnan(keys), -1 if nodata is False else 2)
-    if ascending is False:
-        keys = -keys
-    # lexsort is a stable merge sort: one answer per pixel, whatever lies around it.
-    ranks = np.lexsort((keys, group), axis=0) if keys.size else np.zeros(keys.shape, np.int64)
-    kept = np.take_along_axis(data.valid, ranks, 0) if nodata is None else np.ones_like(data.valid)
-    if is_list(data):
-        return ranks[kept].astype(np.float64), np.ones(int(kept.sum()), np.bool_)
-    return ranks.astype(index_dtype(len(data))), kept
+def _arranged(data: Stack, *, ascending: bool, nodata: bool | None) -> tuple[Values, Values, Mask]:
+    """Return entries in sorted order, their positions, and where one is that is to be kept."""
+    keys, dtype = _keys(data), index_dtype(len(data))
+    values, positions, there = arranged(
+        keys, data.valid, dtype, ascending=ascending, first=nodata is False
+    )
+    return values, positions, there if nodata is None else all_valid(np.shape(positions))
 
 
 def _keys(data: Stack) -> Values:
-    """Return what to sort by, in float64: numbers themselves, seconds for dates and times."""
+    """Return what to sort by: numbers themselves, seconds for dates and times."""
     if data.values.dtype != np.object_:
-        return data.values.astype(np.float64)
+        return data.values
     return np.array([_key(entry) for entry in entries_of(data)], np.float64)
 
 
@@ -150,18 +154,7 @@ def _key(entry: Any) -> float:
     raise ArgumentInvalid(f"{entry!r} has no order. Numbers, dates and times have.")
 
 
-def _taken(data: Stack, ranks: Values) -> Pixels:
-    places = ranks.astype(np.int64)
-    if is_list(data):
-        return Pixels(data.values[places], data.valid[places])
-    if not len(data):
-        return Pixels(data.values, data.valid)
-    return Pixels(
-        np.take_along_axis(data.values, places, 0), np.take_along_axis(data.valid, places, 0)
-    )
-
-
 def _checked(entry: Any, length: int) -> int:
-    if type(entry) not in {int, float} or entry != int(entry) or not 0 <= entry < length:
+    if type(entry) not in {int, float} or entry % 1 != 0 or not 0 <= entry < length:
         raise ArgumentInvalid(f"{entry!r} is no position in an array of {length} entries.")
     return int(entry)

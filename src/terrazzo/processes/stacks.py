@@ -70,24 +70,24 @@ def reduce_stack(
     count = np.zeros(shape, np.int32) if masked else np.broadcast_to(np.int32(length), shape)
     if not out.size:
         return out, count
-    numbers, mask, run = _rows(_taken(values, ordered=ordered), valid if masked else None)
+    numbers, mask, run = rows_of(taken_as(values, ordered=ordered), valid if masked else None)
     counts = count.reshape(-1, run) if masked else np.zeros((0, 0), np.int32)
     if kind == "quantiles":
         pixels = out.reshape(len(shares), -1, run)
         steps, at = exchanges(length), _positions(length, tuple(shares))
-        top = _end(numbers[0].dtype, largest=True)
+        top = end_of(numbers[0].dtype, largest=True)
         quantiles(*numbers, *mask, masked, steps, *at, top, pixels, counts)
         return out, count
     if ordered:
         found = np.empty((out.size // run, run), numbers[0].dtype)
-        start = _end(found.dtype, largest=kind == "min")
+        start = end_of(found.dtype, largest=kind == "min")
         extremes(kind == "max", *numbers, *mask, masked, start, found, counts)
         return found.reshape(shape).astype(dtype, copy=False), count
     fold(KINDS.index(kind), *numbers, *mask, masked, out.reshape(-1, run), counts)
     return out, count
 
 
-def _taken(values: Values, *, ordered: bool) -> Values:
+def taken_as(values: Values, *, ordered: bool) -> Values:
     """Return values in a dtype that kernels take; those that are only compared keep their own."""
     name = values.dtype.str[1:]
     if name == "b1":
@@ -97,7 +97,7 @@ def _taken(values: Values, *, ordered: bool) -> Values:
     return values.astype(_TAKEN_AS.get(name, "f8"), copy=False)
 
 
-def _end(dtype: np.dtype[Any], *, largest: bool) -> Any:
+def end_of(dtype: np.dtype[Any], *, largest: bool) -> Any:
     """Return the largest or smallest number of a dtype, in it."""
     if dtype.kind == "f":
         return dtype.type(np.inf if largest else -np.inf)
@@ -108,7 +108,7 @@ Placed = tuple["Values", "Values"]
 """The memory of a stack as a vector, and the (row, label) places in it at which rows begin."""
 
 
-def _rows(values: Values, valid: Mask | None) -> tuple[Placed, Placed, int]:
+def rows_of(values: Values, valid: Mask | None) -> tuple[Placed, Placed, int]:
     """Return values and mask as kernels take stacks, and how many pixels there are in a row.
 
     What is turned, or cut out of a larger array, need not be copied that way.
@@ -360,7 +360,8 @@ def _exchange(low: Any, high: Any) -> None:
 
 
 @jit
-def _between(a: float, b: float, share: float) -> float:
+def between(a: float, b: float, share: float) -> float:
+    """Return the number that lies a share of the way from one to another."""
     infinite = np.isinf(a) | np.isinf(b)
     value = a * (1.0 - share) + b * share if infinite else a + (b - a) * share
     return a if (share == 0.0) | (a == b) else value
@@ -404,7 +405,7 @@ def _gather(
 def _pick(low: Any, high: Any, share: Any, has_nan: Any, out: Any) -> None:
     """Write one quantile of a row of pixels: between two entries, NaN where NaN is."""
     for j in range(out.size):
-        value, bad = _between(np.float64(low[j]), np.float64(high[j]), share[j]), has_nan[j]
+        value, bad = between(np.float64(low[j]), np.float64(high[j]), share[j]), has_nan[j]
         out[j] = np.nan if bad else value
 
 
@@ -468,28 +469,3 @@ def quantiles(
                 else:
                     _gather(block, held, below[i], above[i], share[i], pair, part)
                     _pick(pair[0], pair[1], part, has_nan, found)
-
-
-@jit
-def interpolate(values: Any, valid: Any, positions: Any) -> None:
-    """Fill the gaps inside every pixel's series, in place, on the line between their ends.
-
-    Args:
-        values: (label, pixel) floats; NaN and what is not valid are gaps.
-        valid: like `values`; True where a gap was filled.
-        positions: (label,) ascending places on the line.
-    """
-    length, pixels = values.shape
-    for i in range(pixels):
-        last = -1
-        for t in range(length):
-            if not valid[t, i] or np.isnan(values[t, i]):
-                continue
-            if last >= 0 and t - last > 1:
-                a = np.float64(values[last, i])
-                b = np.float64(values[t, i])
-                for gap in range(last + 1, t):
-                    share = (positions[gap] - positions[last]) / (positions[t] - positions[last])
-                    values[gap, i] = _between(a, b, share)
-                    valid[gap, i] = True
-            last = t
