@@ -10,13 +10,15 @@ import math
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+import shapely
+
 from scripts.pages import note, write
 from scripts.process_examples import DATA, FAMILIES, Example
 from scripts.tiny import TinyOpener
 from terrazzo.cube import Cube, Kind, Pixels, Stack
 from terrazzo.drivers.job import Job
 from terrazzo.drivers.pool import Pool
-from terrazzo.drivers.stages import compute_result
+from terrazzo.drivers.stages import Means, settled
 from terrazzo.engine import evaluate, infer, make_plan
 from terrazzo.graph import parse
 from terrazzo.processes import PROCESSES, SPECS, Process
@@ -158,16 +160,12 @@ def _result(wanted: str, nodes: Mapping[str, Any]) -> Any:
     }
     graph = parse({"process_graph": document}, specs=SPECS)
     inference = infer(graph, TinyOpener())
+    means = Means(256, Pool("threads", 1), Progress())
+    inference, _ = settled(Job.of(document), inference, [graph.result], means)
     bound = inference.cube(graph.result)
     if bound.grid is not None:
         plan = make_plan(inference)
         return evaluate(plan, plan.window)
-    if bound.needs_whole:
-        job, pool = Job.of(document), Pool("threads", 1)
-        value, _ = compute_result(
-            job, inference, graph.result, block=256, pool=pool, progress=Progress()
-        )
-        return value
     return bound.result
 
 
@@ -190,6 +188,12 @@ def _cube_lines(cube: Cube) -> Iterator[str]:
     yield f"({'; '.join(sizes)})  {cube.dtype}" + (
         f"  pixel {cube.grid.pixel_x:g} m" if cube.grid else ""
     )
+    if cube.geometries is not None:
+        labels = cube.only(Kind.GEOMETRY).labels
+        for label, shape in zip(labels, cube.geometries.shapes, strict=True):
+            yield f"{_label(label)}: {shapely.to_wkt(shape, rounding_precision=4)}"
+        if cube.geometries.bare:
+            return
     inner = 2 if cube.grid is not None else 1 if len(cube.dimensions) > 1 else 0
     outer = cube.dimensions[: len(cube.dimensions) - inner]
     for places in product(*(range(len(d.labels)) for d in outer)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,15 +12,35 @@ from terrazzo.cube.warp import source_window, warp
 from terrazzo.geo.grid import Grid, Window
 from terrazzo.geo.pixelmap import PixelMap
 from terrazzo.geo.scale import scale_between
+from terrazzo.processes.geometries import vector_cube
+from terrazzo.processes.vectors import feature_ids, geojson_held
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from terrazzo.processes.load import LoadRequest
+    from terrazzo.processes.load import FileRequest, LoadRequest
 
 TIMES = ("2020-01-05T10:00:00Z", "2020-02-05T10:00:00Z")
 BANDS = ("red", "nir")
 GRID = Grid.of(32633, 500_000.0, 5_000_000.0, 10.0, 2, 3)
+FIELDS: dict[str, Any] = {
+    "type": "FeatureCollection",
+    "features": [
+        {
+            "type": "Feature",
+            "id": "north",
+            "properties": {"n": 3, "crop": "rye"},
+            "geometry": {"type": "Point", "coordinates": [15.000127, 45.153387]},
+        },
+        {
+            "type": "Feature",
+            "id": "south",
+            "properties": {"n": None, "crop": "oats"},
+            "geometry": {"type": "Point", "coordinates": [15.0, 45.0]},
+        },
+    ],
+}
+"""Two points, of which the first lies in a pixel."""
 NUMBERS = (
     (((1, 2, 3), (4, 5, 6)), ((9, 8, 7), (6, 5, 4))),
     (((2, 2, 2), (3, 3, 3)), ((6, 0, 8), (9, 9, 9))),
@@ -65,6 +85,11 @@ class TinySource:
         """One image per date."""
         return tuple(str(label) for label in self.pixels.dimension("t").labels)
 
+    def version(self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]) -> str:
+        """One: the pixels never change."""
+        del grid, window, labels
+        return "1"
+
     @property
     def bad_items(self) -> tuple[str, ...]:
         """None."""
@@ -100,3 +125,7 @@ class TinyOpener:
         if request.bands is not None:
             cube = cube.take("bands", [BANDS.index(band) for band in request.bands])
         return TinySource(cube)
+
+    def load(self, request: FileRequest) -> Cube:
+        """Return the features of the example of `load_geojson`, whatever the address."""
+        return vector_cube(geojson_held(FIELDS), feature_ids(FIELDS), request.properties)

@@ -9,6 +9,10 @@
     |   +-- LabelExists, DimensionExists, LabelMismatch, ...
     |   +-- NirBandAmbiguous, KernelDimensionsUneven, IncompatibleDataCubes, ...
     |   +-- MinMaxSwapped, QuantilesParameterMissing, ArrayNotLabeled, ...
+    |   +-- UdfInvalid, UdfFailed    code of a user; says the line
+    |   +-- InvalidRuntime, InvalidVersion
+    +-- UdfRefused                   code of users is not run here; says why
+    +-- FileNotFound                 a file of a user is not there
     +-- CollectionNotFound           lists the collections that there are
     +-- CatalogUnusable              the file is no catalogue, or of a later Terrazzo
     +-- ItemNotFound                 a collection has no such item
@@ -110,6 +114,12 @@ class DimensionNotAvailable(ArgumentInvalid):
             f"Dimension {dimension!r} is not in this cube.{suggest(dimension, available)} "
             f"Dimensions here: {', '.join(available) or 'none'}."
         )
+
+
+class DimensionMismatch(ArgumentInvalid):
+    """Dimensions of two cubes that should fit each other do not."""
+
+    code = "DimensionMismatch"
 
 
 class DimensionExists(ArgumentInvalid):
@@ -250,10 +260,46 @@ class IncompatibleGeometryTypes(ArgumentInvalid):
     code = "IncompatibleGeometryTypes"
 
 
+class GeometriesOverlap(ArgumentInvalid):
+    """A pixel belongs to several polygons, and each pixel may be computed once only."""
+
+    code = "GeometriesOverlap"
+
+
 class FormatUnsupported(ArgumentInvalid):
     """No writer knows the format, or the format cannot hold the result."""
 
     code = "FormatUnsupported"
+
+
+class FormatUnsuitable(FormatUnsupported):
+    """A known format does not fit the data, or the data are not in it."""
+
+    code = "FormatUnsuitable"
+
+
+class FormatArgumentUnsupported(FormatUnsupported):
+    """A format has no such option."""
+
+    code = "FormatArgumentUnsupported"
+
+
+class FormatArgumentInvalid(FormatUnsupported):
+    """An option of a format has a value that means nothing."""
+
+    code = "FormatArgumentInvalid"
+
+
+class UnitMismatch(ArgumentInvalid):
+    """A distance in metres was given for coordinates that are not in metres."""
+
+    code = "UnitMismatch"
+
+
+class CountMismatch(ArgumentInvalid):
+    """Fewer points were asked for than there are geometries."""
+
+    code = "CountMismatch"
 
 
 class MinMaxSwapped(ArgumentInvalid):
@@ -302,6 +348,48 @@ class ArrayLabelConflict(ArgumentInvalid):
     """Two arrays that are joined share a label."""
 
     code = "ArrayLabelConflict"
+
+
+class ArrayLengthMismatch(ArgumentInvalid):
+    """Two arrays that belong together entry by entry have different lengths."""
+
+    code = "ArrayLengthMismatch"
+
+
+class InvalidRuntime(ArgumentInvalid):
+    """No UDF runtime has that name."""
+
+    code = "InvalidRuntime"
+
+
+class InvalidVersion(ArgumentInvalid):
+    """A UDF runtime has no such version."""
+
+    code = "InvalidVersion"
+
+
+class UdfInvalid(ArgumentInvalid):
+    """Code of a user asks for what there is not, or is of no known form."""
+
+    code = "UdfInvalid"
+
+
+class UdfFailed(ArgumentInvalid):
+    """Code of a user raised an error, took too much, or returned what does not fit."""
+
+    code = "UdfFailed"
+
+
+class UdfRefused(TerrazzoError):
+    """Code of users is not run here, or cannot be shut in."""
+
+    code, status = "UdfRefused", 501
+
+
+class FileNotFound(TerrazzoError):
+    """A file of a user is not there."""
+
+    code, status = "FileNotFound", 404
 
 
 class CollectionNotFound(TerrazzoError):
@@ -354,12 +442,13 @@ class SourceUnreadable(TerrazzoError):
 
     code, status = "SourceUnreadable", 500
 
-    def __init__(self, item: str, asset: str, reason: str) -> None:
+    def __init__(self, item: str, asset: str, reason: str, way_out: str = "") -> None:
         self.item, self.asset, self.reason = item, asset, reason
-        super().__init__(
-            f"Item {item!r}, asset {asset!r} cannot be read: {reason}. Ingest the item again, "
-            "or carry on without it with `--skip-bad` (it is listed in the run's record)."
+        way_out = way_out or (
+            "Ingest the item again, or carry on without it with `--skip-bad` (it is listed in the "
+            "run's record)."
         )
+        super().__init__(f"Item {item!r}, asset {asset!r} cannot be read: {reason}. {way_out}")
 
 
 class AssetForbidden(TerrazzoError):

@@ -186,6 +186,18 @@ def test_a_home_without_catalogue_says_what_to_do(tmp_path: Path) -> None:
     assert "terrazzo ingest" in told.stderr
 
 
+def test_a_graph_that_loads_no_collection_needs_no_catalogue(tmp_path: Path) -> None:
+    point = {"type": "Point", "coordinates": [1, 2]}
+    node = {"process_id": "load_geojson", "arguments": {"data": point}, "result": True}
+    (tmp_path / "graph.json").write_text(json.dumps({"point": node}))
+    home = tmp_path / "home"
+
+    told = call(home, "run", tmp_path / "graph.json", "--output", tmp_path / "out")
+
+    assert json.loads(told.stdout)["path"].endswith("result.geojson")
+    assert not home.exists()
+
+
 # explain, run, extract
 
 

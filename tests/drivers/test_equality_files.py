@@ -297,17 +297,14 @@ def test_aggregate_spatial_is_numpy_over_the_pixels_whose_centre_is_inside(
         ],
     }
     zonal = node(
-        "aggregate_spatial",
-        True,
-        data=ref("median"),
-        geometries=collection,
-        reducer=callback("mean"),
+        "aggregate_spatial", data=ref("median"), geometries=collection, reducer=callback("mean")
     )
+    saved = node("save_result", True, data=ref("zonal"), format="JSON")
     inference = job_of(GRAPHS["composite"]).infer(scenes.workspace)
     plan = make_plan(inference)
     whole = whole_of(plan)
 
-    job = job_of({**nodes, "zonal": zonal})
+    job = job_of({**nodes, "zonal": zonal, "saved": saved})
     tables = [
         batch.run(job, scenes.workspace, tmp_path / str(edge), block=edge)
         .assets[0]
@@ -321,7 +318,7 @@ def test_aggregate_spatial_is_numpy_over_the_pixels_whose_centre_is_inside(
     xs, ys = np.meshgrid(plan.grid.xs(plan.window), plan.grid.ys(plan.window))
     seen = 0
     for row in rows:
-        inside = shapely.contains_xy(shapes[row["geometry_index"]], xs, ys)
+        inside = shapely.contains_xy(shapes[row["id"]], xs, ys)
         year = whole.dimension("t").labels.index(row["t"])
         pixels = whole.values[year][inside & whole.valid[year]].astype(np.float64)
         if pixels.size:

@@ -43,7 +43,7 @@ MOST = 1.5
 def opened(scenes: Scenes, job: Job) -> tuple[Inference, BlockCache]:
     """Infer a job with a cache of its own, whose counters start at nothing."""
     gate = Gate((scenes.workspace.home,))
-    opener = CatalogOpener(scenes.workspace.catalog(), gate, 64_000_000)
+    opener = CatalogOpener(scenes.workspace.catalog, gate, 64_000_000)
     return infer(job.graph(), opener), opener._reader.cache
 
 
@@ -166,7 +166,7 @@ def test_what_was_ingested_is_opened_at_its_overview_only(
     files = sorted(scenes.folder.glob("*_B0?.tif"))
     ingest(files, "scenes", workspace, options=IngestOptions(pattern=pattern, copy=copied))
     gate = Gate((workspace.home, *Workspace.of(tmp_path).roots))
-    opener = CatalogOpener(workspace.catalog(), gate, 64_000_000)
+    opener = CatalogOpener(workspace.catalog, gate, 64_000_000)
     job = job_of({"load": {**load(["B04", "B08"]), "result": True}})
     grid = Grid.of(32633, LEFT, TOP, 20.0, HEIGHT // 2, WIDTH // 2)
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import geopandas
 import numpy as np
+import pyarrow.csv
 import pyarrow.parquet as pq
+import pyogrio
 import pytest
 import rasterio
 import xarray as xr
@@ -17,7 +19,14 @@ from tests.drivers.scenes import composite, grid_of, job_of, load, node, ref
 
 from terrazzo.drivers.batch import run
 from terrazzo.engine import evaluate
-from terrazzo.errors import FormatUnsupported, PlanTooLarge
+from terrazzo.errors import (
+    FormatArgumentInvalid,
+    FormatArgumentUnsupported,
+    FormatUnsuitable,
+    FormatUnsupported,
+    PlanTooLarge,
+)
+from terrazzo.testing.graphs import callback
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,8 +126,8 @@ def zonal() -> dict:
     }
 
 
-@pytest.mark.parametrize("format_name", ["CSV", "JSON", "Parquet", "GeoParquet"])
-def test_tables_of_geometries_are_read_back(scenes: Scenes, tmp_path: Path, format_name: str):
+@pytest.mark.parametrize("format_name", ["CSV", "JSON", "Parquet", "GeoParquet", "GeoJSON"])
+def test_long_tables_of_geometries_are_read_back(scenes: Scenes, tmp_path: Path, format_name: str):
     pixels, valid = scenes.stack("B04")
     squares_of = [(slice(100, 120), slice(col, col + 20)) for col in (100, 300)]
     wanted = [
@@ -128,7 +137,10 @@ def test_tables_of_geometries_are_read_back(scenes: Scenes, tmp_path: Path, form
     ]
 
     (asset,) = run(
-        job_of(saved(zonal(), "zones", format_name)), scenes.workspace, tmp_path, block=150
+        job_of(saved(zonal(), "zones", format_name, layout="long")),
+        scenes.workspace,
+        tmp_path,
+        block=150,
     ).assets
 
     if format_name == "CSV":
@@ -137,6 +149,8 @@ def test_tables_of_geometries_are_read_back(scenes: Scenes, tmp_path: Path, form
         rows = json.loads(asset.path.read_text())
     elif format_name == "Parquet":
         rows = pq.read_table(asset.path).to_pylist()
+    elif format_name == "GeoJSON":
+        rows = [one["properties"] for one in json.loads(asset.path.read_text())["features"]]
     else:
         frame = geopandas.read_parquet(asset.path)
         assert frame.crs.to_epsg() == 32633
@@ -144,6 +158,57 @@ def test_tables_of_geometries_are_read_back(scenes: Scenes, tmp_path: Path, form
         rows = frame.drop(columns="geometry").to_dict("records")
     assert [row["name"] for row in rows] == ["s0"] * len(pixels) + ["s1"] * len(pixels)
     np.testing.assert_allclose([float(row["value"]) for row in rows], wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("format_name", ["", "GeoJSON", "CSV", "Parquet", "GeoParquet", "NetCDF"])
+def test_vector_cubes_have_a_row_per_geometry(scenes: Scenes, tmp_path: Path, format_name: str):
+    pixels, valid = scenes.stack("B04")
+    nodes = saved(zonal(), "zones", format_name) if format_name else zonal()
+    job = job_of(nodes)
+    times = job.infer(scenes.workspace).cube("zones").result.dimension("t").labels
+
+    (asset,) = run(job, scenes.workspace, tmp_path, block=150).assets
+
+    if format_name == "NetCDF":
+        with xr.open_dataset(asset.path) as data:
+            assert data["name"].to_numpy().tolist() == ["s0", "s1"]
+            found = data["B04"].to_numpy()
+    else:
+        if format_name == "CSV":
+            frame = pyarrow.csv.read_csv(asset.path).to_pandas()
+        elif format_name in {"Parquet", "GeoParquet"}:
+            frame = geopandas.read_parquet(asset.path)
+            assert frame.geometry.area.unique().tolist() == [40_000.0]
+        else:
+            assert asset.media_type == "application/geo+json"
+            frame = pyogrio.read_dataframe(asset.path)
+            assert frame.crs.to_epsg() == 4326
+        assert frame["name"].tolist() == ["s0", "s1"]
+        found = frame[[f"{time}~B04" for time in times]].to_numpy()
+    for row, col in enumerate((100, 300)):
+        for day in range(len(pixels)):
+            place = day, slice(100, 120), slice(col, col + 20)
+            wanted = pixels[place][valid[place]].mean(dtype=np.float64)
+            assert found[row, day] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_a_cube_without_space_is_written_long(scenes: Scenes, tmp_path: Path):
+    mean = {"process_graph": {"m": node("mean", True, data={"from_parameter": "data"})}}
+    nodes = {
+        **zonal(),
+        "over": node(
+            "reduce_dimension", True, data=ref("zones"), dimension="geometry", reducer=mean
+        ),
+    }
+    del nodes["zones"]["result"]
+
+    (plain,) = run(job_of(nodes), scenes.workspace, tmp_path / "a").assets
+    (netcdf,) = run(job_of(saved(nodes, "over", "NetCDF")), scenes.workspace, tmp_path / "b").assets
+
+    rows = json.loads(plain.path.read_text())
+    assert list(rows[0]) == ["t", "bands", "value"]
+    with xr.open_dataset(netcdf.path) as data:
+        np.testing.assert_allclose(data["B04"], [row["value"] for row in rows], rtol=1e-6)
 
 
 def test_a_graph_of_numbers_writes_its_value(scenes: Scenes, tmp_path: Path):
@@ -191,11 +256,55 @@ def test_formats_that_cannot_hold_the_result_are_named_before_any_read(
 
     with pytest.raises(FormatUnsupported, match="GTIFF"):
         run(job_of(saved(raster, "load", "CSV")), scenes.workspace, tmp_path / "a")
-    with pytest.raises(FormatUnsupported, match="PARQUET"):
+    with pytest.raises(FormatUnsuitable, match="GEOJSON, GEOPARQUET"):
         run(job_of(saved(zonal(), "zones", "GTiff")), scenes.workspace, tmp_path / "b")
     with pytest.raises(FormatUnsupported, match="GTIFF"):
         run(job_of(saved(raster, "load", "GTif")), scenes.workspace, tmp_path / "c")
-    assert not (tmp_path / "a").exists()
+    with pytest.raises(FormatUnsupported, match="Did you mean 'GEOJSON'"):
+        run(job_of(saved(zonal(), "zones", "GeoJSN")), scenes.workspace, tmp_path / "d")
+    assert not list(tmp_path.glob("*/*.*"))
+
+
+def test_images_of_further_dimensions_are_refused_before_any_read(scenes: Scenes, tmp_path: Path):
+    data = {"from_parameter": "data"}
+    process = callback("quantiles", data=data, probabilities=[0.1, 0.9])
+    nodes = {
+        "load": load(["B04"]),
+        "low and high": node(
+            "apply_dimension",
+            data=ref("load"),
+            dimension="t",
+            target_dimension="quantiles",
+            process=process,
+        ),
+    }
+    plain = {**nodes, "low and high": {**nodes["low and high"], "result": True}}
+
+    for number, graph in enumerate(
+        (plain, saved(nodes, "low and high", "GTiff"), saved(nodes, "low and high", "PNG"))
+    ):
+        with pytest.raises(FormatUnsuitable, match="besides"):
+            run(job_of(graph), scenes.workspace, tmp_path / str(number))
+        assert not (tmp_path / str(number)).exists()
+    (asset,) = run(
+        job_of(saved(nodes, "low and high", "NetCDF")), scenes.workspace, tmp_path / "nc"
+    ).assets
+
+    assert asset.path.name == "result.nc"
+
+
+def test_options_that_a_format_does_not_have_are_named_before_any_read(
+    scenes: Scenes, tmp_path: Path
+):
+    for format_name, options, error, message in (
+        ("CSV", {"layut": "long"}, FormatArgumentUnsupported, "Did you mean 'layout'"),
+        ("CSV", {"layout": "tall"}, FormatArgumentInvalid, "'wide' or 'long'"),
+        ("NetCDF", {"layout": "long"}, FormatArgumentUnsupported, "Options: nodata"),
+    ):
+        job = job_of(saved(zonal(), "zones", format_name, **options))
+        with pytest.raises(error, match=message):
+            run(job, scenes.workspace, tmp_path)
+    assert not list(tmp_path.glob("*.*"))
 
 
 def test_a_run_of_too_many_blocks_is_refused_with_the_number_before_any_read(
@@ -207,3 +316,89 @@ def test_a_run_of_too_many_blocks_is_refused_with_the_number_before_any_read(
         run(job_of(nodes, resolution=1e-4), scenes.workspace, tmp_path / "out", block=64)
 
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("format_name", "options", "message"),
+    [
+        ("GTiff", {"nodata": "none"}, "a number, not 'none'"),
+        ("GTiff", {"nodata": True}, "a number, not True"),
+        ("GTiff", {"nodata": -1}, "uint8, cannot hold.*0 to 255"),
+        ("netCDF", {"nodata": 256}, "uint8, cannot hold"),
+        ("netCDF", {"nodata": 0.5}, "whole number"),
+        ("GTiff", {"compression": "zip"}, "'deflate' or 'zstd'"),
+        ("GTiff", {"overviews": "sum"}, "'average' or"),
+        ("PNG", {"min": "0", "max": 1}, "`min` is a number"),
+        ("PNG", {"min": 0}, "given together"),
+        ("PNG", {"min": 1, "max": 0}, "the lower one first"),
+        ("PNG", {"colormap": "rainbows"}, "'gray' or"),
+    ],
+)
+def test_values_of_options_that_mean_nothing_are_told_before_any_read(
+    scenes: Scenes, tmp_path: Path, format_name: str, options: dict[str, object], message: str
+):
+    nodes = {"load": load(["SCL"])}
+
+    with pytest.raises(FormatArgumentInvalid, match=message):
+        run(job_of(saved(nodes, "load", format_name, **options)), scenes.workspace, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_words_of_options_are_taken_in_any_case(scenes: Scenes, tmp_path: Path):
+    nodes = {"one": node("load_geojson", data={"type": "Point", "coordinates": [1, 2]})}
+    long = saved(nodes, "one", "CSV", layout="LONG")
+
+    (asset,) = run(job_of(long), scenes.workspace, tmp_path).assets
+
+    assert asset.path.read_text().startswith("id")
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/outside", "..", ".", "", "a" * 300, "é/"])
+def test_the_id_of_a_node_leads_nowhere_else(scenes: Scenes, tmp_path: Path, name: str):
+    folder = tmp_path / "a" / "b" / "run"
+    nodes = {
+        "one": node("load_geojson", data={"type": "Point", "coordinates": [1, 2]}),
+        name: node("save_result", data=ref("one"), format="CSV"),
+        "save": node("save_result", True, data=ref("one"), format="GeoJSON"),
+    }
+
+    made = run(job_of(nodes), scenes.workspace, folder).assets
+
+    assert sorted(asset.path.name for asset in made) == ["result.csv", "result.geojson"]
+    for asset in made:
+        assert asset.path.resolve().parent.parent == folder
+    assert len({asset.path.parent for asset in made}) == 2
+
+
+def test_dates_that_would_be_called_alike_have_files_of_their_own(scenes: Scenes, tmp_path: Path):
+    labels = ["jun/jul", "junjul"]
+    nodes = {
+        "load": load(["B04"]),
+        "times": node(
+            "aggregate_temporal",
+            True,
+            data=ref("load"),
+            intervals=[["2020-01-01", "2022-01-01"], ["2022-01-01", "2040-01-01"]],
+            labels=labels,
+            reducer=callback("count", data={"from_parameter": "data"}),
+        ),
+    }
+
+    made = run(job_of(nodes), scenes.workspace, tmp_path).assets
+
+    assert [asset.time for asset in made] == labels
+    assert len({asset.path for asset in made}) == 2
+    for asset in made:
+        with rasterio.open(asset.path) as file:
+            assert file.tags()["time"] == asset.time
+
+
+def test_numbers_that_json_has_not_are_null(scenes: Scenes, tmp_path: Path):
+    nodes = {
+        "nan": node("divide", x=0, y=0),
+        "all": node("array_create", True, data=[ref("nan"), 1]),
+    }
+
+    (asset,) = run(job_of(nodes), scenes.workspace, tmp_path).assets
+
+    assert json.loads(asset.path.read_text(), parse_constant=pytest.fail) == [None, 1]

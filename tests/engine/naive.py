@@ -81,17 +81,21 @@ def filter_bands(data: Array, bands: list[str]) -> Array:
     return data.take("bands", bands)
 
 
-def filter_temporal(data: Array, extent: list[str]) -> Array:
-    start, end = map(instant, extent)
-    kept = [t for t in data.dims["t"] if start <= instant(t) < end]
+def filter_temporal(data: Array, extent: list[str | None]) -> Array:
+    start, end = (edge and instant(edge) for edge in extent)
+    kept = [
+        t
+        for t in data.dims["t"]
+        if (start is None or start <= instant(t)) and (end is None or instant(t) < end)
+    ]
     return data.take("t", kept)
 
 
 def filter_bbox(data: Array, extent: dict[str, float]) -> Array:
     xs = LEFT + 10 * (np.arange(WIDTH) + 0.5)
     ys = TOP - 10 * (np.arange(HEIGHT) + 0.5)
-    cols = np.flatnonzero((xs >= extent["west"]) & (xs < extent["east"]))
-    rows = np.flatnonzero((ys >= extent["south"]) & (ys < extent["north"]))
+    cols = np.flatnonzero((xs >= extent["west"]) & (xs <= extent["east"]))
+    rows = np.flatnonzero((ys >= extent["south"]) & (ys <= extent["north"]))
     cropped = replace(
         data,
         rows=(max(data.rows[0], rows[0]), min(data.rows[1], rows[-1] + 1)),
@@ -201,13 +205,24 @@ def aggregated(data: Array, groups: dict[str, list[int]], reducer: dict[str, Any
 
 
 def instant(label: str) -> datetime:
-    """Return the first instant of a date-time, a day or a month."""
-    text = {7: f"{label}-01T00:00:00Z", 10: f"{label}T00:00:00Z"}.get(len(label), label)
+    """Return the first instant of a date-time, a day, a month or a year."""
+    text = {
+        4: f"{label}-01-01T00:00:00Z",
+        7: f"{label}-01T00:00:00Z",
+        10: f"{label}T00:00:00Z",
+    }.get(len(label), label)
     return datetime.fromisoformat(text)
 
 
 def aggregate_temporal_period(data: Array, period: str, reducer: dict[str, Any]) -> Array:
-    assert period == "month"
+    assert period in {"month", "year"}
+    if period == "year":
+        years = sorted({instant(t).year for t in data.dims["t"]})
+        held = {
+            f"{year:04d}": [i for i, t in enumerate(data.dims["t"]) if instant(t).year == year]
+            for year in range(years[0], years[-1] + 1)
+        }
+        return aggregated(data, held, reducer)
     months = [instant(t).year * 12 + instant(t).month - 1 for t in data.dims["t"]]
     groups = {
         f"{month // 12:04d}-{month % 12 + 1:02d}": [i for i, m in enumerate(months) if m == month]
@@ -236,15 +251,106 @@ def apply_dimension(data: Array, process: dict[str, Any], dimension: str) -> Arr
     values = np.moveaxis(data.values.copy(), axis, 0)
     valid = np.moveaxis(data.valid.copy(), axis, 0)
     kind = reducer_of(process)
+    places = np.arange(len(values))
+    if dimension == "t":
+        places = np.array([instant(label).timestamp() for label in data.dims["t"]])
     for index in np.ndindex(*values.shape[1:]):
         at = (slice(None), *index)
-        series, known = values[at].copy(), valid[at].copy()
-        if kind == "cumsum":
-            values[at] = np.cumsum(np.where(known, series, 0))
-        else:
-            values[at] = np.maximum.accumulate(np.where(known, series, -np.inf))
+        values[at], valid[at] = along(kind, places, values[at].copy(), valid[at].copy())
     values[~valid] = 0
     return replace(data, values=np.moveaxis(values, 0, axis), valid=np.moveaxis(valid, 0, axis))
+
+
+def along(
+    kind: str, places: np.ndarray, series: np.ndarray, known: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what one of the processes that keep the length makes of a series."""
+    there = series[known]
+    if kind in {"sort", "order"}:  # what is not known is left out, and missing at the end
+        ranked = np.argsort(there, kind="stable")
+        found = there[ranked] if kind == "sort" else np.flatnonzero(known)[ranked]
+        rest = len(series) - len(there)
+        return np.append(found, np.zeros(rest)), np.arange(len(series)) < len(there)
+    if kind == "array_interpolate_linear":
+        fixed = known & ~np.isnan(series)
+        if fixed.any():
+            first, last = places[fixed][[0, -1]]
+            gaps = ~fixed & (first < places) & (places < last)
+            series[gaps] = np.interp(places[gaps], places[fixed], series[fixed])
+            known = known | gaps
+        return series, known
+    functions = {
+        "cumsum": np.cumsum,
+        "cumproduct": np.cumprod,
+        "cummin": np.minimum.accumulate,
+        "cummax": np.maximum.accumulate,
+    }
+    series[known] = functions[kind](there)
+    return series, known
+
+
+def flatten_dimensions(data: Array, dimensions: list[str], target_dimension: str) -> Array:
+    kept = [name for name in data.dims if name not in dimensions]
+    order = [data.axis(name) for name in (*kept, *dimensions)]
+    order += [len(data.dims), len(data.dims) + 1]
+    shape = (*(len(data.dims[name]) for name in kept), -1, HEIGHT, WIDTH)
+    labels = [""]
+    for name in dimensions:
+        labels = [f"{before}~{label}" for before in labels for label in data.dims[name]]
+    return replace(
+        data,
+        dims={name: data.dims[name] for name in kept}
+        | {target_dimension: [label[1:] for label in labels]},
+        values=data.values.transpose(order).reshape(shape),
+        valid=data.valid.transpose(order).reshape(shape),
+    )
+
+
+def unflatten_dimension(data: Array, dimension: str, target_dimensions: list[str]) -> Array:
+    assert list(data.dims) == [dimension]
+    parts = [label.split("~") for label in data.dims[dimension]]
+    dims = {
+        name: list(dict.fromkeys(part[number] for part in parts))
+        for number, name in enumerate(target_dimensions)
+    }
+    shape = (*(len(labels) for labels in dims.values()), HEIGHT, WIDTH)
+    values, valid = np.zeros(shape), np.zeros(shape, bool)
+    for place, part in enumerate(parts):
+        at = tuple(labels.index(text) for labels, text in zip(dims.values(), part, strict=True))
+        values[at], valid[at] = data.values[place], data.valid[place]
+    return replace(data, dims=dims, values=values, valid=valid)
+
+
+def resample_cube_temporal(data: Array, target: Array, valid_within: float | None) -> Array:
+    axis = data.axis("t")
+    values, valid = np.moveaxis(data.values, axis, 0), np.moveaxis(data.valid, axis, 0)
+    times = [instant(label) for label in data.dims["t"]]
+    shape = (len(target.dims["t"]), *values.shape[1:])
+    out, known = np.zeros(shape), np.zeros(shape, bool)
+    for number, label in enumerate(target.dims["t"]):
+        away = [abs(time - instant(label)).total_seconds() / 86_400 for time in times]
+        for rank, (days, _, place) in enumerate(
+            sorted(zip(away, times, range(len(times)), strict=True))
+        ):
+            if valid_within is None:
+                if rank == 0:
+                    out[number], known[number] = values[place], valid[place]
+            elif days == 0 or days < valid_within:
+                fresh = valid[place] & np.isfinite(values[place]) & ~known[number]
+                out[number] = np.where(fresh, values[place], out[number])
+                known[number] |= fresh
+    return replace(
+        data,
+        dims={**data.dims, "t": list(target.dims["t"])},
+        values=np.moveaxis(out, 0, axis),
+        valid=np.moveaxis(known, 0, axis),
+    )
+
+
+def anomaly(data: Array, normals: Array, period: str) -> Array:
+    assert period == "single-period"
+    assert len(normals.dims["t"]) == 1
+    return replace(data, values=data.values - normals.values, valid=data.valid & normals.valid)
 
 
 def mask(data: Array, mask: Array, replacement: float | None = None) -> Array:
@@ -279,9 +385,16 @@ def apply_kernel(data: Array, kernel: list[list[float]], factor: float, border: 
     return replace(data, values=values, valid=valid)
 
 
+def resolved(
+    name: str, a: np.ndarray, a_valid: np.ndarray, b: np.ndarray, b_valid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    if name == "max":
+        return reduced(np.stack([a, b]), np.stack([a_valid, b_valid]), "max")
+    return {"add": np.add, "subtract": np.subtract}[name](a, b), a_valid & b_valid
+
+
 def merge_cubes(cube1: Array, cube2: Array, overlap_resolver: dict[str, Any]) -> Array:
-    assert reducer_of(overlap_resolver) == "max"
-    wide = cube1 if len(cube1.dims) >= len(cube2.dims) else cube2
+    wide = cube2 if len(cube2.dims) > len(cube1.dims) else cube1
     dims = {}
     for name, labels in wide.dims.items():
         both = [*cube1.dims.get(name, labels), *cube2.dims.get(name, labels)]
@@ -300,7 +413,7 @@ def merge_cubes(cube1: Array, cube2: Array, overlap_resolver: dict[str, Any]) ->
             values[index], valid[index] = found[0][:2]
         elif found:
             (a, a_valid, a_in), (b, b_valid, b_in) = found
-            most, known = reduced(np.stack([a, b]), np.stack([a_valid, b_valid]), "max")
+            most, known = resolved(reducer_of(overlap_resolver), a, a_valid, b, b_valid)
             values[index] = np.where(~a_in, b, np.where(~b_in, a, most))
             valid[index] = np.where(~a_in, b_valid, np.where(~b_in, a_valid, known))
     return replace(
@@ -334,6 +447,10 @@ PROCESSES = {
         aggregate_temporal_period,
         aggregate_temporal,
         apply_dimension,
+        flatten_dimensions,
+        unflatten_dimension,
+        resample_cube_temporal,
+        anomaly,
         mask,
         apply_kernel,
         merge_cubes,

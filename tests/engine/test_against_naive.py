@@ -15,6 +15,8 @@ from terrazzo.processes import SPECS
 from terrazzo.testing.graphs import Ground, collections, graphs
 
 MANY = int(os.environ.get("TERRAZZO_EXAMPLES", "60"))
+BEYOND = 1e30
+"""Products of products do not fit float32."""
 KINDS = (
     "kernel",
     "scale",
@@ -28,6 +30,10 @@ KINDS = (
     "along",
     "maths",
     "index",
+    "flat",
+    "aligned",
+    "anomaly",
+    "static",
 )
 
 
@@ -38,7 +44,7 @@ def uses(graph, processes):
 @given(graph=graphs(steps=4, kinds=KINDS, ground=Ground(("fine",))))
 @settings(max_examples=MANY, suppress_health_check=[HealthCheck.too_slow])
 def test_the_engine_computes_what_a_naive_interpreter_does(graph):
-    assume(not uses(graph, ("'sort'", "'divide'", "'normalized_difference'")))
+    assume(not uses(graph, ("'divide'", "'normalized_difference'")))
 
     cube = evaluate(plan := make_plan(infer(parse(graph, specs=SPECS), collections())), plan.window)
     told = naive.run(graph)
@@ -51,6 +57,7 @@ def test_the_engine_computes_what_a_naive_interpreter_does(graph):
     valid = told.valid[held]
     np.testing.assert_array_equal(cube.valid, valid)
     largest = max(1.0, float(np.abs(told.values[told.valid]).max(initial=0)))
+    assume(largest < BEYOND)
     np.testing.assert_allclose(
         cube.values[valid].astype(float), told.values[held][valid], rtol=1e-5, atol=1e-5 * largest
     )

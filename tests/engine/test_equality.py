@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.engine.staged import known
 
 from terrazzo.engine import evaluate, infer, make_plan
 from terrazzo.geo.grid import Window
@@ -16,7 +17,7 @@ from terrazzo.geo.tiling import web_mercator
 from terrazzo.graph import parse
 from terrazzo.processes import SPECS
 from terrazzo.testing.compare import assert_same_pixels
-from terrazzo.testing.graphs import collections, graphs
+from terrazzo.testing.graphs import STAGES, STEPS, collections, graphs
 
 MANY = int(os.environ.get("TERRAZZO_EXAMPLES", "150"))
 """Random graphs per test; a night's run takes more."""
@@ -83,3 +84,14 @@ def test_blocks_of_any_size_make_the_same_image(graph, edge):
 
     for window in plan.window.blocks(edge):
         assert_same_pixels(evaluate(plan, window), whole.crop(window))
+
+
+@given(graph=graphs(steps=4, kinds=(*STEPS, *STAGES, *STAGES)), data=st.data())
+@settings(max_examples=MANY // 3, suppress_health_check=[HealthCheck.too_slow])
+def test_what_stages_find_does_not_depend_on_blocks_and_windows(graph, data):
+    plans = [make_plan(known(graph, collections(), block=block)) for block in (23, 64)]
+    first, again = (evaluate(plan, plan.window) for plan in plans)
+
+    assert_same_pixels(again, first)
+    window = data.draw(windows(plans[0].window)).intersection(plans[0].window)
+    assert_same_pixels(evaluate(plans[1], window), first.crop(window))

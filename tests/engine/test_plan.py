@@ -12,8 +12,8 @@ from terrazzo.engine import check_memory, cost, evaluate, infer, make_plan
 from terrazzo.engine.explain import explain, explain_text
 from terrazzo.errors import (
     ArgumentInvalid,
-    BandNotFound,
     CollectionNotFound,
+    DimensionNotAvailable,
     GraphInvalid,
     PlanTooLarge,
     SpatialExtentEmpty,
@@ -165,9 +165,9 @@ def test_scalars_outside_of_callbacks_are_computed_before_the_run():
 
 
 def test_errors_of_processes_name_their_node_and_what_there_is():
-    graph = {"load": LOAD, "pick": node("filter_bands", True, data=ref("load"), bands=["blue"])}
+    graph = {"load": LOAD, "pick": node("drop_dimension", True, data=ref("load"), name="time")}
 
-    with pytest.raises(BandNotFound, match=r"'pick' \(filter_bands\).*red, nir"):
+    with pytest.raises(DimensionNotAvailable, match=r"'pick' \(drop_dimension\).*t, bands, y, x"):
         planned(graph)
 
 
@@ -211,6 +211,22 @@ def test_an_extent_outside_of_the_data_is_told_before_any_read():
 
     with pytest.raises(SpatialExtentEmpty, match="holds no pixel"):
         planned({"load": {**LOAD, "result": True}}, within=far)
+
+
+def test_a_node_that_leaves_no_pixel_is_named_when_its_pixels_are_wanted():
+    far = {"west": 100, "east": 101, "south": 10, "north": 11}
+    graph = {
+        "load": LOAD,
+        "cut": node("filter_bbox", data=ref("load"), extent=far),
+        "both": node("merge_cubes", cube1=ref("cut"), cube2=ref("load")),
+        "again": node("filter_bands", True, data=ref("cut"), bands=["red"]),
+    }
+    inference = infer(parse(graph, specs=SPECS), collections())
+
+    assert inference.cube("again").extent.is_empty
+    with pytest.raises(SpatialExtentEmpty, match=r"'cut' \(filter_bbox\) leaves no pixel"):
+        make_plan(inference)
+    assert make_plan(inference, node="both").window == inference.cube("load").extent
 
 
 def test_pixels_outside_of_the_extent_are_no_data():

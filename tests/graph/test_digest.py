@@ -175,9 +175,3 @@ def test_literals_cannot_pretend_to_be_references() -> None:
     value = FrozenMap({"a": "@x", "b": '$"y"'})
 
     assert canonical(value) == '{"a":"@x","b":"$\\"y\\""}'
-
-
-def test_lone_surrogates_have_a_digest() -> None:
-    graph = parse('{"a": {"process_id": "number", "arguments": {"x": "\\ud800"}}}', specs=SPECS)
-
-    assert len(graph.digest) == 64

@@ -300,3 +300,23 @@ def test_official_examples_parse_and_return(shared) -> None:
     variance = next(each for each in documents if each["id"] == "variance")
     with pytest.raises(GraphInvalid, match="must be a callback"):
         parse(variance, specs=specs, allow_free_parameters=True)
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        '{"a": {"process_id": "number", "arguments": {"x": "\\ud800"}, "result": true}}',
+        '{"\\udfff": {"process_id": "number", "arguments": {"x": 1}, "result": true}}',
+    ],
+)
+def test_texts_that_cannot_be_written_are_refused_in_words_that_can(graph: str) -> None:
+    with pytest.raises(GraphInvalid, match="half of a character") as refused:
+        parse(graph, specs=SPECS)
+
+    str(refused.value).encode()
+
+
+def test_pairs_of_surrogates_are_characters() -> None:
+    graph = '{"a": {"process_id": "number", "arguments": {"x": "\\ud83d\\ude00"}, "result": true}}'
+
+    assert parse(graph, specs=SPECS)["a"].arguments["x"] == "\U0001f600"

@@ -14,7 +14,7 @@ from terrazzo.processes import PROCESSES
 from terrazzo.processes.registry import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 GRID = Grid.of("EPSG:32633", 500_000.0, 5_400_000.0, 10.0, 40, 50)
 EXTENT = Window(3, 5, 29, 37)
@@ -72,13 +72,23 @@ def probe(given: Cube) -> Cube:
     )
 
 
+def is_input(name: str, argument: str, value: Any) -> bool:
+    """Tell whether an argument is a cube that is computed; geometries are known beforehand."""
+    if not isinstance(value, Cube):
+        return False
+    return value.geometries is None or object not in PROCESSES[name].kinds.get(argument, ())
+
+
 def infer(name: str, /, **arguments: Any) -> Any:
     """Call a process on cubes without pixels."""
     process = PROCESSES[name]
-    given = {k: probe(v) if isinstance(v, Cube) else v for k, v in arguments.items()}
+    given = {k: probe(v) if is_input(name, k, v) else v for k, v in arguments.items()}
     if process.place:
-        first = next(v for v in arguments.values() if isinstance(v, Cube))
-        given[process.place] = process.nowhere(first.window)
+        rasters = {k: v for k, v in arguments.items() if isinstance(v, Cube) and v.window}
+        first = next(iter(rasters.values()), None)
+        extents = {k: v.window for k, v in rasters.items()}
+        place = process.nowhere(first.window if first else NOTHING)
+        given[process.place] = replace(place, extents=extents, grid=first.grid if first else None)
     return process.function(**given)
 
 
@@ -100,15 +110,25 @@ def call(
     needs: Mapping[str, Mapping[str, tuple[int, ...]]],
     generous: str,
     arguments: Mapping[str, Any],
+    described: Mapping[str, Cube] = {},
 ) -> Cube:
-    """Call a process with what its rules ask for, and one cube with all of its labels."""
+    """Call a process with what its rules ask for, and one cube with all of its labels.
+
+    The cubes of `described` have no pixels: the process takes their labels only.
+    """
     process = PROCESSES[name]
-    plain = {k: v for k, v in arguments.items() if not isinstance(v, Cube)}
+    plain = {k: v for k, v in arguments.items() if not is_input(name, k, v)} | dict(described)
     given: dict[str, Any] = dict(plain)
     for argument, whole in arguments.items():
         if argument in plain:
             continue
-        needed = process.rules.window(wanted, whole.window, plain, argument)
+        if whole.window is None:
+            given[argument] = frozen(whole)
+            continue
+        rule_gets = dict(plain)
+        if process.place:
+            rule_gets[process.place] = Place(wanted, whole.window, grid=whole.grid)
+        needed = process.rules.window(wanted, whole.window, rule_gets, argument)
         part = padded(whole, needed)
         if process.rules.borders:
             part = whole.crop(needed.intersection(whole.window))
@@ -116,8 +136,10 @@ def call(
             part = part if argument == generous else part.take(dimension, positions)
         given[argument] = frozen(part)
     if process.place:
-        first = next(v for v in arguments.values() if isinstance(v, Cube))
-        given[process.place] = Place(wanted, first.window)
+        rasters = {k: v for k, v in arguments.items() if isinstance(v, Cube) and v.window}
+        extents = {k: v.window for k, v in rasters.items()}
+        first = next(iter(rasters.values()))
+        given[process.place] = Place(wanted, first.window, extents, first.grid)
     return process.function(**given).crop(wanted)
 
 
@@ -137,12 +159,17 @@ def evaluate(
         arguments: of the process; cubes have all pixels and labels that there are.
     """
     rules = PROCESSES[name].rules
-    output = infer(name, **arguments)
-    inputs = {k: v for k, v in arguments.items() if isinstance(v, Cube)}
-    extent = next(iter(inputs.values())).window
+    described = {k: probe(v) for k, v in arguments.items() if k in rules.labels_of}
+    arguments = {k: v for k, v in arguments.items() if k not in described}
+    output = infer(name, **arguments, **described)
+    for argument, make in rules.once.items():
+        arguments[argument] = make(arguments[argument])
+    inputs = {k: v for k, v in arguments.items() if is_input(name, k, v)}
+    windows = [each.window for each in inputs.values() if each.window is not None]
+    extent = windows[0]
     if rules.joins:
-        for each in inputs.values():
-            extent = extent.union(each.window)
+        for window in windows:
+            extent = extent.union(window)
     crop = rules.crops(arguments)
     if crop is not None:
         extent = extent.intersection(crop.window(output.grid))
@@ -152,12 +179,12 @@ def evaluate(
         for dimension, chosen in (only or {}).items()
     }
     probes = {k: probe(v) for k, v in inputs.items()}
-    plain = {k: v for k, v in arguments.items() if k not in inputs}
+    plain = {k: v for k, v in arguments.items() if k not in inputs} | described
     needs = rules.labels(asked, output, probes, plain)
     results = []
     # Other consumers of an input may want more of its labels: that must change nothing.
     for generous in ("", *inputs) if only else ("",):
-        result = call(name, wanted, needs, generous, arguments)
+        result = call(name, wanted, needs, generous, arguments, described)
         for dimension, chosen in (only or {}).items():
             labels = result.dimension(dimension).labels
             result = result.take(dimension, [labels.index(label) for label in chosen])
@@ -202,35 +229,3 @@ def mean_of(data: Stack, context: Any = None) -> Pixels:
     for value, valid in zip(values, data.valid, strict=True):
         total, count = total + value, count + valid
     return Pixels(total / np.maximum(count, 1), count > 0)
-
-
-def callback(graph: Mapping[str, Any]) -> Callable[..., Any]:
-    """Return a process graph as a function of its parameters, run node by node."""
-    from terrazzo.processes.convert import stack_of  # noqa: PLC0415 - only graphs need it
-
-    nodes = graph["process_graph"]
-    end = next(name for name, node in nodes.items() if node.get("result"))
-
-    def call(**scope: Any) -> Any:
-        def value(given: Any) -> Any:
-            if isinstance(given, dict) and "from_parameter" in given:
-                return scope[given["from_parameter"]]
-            if isinstance(given, dict) and "from_node" in given:
-                return run(nodes[given["from_node"]])
-            if isinstance(given, list):
-                return [value(entry) for entry in given]
-            return given
-
-        def run(node: Mapping[str, Any]) -> Any:
-            process = PROCESSES[node["process_id"]]
-            arguments = {}
-            for key, given in node["arguments"].items():
-                found = value(given)
-                if isinstance(found, list) and process.takes_stack(key):
-                    found = stack_of(found)
-                arguments[process.python_names.get(key, key)] = found
-            return process.function(**arguments)
-
-        return run(nodes[end])
-
-    return call

@@ -18,6 +18,8 @@ MODULES = (
     "arrays",
     "comparison",
     "cumulative",
+    "dates",
+    "labelled",
     "logic",
     "sorting",
     "statistics",
@@ -33,7 +35,13 @@ WITHOUT_PIXELS = {
     "e",
     "pi",
     "constant",
+    "nan",
     "array_labels",
+    "array_find_label",
+    "date_between",
+    "date_shift",
+    "date_difference",
+    "text_find",
     "text_begins",
     "text_contains",
     "text_ends",
@@ -200,6 +208,14 @@ CALLS: dict[str, tuple[Callable[[Inputs], Any], ...]] = {
     "array_concat": (
         lambda i: run("array_concat", i.data, Stack(i.data.values, i.data.valid)),
         lambda i: run("array_concat", i.data, [1, 2.5]),
+    ),
+    "array_create_labeled": (
+        lambda i: run("array_create_labeled", i.data, list(range(len(i.data)))),
+    ),
+    "array_modify": (
+        lambda i: run("array_modify", i.data, Stack(i.data.values, i.data.valid), 1, 2),
+        lambda i: run("array_modify", i.data, [], 0, 1),
+        lambda i: run("array_modify", i.data, [1, None], 0),
     ),
     "array_contains": (lambda i: run("array_contains", i.data, 3),),
     "array_find": (

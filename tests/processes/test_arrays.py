@@ -76,6 +76,7 @@ def test_element_by_label_and_index(stack: Stack) -> None:
         ("quantiles", {"probabilities": 1}, "ProcessParameterInvalid"),
         ("count", {"condition": False}, "ProcessParameterInvalid"),
         ("rearrange", {"order": [3]}, "ProcessParameterInvalid"),
+        ("rearrange", {"order": [float("nan")]}, "ProcessParameterInvalid"),
         ("array_create", {"repeat": 0}, "ProcessParameterInvalid"),
     ],
 )

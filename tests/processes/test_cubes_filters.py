@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,11 +25,10 @@ from tests.processes.cubes import (
     time,
 )
 
-from terrazzo.cube import Cube, Dimension, Geometries, Kind
+from terrazzo.cube import BandFacts, Cube, Dimension, Geometries, Kind
 from terrazzo.errors import (
     ArgumentInvalid,
     BandFilterParameterMissing,
-    BandNotFound,
     DimensionExists,
     DimensionLabelCountMismatch,
     DimensionMissing,
@@ -60,8 +60,8 @@ def test_filter_bbox_keeps_pixels_whose_centre_is_inside() -> None:
     result = evaluate("filter_bbox", data=data, extent=BOX)
 
     xs, ys = GRID.xs(EXTENT), GRID.ys(EXTENT)
-    cols = np.flatnonzero((xs >= BOX["west"]) & (xs < BOX["east"]))
-    rows = np.flatnonzero((ys >= BOX["south"]) & (ys < BOX["north"]))
+    cols = np.flatnonzero((xs >= BOX["west"]) & (xs <= BOX["east"]))
+    rows = np.flatnonzero((ys >= BOX["south"]) & (ys <= BOX["north"]))
     part = (..., slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
     np.testing.assert_array_equal(result.values[result.valid], data.values[part][result.valid])
     np.testing.assert_array_equal(result.valid, data.valid[part])
@@ -95,28 +95,30 @@ def test_filter_bbox_refuses_an_empty_box() -> None:
         infer("filter_bbox", data=cube(time()), extent={**BOX, "north": BOX["south"]})
 
 
-def test_filter_bbox_keeps_geometries_that_are_wholly_inside() -> None:
+@pytest.mark.parametrize("crs", [4326, 3857])
+def test_filter_bbox_keeps_geometries_that_are_within(crs: int) -> None:
+    # The third lies on the edge: it is covered, and not within in the sense of Simple Features.
     shapes = (
         shapely.box(0, 0, 1, 1),
         shapely.box(0, 0, 5, 5),
+        shapely.Point(3, 2),
         shapely.Point(2, 2),
         shapely.Point(),
     )
-    labels = tuple(range(len(shapes)))
     data = Cube(
-        np.arange(4.0),
-        np.ones(4, bool),
-        (Dimension("geometry", Kind.GEOMETRY, labels),),
-        geometries=Geometries(shapes, "EPSG:4326", ({},) * 4),
+        np.arange(5.0),
+        np.ones(5, bool),
+        (Dimension("geometry", Kind.GEOMETRY, tuple(range(len(shapes)))),),
+        geometries=Geometries(shapes, "EPSG:4326", ({},) * 5),
     )
+    west, south, east, north = transform_bounds((-1, -1, 3, 3), "EPSG:4326", f"EPSG:{crs}")
+    box = {"west": west, "south": south, "east": east, "north": north, "crs": crs}
 
-    result = PROCESSES["filter_bbox"].function(
-        data=data, extent={"west": -1, "south": -1, "east": 3, "north": 3}
-    )
+    result = PROCESSES["filter_bbox"].function(data=data, extent=box)
 
-    assert result.dimensions[0].labels == (0, 2)
-    assert result.geometries.shapes == (shapes[0], shapes[2])
-    np.testing.assert_array_equal(result.values, [0.0, 2.0])
+    assert result.dimensions[0].labels == ((0, 3) if crs == 4326 else result.dimensions[0].labels)
+    assert {0, 3} <= set(result.dimensions[0].labels) <= {0, 2, 3}
+    assert len(result.geometries.shapes) == len(result.dimensions[0].labels)
 
 
 def test_filter_spatial_masks_outside_of_the_polygons_and_crops_to_them() -> None:
@@ -193,6 +195,8 @@ def test_filter_temporal_reads_only_dates_inside() -> None:
 def test_filter_temporal_errors() -> None:
     with pytest.raises(TemporalExtentEmpty):
         infer("filter_temporal", data=cube(time()), extent=["2020-06-03", "2020-06-03"])
+    with pytest.raises(ArgumentInvalid, match="neither start nor end"):
+        infer("filter_temporal", data=cube(time()), extent=[None, None])
     with pytest.raises(DimensionNotAvailable):
         infer("filter_temporal", data=cube(time()), extent=["2020", None], dimension="time")
     with pytest.raises(DimensionNotAvailable):
@@ -219,9 +223,82 @@ def test_filter_bands_errors() -> None:
     with pytest.raises(DimensionMissing):
         infer("filter_bands", data=cube(time()), bands=["red"])
     with pytest.raises(ArgumentInvalid, match="wavelengths"):
-        infer("filter_bands", data=cube(bands()), wavelengths=[[0.4, 0.5]])
-    with pytest.raises(BandNotFound, match="red, nir, blue"):
-        infer("filter_bands", data=cube(bands()), bands=["red", "B99"])
+        infer("filter_bands", data=cube(bands()), wavelengths=[[0.5, 0.4]])
+
+
+SENTINEL = {
+    "B02": BandFacts("blue", 0.49),
+    "B05": BandFacts("rededge", 0.704),
+    "B06": BandFacts("rededge", 0.74),
+    "B08": BandFacts("nir", 0.842),
+    "nir": BandFacts("swir16"),
+}
+
+
+@pytest.mark.parametrize(
+    ("asked", "ranges", "kept"),
+    [
+        (["B08", "B02"], [], ("B08", "B02")),
+        (["rededge", "blue"], [], ("B05", "B06", "B02")),
+        (["nir"], [], ("nir",)),
+        (["swir16", "nir"], [], ("nir",)),
+        (["B06", "rededge"], [], ("B06", "B05")),
+        (["foo"], [], ()),
+        (["foo", "blue"], [], ("B02",)),
+        ([], [[0.7, 0.8], [0.4, 0.49]], ("B05", "B06", "B02")),
+        ([], [[0.74, 0.74]], ("B06",)),
+        (["B08"], [[0.4, 0.9]], ("B08", "B02", "B05", "B06")),
+    ],
+)
+def test_filter_bands_by_name_common_name_and_wavelength(
+    asked: list[str], ranges: list[list[float]], kept: tuple[str, ...]
+) -> None:
+    data = cube(time(), replace(bands(tuple(SENTINEL)), facts=SENTINEL))
+    arguments = {"data": data, "bands": asked, "wavelengths": ranges}
+
+    result = evaluate("filter_bands", **arguments)
+
+    assert result.dimension("bands").labels == kept
+    positions = [list(SENTINEL).index(name) for name in kept]
+    np.testing.assert_array_equal(result.valid, data.valid[:, positions])
+    if kept:
+        last = evaluate("filter_bands", None, {"bands": kept[-1:]}, **arguments)
+        assert_same(last, result.take("bands", [len(kept) - 1]))
+
+
+def test_what_is_known_of_bands_goes_with_them_when_they_are_renamed() -> None:
+    data = cube(time(), replace(bands(tuple(SENTINEL)), facts=SENTINEL))
+
+    named = infer("rename_labels", data=data, dimension="bands", target=["x"], source=["B08"])
+    added = infer("merge_cubes", cube1=cube(time(), bands(("a",))), cube2=named)
+
+    found = infer("filter_bands", data=added, wavelengths=[[0.8, 0.9]])
+    assert found.dimension("bands").labels == ("x",)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "marked"),
+    [
+        ({"type": "Point", "coordinates": [500_101, 5_399_949]}, [(5, 10)]),
+        (
+            {"type": "LineString", "coordinates": [[500_105, 5_399_945], [500_125, 5_399_935]]},
+            [(5, 10), (5, 11), (6, 11), (6, 12)],
+        ),
+    ],
+)
+def test_filter_spatial_keeps_the_pixels_nearest_to_points_and_lines(
+    geometry: dict[str, Any], marked: list[tuple[int, int]]
+) -> None:
+    crs = {"type": "name", "properties": {"name": "EPSG:32633"}}
+    data = cube(time(), invalid=0.0)
+
+    result = assert_blocks_agree("filter_spatial", data=data, geometries={**geometry, "crs": crs})
+
+    rows, cols = np.nonzero(result.valid[0])
+    found = set(zip(rows + result.window.row, cols + result.window.col, strict=True))
+    assert found == set(marked)
+    height, width = (max(m[axis] for m in marked) - min(m[axis] for m in marked) for axis in (0, 1))
+    assert (result.window.height, result.window.width) == (height + 1, width + 1)
 
 
 def test_filter_labels_asks_the_condition_with_label_and_context() -> None:
@@ -243,6 +320,27 @@ def test_filter_labels_asks_the_condition_with_label_and_context() -> None:
         infer("filter_labels", data=cube(time()), condition=condition, dimension="time")
 
 
+def test_filter_labels_of_geometries_takes_the_geometries_too() -> None:
+    shapes = tuple(shapely.Point(n, n) for n in range(4))
+    data = Cube(
+        np.arange(4.0),
+        np.ones(4, bool),
+        (Dimension("geometry", Kind.GEOMETRY, ("a", "b", "c", "d")),),
+        geometries=Geometries(shapes, "EPSG:4326", tuple({"n": n} for n in range(4))),
+    )
+
+    result = PROCESSES["filter_labels"].function(
+        data=data,
+        condition=lambda value, context: value in context,
+        dimension="geometry",
+        context="db",
+    )
+
+    assert result.dimensions[0].labels == ("b", "d")
+    assert result.geometries.shapes == (shapes[1], shapes[3])
+    assert [known["n"] for known in result.geometries.properties] == [1, 3]
+
+
 def test_drop_dimension_needs_one_label() -> None:
     data = cube(time(TIMES[:1]), bands())
 
@@ -252,6 +350,8 @@ def test_drop_dimension_needs_one_label() -> None:
     assert result.names == ("bands", "y", "x")
     with pytest.raises(DimensionLabelCountMismatch):
         infer("drop_dimension", data=data, name="bands")
+    with pytest.raises(DimensionLabelCountMismatch):
+        infer("drop_dimension", data=data, name="x")
     with pytest.raises(DimensionNotAvailable):
         infer("drop_dimension", data=data, name="time")
 
@@ -328,11 +428,22 @@ def test_add_dimension_has_one_label(kind: str) -> None:
     np.testing.assert_array_equal(result.valid, data.valid[np.newaxis])
 
 
+def test_a_spatial_dimension_gets_the_first_free_axis() -> None:
+    data = cube(bands())
+
+    high = evaluate("add_dimension", data=data, name="z", label=2.5, type="spatial")
+    named = evaluate("rename_dimension", data=high, source="z", target="height")
+
+    assert high.dimensions[0] == Dimension("z", Kind.OTHER, (2.5,), axis="z")
+    assert [d.type for d in named.dimensions] == ["spatial", "bands", "spatial", "spatial"]
+    assert named.dimensions[0].axis == "z"
+    with pytest.raises(DimensionExists, match="x, y and z"):
+        infer("add_dimension", data=high, name="deep", label=1, type="spatial")
+
+
 def test_add_dimension_errors() -> None:
     with pytest.raises(DimensionExists):
         infer("add_dimension", data=cube(bands()), name="bands", label="a")
-    with pytest.raises(ArgumentInvalid, match="vertical"):
-        infer("add_dimension", data=cube(bands()), name="z", label=1, type="spatial")
     with pytest.raises(ArgumentInvalid, match="not one of"):
         infer("add_dimension", data=cube(bands()), name="z", label=1, type="depth")
 

@@ -128,6 +128,20 @@ def test_mask_polygon_goes_by_the_centre_of_the_pixel(inside: bool) -> None:
     np.testing.assert_array_equal(result.valid, data.valid & (held != inside))
 
 
+def test_a_centre_on_the_edge_of_a_polygon_is_inside() -> None:
+    data = cube(invalid=0.0)
+    (west, east), (south, north) = GRID.xs(EXTENT)[[3, 7]], GRID.ys(EXTENT)[[9, 4]]
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    square = {"type": "Polygon", "coordinates": [ring], "crs": POLYGON["crs"]}
+
+    kept = assert_blocks_agree("mask_polygon", data=data, mask=square)
+    hidden = assert_blocks_agree("mask_polygon", data=data, mask=square, inside=True)
+
+    rows, cols = np.nonzero(kept.valid)
+    assert (rows.min(), rows.max(), cols.min(), cols.max()) == (4, 9, 3, 7)
+    np.testing.assert_array_equal(hidden.valid, ~kept.valid)
+
+
 def test_mask_polygon_leaves_no_data_alone() -> None:
     data = cube(time(), dtype="uint8")
 

@@ -14,6 +14,7 @@ from scipy.signal import convolve2d
 from tests.processes.cubes import (
     EXTENT,
     GRID,
+    TIMES,
     assert_blocks_agree,
     assert_same,
     bands,
@@ -24,15 +25,17 @@ from tests.processes.cubes import (
     time,
 )
 
-from terrazzo.cube import Cube, Pixels, Stack
+from terrazzo.cube import Cube, Dimension, Kind, Pixels, Stack
 from terrazzo.errors import (
     ArgumentInvalid,
     DataCubePropertiesImmutable,
     DimensionNotAvailable,
     KernelDimensionsUneven,
 )
+from terrazzo.geo.durations import parse_duration
 from terrazzo.geo.grid import Grid, Window
 from terrazzo.processes import PROCESSES
+from terrazzo.processes.chunks import Span, label_cuts
 from terrazzo.processes.registry import Place
 
 SKEW = [[1, 2, 3, 4, 5], [0, -1, 0, 7, 0], [2, 0, 0.5, 0, 1]]
@@ -136,7 +139,9 @@ def test_kernel_errors(error: type[Exception], changed: dict[str, Any]) -> None:
         infer("apply_kernel", **({"data": cube(time()), "kernel": [[1]]} | changed))
 
 
-def px(y: float | None, x: float | None, **more: float | None) -> list[dict[str, Any]]:
+def px(
+    y: float | None = None, x: float | None = None, **more: float | None
+) -> list[dict[str, Any]]:
     return [
         {"dimension": name, "value": value, "unit": "px"}
         for name, value in {"y": y, "x": x, **more}.items()
@@ -326,7 +331,12 @@ def test_pixels_outside_of_the_cube_stay_no_data() -> None:
         (ArgumentInvalid, {"size": px(0, 4)}),
         (ArgumentInvalid, {"size": px(-4, 4)}),
         (ArgumentInvalid, {"size": px(4.5, 4)}),
-        (ArgumentInvalid, {"size": [{"dimension": "t", "value": "P1D"}]}),
+        (ArgumentInvalid, {"size": px(1e300, 4)}),
+        (ArgumentInvalid, {"overlap": px(1e300, 4)}),
+        (ArgumentInvalid, {"size": [{"dimension": "x", "value": "P1D"}]}),
+        (ArgumentInvalid, {"size": [{"dimension": "t", "value": "P1X"}]}),
+        (ArgumentInvalid, {"size": [{"dimension": "t", "value": "-P1D"}]}),
+        (ArgumentInvalid, {"size": [{"dimension": "t", "value": "P0D"}]}),
         (ArgumentInvalid, {"size": [{"dimension": "t", "value": 3, "unit": "m"}]}),
         (DataCubePropertiesImmutable, {"process": lambda data, **_: data.take("t", [0])}),
         (DataCubePropertiesImmutable, {"process": lambda **_: 1.0}),
@@ -343,9 +353,120 @@ def test_neighborhood_errors(error: type[Exception], changed: dict[str, Any]) ->
         infer("apply_neighborhood", **(arguments | changed))
 
 
-def test_metres_of_a_grid_in_degrees_are_refused() -> None:
-    grid = Grid.of("EPSG:4326", 10.0, 50.0, 0.001, 40, 50)
+def test_metres_of_a_grid_in_degrees_are_those_at_its_middle() -> None:
+    grid = Grid.of("EPSG:4326", 10.0, 60.02, 0.001, 40, 50)  # the middle is at 60 degrees
+    metres = [{"dimension": d, "value": 1113.2 / 2, "unit": "m"} for d in "yx"]
+    arguments = {"data": cube(time(), grid=grid), "process": mean_around}
+
+    result = assert_blocks_agree("apply_neighborhood", size=metres, **arguments)
+
+    assert_same(result, evaluate("apply_neighborhood", size=px(5, 10), **arguments))
+
+
+def test_metres_of_a_grid_in_feet_are_refused() -> None:
+    grid = Grid.of("EPSG:2263", 1_000_000.0, 200_000.0, 30.0, 40, 50)
     size = [{"dimension": "x", "value": 100, "unit": "m"}]
 
     with pytest.raises(ArgumentInvalid, match="px"):
         infer("apply_neighborhood", data=cube(grid=grid), process=mean_around, size=size)
+
+
+DAYS = (
+    "2020-01-30",
+    "2020-02-10",
+    "2020-02-28",
+    "2020-02-29",
+    "2020-05-01",
+    "2020-05-29T12:00:00Z",
+)
+
+
+@pytest.mark.parametrize(
+    ("size", "overlap", "seen"),
+    [
+        # Months are counted from the first date: 30 January, 29 February, 30 March, 30 April.
+        ("P1M", None, [DAYS[:3], DAYS[3:4], DAYS[4:]]),
+        ("P1M", "P2D", [DAYS[:4], DAYS[2:4], DAYS[4:]]),
+        ("P2M", "P1M", [DAYS[:4], DAYS[3:]]),
+        ("P1W", None, [DAYS[:1], DAYS[1:2], DAYS[2:4], DAYS[4:5], DAYS[5:]]),
+        ("P1M", 1, [DAYS[:4], DAYS[2:5], DAYS[3:]]),
+        (2, "P1D", [DAYS[:2], DAYS[2:4], DAYS[4:]]),
+        (3, "P1D", [DAYS[:4], DAYS[2:]]),
+        (1, "PT24H", [DAYS[:1], DAYS[1:2], DAYS[2:4], DAYS[2:4], DAYS[4:5], DAYS[5:]]),
+    ],
+)
+def test_dates_are_cut_by_durations_from_the_first_one(
+    size: Any, overlap: Any, seen: list[tuple[str, ...]]
+) -> None:
+    data, chunks = cube(time(DAYS), bands()), []
+
+    def look(data: Cube, context: Any = None) -> Cube:
+        del context
+        chunks.append(data.dimension("t").labels)
+        return data
+
+    def along(value: Any) -> list[dict[str, Any]]:
+        return [] if value is None else [{"dimension": "t", "value": value}]
+
+    result = evaluate(
+        "apply_neighborhood", data=data, process=look, size=along(size), overlap=along(overlap)
+    )
+
+    assert chunks[len(chunks) // 2 :] == seen  # the first half of the calls is inference
+    assert_same(result, data)
+
+
+def test_dates_that_lie_far_apart_are_cut_by_short_durations() -> None:
+    dates = ("2020-01-31", "2020-03-01", "2029-01-12T00:00:00.002Z")
+    dimension = Dimension("t", Kind.TEMPORAL, dates)
+
+    by_moments = label_cuts(Span(parse_duration("PT0.001S"), 0), dimension)
+    by_months = label_cuts(Span(parse_duration("P1M"), 0), dimension)
+
+    assert [own for own, _ in by_moments] == [slice(0, 1), slice(1, 2), slice(2, 3)]
+    # the second month begins on 29 February, the third on 31 March
+    assert [own for own, _ in by_months] == [slice(0, 1), slice(1, 2), slice(2, 3)]
+
+
+def test_dates_that_are_not_in_order_are_not_cut_by_durations() -> None:
+    size = [{"dimension": "t", "value": "P1D"}]
+
+    for labels in (TIMES[::-1], ("2020-djf", "2020-mam")):
+        with pytest.raises(ArgumentInvalid):
+            infer("apply_neighborhood", data=cube(time(labels)), process=mean_around, size=size)
+
+
+@pytest.mark.parametrize("axis", ["x", "y"])
+def test_chunks_of_one_row_or_column_are_arrays_of_coordinates(axis: str) -> None:
+    data, across = cube(time(TIMES[:1])), "y" if axis == "x" else "x"
+    labels = set()
+
+    def last_to_first(data: Stack, context: Any = None) -> Stack:
+        del context
+        labels.update(data.labels)
+        assert len(data) == 6
+        return Stack(data.values[::-1], data.valid[::-1])
+
+    result = assert_blocks_agree(
+        "apply_neighborhood",
+        data=data,
+        process=last_to_first,
+        size=px(**{axis: 4, across: 1}),
+        overlap=px(**{axis: 1, across: 0}),
+    )
+
+    turned = np.moveaxis(data.values, data.axis(axis), -1)
+    valid = np.moveaxis(data.valid, data.axis(axis), -1)
+    expected, known = turned.copy(), valid.copy()
+    length = turned.shape[-1]
+    for start in range(0, length, 4):
+        for place in range(start, min(start + 4, length)):
+            mirror = 2 * start + 3 - place
+            expected[..., place] = turned[..., mirror] if mirror < length else 0
+            known[..., place] = valid[..., mirror] if mirror < length else False
+    found = np.moveaxis(result.valid, data.axis(axis), -1)
+    np.testing.assert_array_equal(found, known)
+    np.testing.assert_array_equal(
+        np.moveaxis(result.values, data.axis(axis), -1)[known], expected[known]
+    )
+    assert set(GRID.xs(EXTENT) if axis == "x" else GRID.ys(EXTENT)) <= labels

@@ -260,6 +260,8 @@ def test_aggregate_temporal_names_intervals_by_the_labels_given() -> None:
     [
         (TemporalExtentEmpty, {"intervals": [["2020-06-03", "2020-06-01"]]}),
         (TemporalExtentEmpty, {"intervals": [["06:00:00", "06:00:00"]]}),
+        (TemporalExtentEmpty, {"intervals": [["2020-06-03", "2020-06-03"]]}),
+        (ArgumentInvalid, {"intervals": [[None, None]]}),
         (ArgumentInvalid, {"intervals": [["06:00:00", "25:00:00"]]}),
         (DistinctDimensionLabelsRequired, {"intervals": [["2019", "2020"], ["2019", "2021"]]}),
         (DistinctDimensionLabelsRequired, {"intervals": [[None, "2020"]]}),

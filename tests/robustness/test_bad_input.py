@@ -19,24 +19,23 @@ from tests.robustness.valid import (
     VALID,
     X,
     chain,
+    inferred,
     load,
     node,
     ref,
     steps,
 )
 
-from terrazzo.engine import check_memory, evaluate, infer, make_plan
+from terrazzo.engine import check_memory, evaluate, make_plan
 from terrazzo.errors import TerrazzoError
 from terrazzo.geo.grid import Window
-from terrazzo.graph import parse
-from terrazzo.processes import SPECS
-from terrazzo.testing.graphs import callback, collections
+from terrazzo.testing.graphs import callback
 from terrazzo.testing.mutations import mutated
 
 SECONDS = 5.0
 MISTAKES = int(os.environ.get("TERRAZZO_EXAMPLES", "25"))
 """Random mistakes per valid graph."""
-RASTERS = sorted(set(VALID) - {"zonal"})
+RASTERS = sorted(set(VALID) - {"zonal", "points"})
 
 
 def result(made):
@@ -49,7 +48,7 @@ def one(process_id, /, **arguments):
 
 def run(graph):
     """Take a graph all the way to a few pixels, within little memory."""
-    plan = make_plan(infer(parse(graph, specs=SPECS), collections()))
+    plan = make_plan(inferred(graph))
     check_memory(plan, 8, 50_000_000)
     window = plan.window
     return evaluate(plan, Window(window.row, window.col, 4, 4))
@@ -75,13 +74,9 @@ REFUSED = {
         r"n0.*'reduce_dimension' needs the argument 'reducer'",
     ),
     "wrong type": (one("apply_kernel", kernel="x"), r"n0.*kernel.*must be an array.*\"x\""),
-    "unknown band": (
-        one("filter_bands", bands=["blu"]),
-        r"'n0' \(filter_bands\): Band 'blu' is not in this cube.* red, nir.*rename_labels",
-    ),
     "band of an index": (
         one("ndvi", nir="B8"),
-        r"'n0' \(ndvi\): No band is called 'B8'.*red, nir.*`nir`",
+        r"'n0' \(ndvi\): No band has the name or common name 'B8'.*red, nir.*`nir`",
     ),
     "band in a callback": (
         one("reduce_dimension", reducer=only("array_element", data=DATA, label="swir"),
@@ -98,7 +93,7 @@ REFUSED = {
     ),
     "extent outside": (
         one("filter_bbox", extent=bbox(1, 1, 2, 2)),
-        r"'n0'.*\(1.0, 1.0, 2.0, 2.0\) holds no pixel.*covers \(15.0.*Widen the extent or move",
+        r"'n0' \(filter_bbox\) leaves no pixel.*covers west 15.0.*Widen its extent or move",
     ),
     "extent of a collection outside": (
         {"load": result(load(spatial_extent=bbox(1, 1, 2, 2)))},
@@ -171,7 +166,7 @@ REFUSED = {
     ),
     "interval without an instant": (
         one("aggregate_temporal", intervals=[[INTERVAL[0]] * 2], reducer=MEAN),
-        r"n0.*intervals\[0\]\[1\].*repeats element 0",
+        r"'n0'.*\[2020-01-01, 2020-01-01\) holds no instant.*must be after its start",
     ),
     "intervals with one label": (
         one("aggregate_temporal", intervals=[INTERVAL, [INTERVAL[0], None]], reducer=MEAN),
@@ -212,7 +207,7 @@ REFUSED = {
     ),
     "cube for a number": (
         {"a": load(), "b": result(node("add", x=ref("a"), y=1))},
-        r"'b' \(add\): `x` takes .* and gets a data cube",
+        r"'b' \(add\): `x` takes .* and gets a data cube. Call `add` in the callback",
     ),
     "number for a cube": (
         {"a": node("add", x=1, y=2), "b": result(node("ndvi", data=ref("a")))},
@@ -266,33 +261,82 @@ REFUSED = {
         one("mask_polygon", mask={**TRIANGLE, "crs": {"properties": [1]}}),
         r"'n0'.*The `crs` of GeoJSON is .*Leave it out for degrees",
     ),
-    "line": (
-        one("aggregate_spatial", reducer=MEAN,
-            geometries={"type": "LineString", "coordinates": [[0, 0], [1, 1]]}),
-        r"'n0'.*A LineString covers no area.*buffer",
+    "line for an area": (
+        one("mask_polygon", mask={"type": "LineString", "coordinates": [[0, 0], [1, 1]]}),
+        r"'n0'.*no polygon with an area. Give polygons",
+    ),
+    "table for a picture": (
+        one("aggregate_spatial", reducer=MEAN, geometries=TRIANGLE),
+        r"'n0' \(aggregate_spatial\) gives a table, not pixels on a map.*`terrazzo run`",
     ),
     "chunks of nothing": (
         one("apply_neighborhood", process=only("constant", x=1),
             size=[{"dimension": "x", "value": 0, "unit": "px"}]),
         r"'n0'.*chunk along 'x' is less than a pixel",
     ),
-    "chunks too large": (
+    "chunks beyond all": (
         one("apply_neighborhood", process=only("apply_kernel", data=DATA, kernel=[[1]]),
             size=[{"dimension": "x", "value": 10**12, "unit": "px"}]),
+        r"'n0'.*1000000000000 along 'x' is more than.*null",
+    ),
+    "chunks too large": (
+        one("apply_neighborhood", process=only("apply_kernel", data=DATA, kernel=[[1]]),
+            size=[{"dimension": "x", "value": 10**9, "unit": "px"}]),
         r"Even one pixel does not fit",
     ),
     "number for a chunk": (
         one("apply_neighborhood", process=only("constant", x=1), size=PX),
         r"'n0'.*must return a cube.*returns int",
     ),
-    "table in the midst": (
-        {
-            "a": load(),
-            "z": node("aggregate_spatial", data=ref("a"), geometries=TRIANGLE, reducer=MEAN),
-            "b": result(node("apply", data=ref("a"), process=only("constant", x=1),
-                             context=ref("z"))),
-        },
-        r"'z' \(aggregate_spatial\) gives a table.*use it in a second graph",
+    "normals of half a year": (
+        chain(
+            node("anomaly", period="month", normals=ref("normals")),
+            normals=node("filter_labels", data=ref("months"), dimension="t",
+                         condition=only("eq", x={"from_parameter": "value"}, y="2020-01")),
+            months=node("aggregate_temporal_period", data=ref("load"), period="month",
+                        reducer=MEAN),
+        ),
+        r"'n0' \(anomaly\).*names no month.*aggregate_temporal_period",
+    ),
+    "clouds without green": (
+        one("cloud_detection", method=None),
+        r"'n0' \(cloud_detection\).*green, red.*Bands here: red, nir.*rename_labels",
+    ),
+    "clouds of another method": (
+        one("cloud_detection", method="Fmask"), r"'n0'.*no method 'Fmask'.*Set `method` to null",
+    ),
+    "polygons that overlap": (
+        one("apply_polygon", process=only("constant", x=1), geometries=ref("here"))
+        | {"here": node("load_geojson", data={
+            "type": "FeatureCollection",
+            "features": [{"type": "Feature", "properties": {}, "geometry": TRIANGLE}] * 2})},
+        r"'n0' \(apply_polygon\).*Give polygons that do not overlap",
+    ),
+    "window of nothing": (
+        one("aggregate_spatial_window", size=[0, 1], reducer=MEAN), r"n0.*size\[0\].*1",
+    ),
+    "flat to what is there": (
+        one("flatten_dimensions", dimensions=["t"], target_dimension="x"), r"'n0'.*'x'",
+    ),
+    "curve of nothing": (
+        chain({"process_id": "predict_curve", "arguments": {
+            "parameters": ref("load"), "function": only("constant", x=1), "dimension": "when",
+            "labels": [1]}}),
+        r"'n0'.*no dimension 'when'.*rename_dimension",
+    ),
+    "dates of a cube without": (
+        chain(node("resample_cube_temporal", target=ref("still")),
+              still=node("reduce_dimension", data=ref("load"), dimension="t", reducer=MEAN)),
+        r"'n0'.*no temporal dimension of the same name.*rename_dimension",
+    ),
+    "trimmed to nothing": (
+        chain(node("mask_polygon", mask=TRIANGLE, inside=True),
+              node("mask_polygon", mask=TRIANGLE), node("trim_cube")),
+        r"'n2' \(trim_cube\) leaves no pixel of its cube",
+    ),
+    "code that fails": (
+        one("run_udf", runtime="Python", udf="def apply_datacube(cube, context):\n    1 / 0\n"),
+        r"'n0' \(run_udf\).*ZeroDivisionError",
     ),
 }  # fmt: skip
 
@@ -323,6 +367,12 @@ ACCEPTED = {
         "mask_polygon",
         mask=polygon((15, 45.15), (15.01, 45.14), (15.01, 45.15), (15, 45.14), (15, 45.15)),
     ),
+    "no band of that name": one("filter_bands", bands=["blu"]),
+    "table in the midst": {
+        "a": load(),
+        "z": node("aggregate_spatial", data=ref("a"), geometries=TRIANGLE, reducer=MEAN),
+        "b": result(node("apply", data=ref("a"), process=only("constant", x=1), context=ref("z"))),
+    },
     "polygons of a table": {
         "a": load(),
         "z": node("aggregate_spatial", data=ref("a"), geometries=TRIANGLE, reducer=MEAN),
@@ -367,14 +417,9 @@ def nested(depth):
 @pytest.mark.parametrize(
     "graph",
     [
-        one("filter_bands", bands=[f"b{number}" for number in range(300_000)]),
         one("filter_bands", bands=nested(5000)),
         one("apply", process=NDVI, context=nested(90)),
         {f"n{number}": node("add", x=ref(f"n{number + 1}"), y=1) for number in range(10_000)},
-        {
-            **{f"n{number}": load() for number in range(10_000)},
-            "end": result(node("filter_bands", data=ref("n9999"), bands=["x"])),
-        },
         one("filter_spatial", geometries={
             "type": "FeatureCollection",
             "features": [{"type": "Feature", "properties": {},
@@ -382,7 +427,7 @@ def nested(depth):
                          for c in np.arange(0, 10, 0.1).tolist() for r in range(40)],
         }),
     ],
-    ids=["long list", "deep list", "deep context", "chain to nowhere", "10 000 loads", "GeoJSON"],
+    ids=["deep list", "deep context", "chain to nowhere", "GeoJSON"],
 )  # fmt: skip
 def test_giant_documents_are_refused_in_time(graph):
     started = time.monotonic()
@@ -390,4 +435,24 @@ def test_giant_documents_are_refused_in_time(graph):
     with pytest.raises(TerrazzoError):
         run(graph)
 
+    assert time.monotonic() - started < SECONDS
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        one("filter_bands", bands=[*(f"b{number}" for number in range(300_000)), "red"]),
+        {
+            **{f"n{number}": load() for number in range(10_000)},
+            "end": result(node("filter_bands", data=ref("n9999"), bands=["red"])),
+        },
+    ],
+    ids=["long list", "10 000 loads"],
+)
+def test_giant_documents_that_are_right_take_little_time(graph):
+    started = time.monotonic()
+
+    cube = run(graph)
+
+    assert cube.dimension("bands").labels == ("red",)
     assert time.monotonic() - started < SECONDS

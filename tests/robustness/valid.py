@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from terrazzo.testing.graphs import LEFT, TOP, callback
+from terrazzo.drivers.job import Job
+from terrazzo.drivers.pool import Pool
+from terrazzo.drivers.stages import Means, settled
+from terrazzo.engine import Inference, Opener, infer
+from terrazzo.graph import parse
+from terrazzo.processes import SPECS
+from terrazzo.progress import Progress
+from terrazzo.testing.graphs import LEFT, TOP, callback, collections
 
 DATA = {"from_parameter": "data"}
 X = {"from_parameter": "x"}
@@ -35,12 +42,15 @@ def load(name: str = "fine", **more: Any) -> dict[str, Any]:
 
 
 def chain(*nodes: dict[str, Any], **more: dict[str, Any]) -> dict[str, Any]:
-    """Return a graph of nodes that each take the one before as `data`."""
+    """Return a graph of nodes that each take the one before as `data`, if they take such."""
     graph: dict[str, Any] = {"load": load(), **more}
     last = "load"
     for number, each in enumerate(nodes):
         name = f"n{number}"
-        graph[name] = {**each, "arguments": {"data": ref(last), **each["arguments"]}}
+        spec = SPECS.get(each["process_id"])
+        takes = spec is None or "data" in {parameter.name for parameter in spec.parameters}
+        before = {"data": ref(last)} if takes else {}
+        graph[name] = {**each, "arguments": {**before, **each["arguments"]}}
         last = name
     graph[last] = {**graph[last], "result": True}
     return graph
@@ -50,6 +60,15 @@ def steps(**nodes: dict[str, Any]) -> dict[str, Any]:
     """Return a callback of several nodes, the last of which is its result."""
     names = list(nodes)
     return {"process_graph": {**nodes, names[-1]: {**nodes[names[-1]], "result": True}}}
+
+
+def inferred(
+    graph: Any, opener: Opener | None = None, *, memory: int = 50_000_000, block: int = 64
+) -> Inference:
+    """Infer a graph and carry out its stages, within little memory."""
+    inference = infer(parse(graph, specs=SPECS), opener or collections())
+    means = Means(block, Pool("threads", 1, memory), Progress())
+    return settled(Job(""), inference, (inference.graph.result,), means)[0]
 
 
 MEAN = callback("mean", data=DATA)
@@ -194,6 +213,30 @@ VALID: dict[str, dict[str, Any]] = {
             ),
         ),
     ),
+    "vectors": chain(
+        node("mask_polygon", mask=ref("there")),
+        node("filter_spatial", geometries=ref("here")),
+        here=node("load_geojson", data=TRIANGLE, properties=["id"]),
+        utm=node("vector_reproject", data=ref("here"), projection=32633, dimension="geometry"),
+        wide=node("vector_buffer", geometries=ref("utm"), distance=30),
+        near=node("filter_vector", data=ref("wide"), geometries=ref("here"), relation="intersects"),
+        there=node("vector_buffer", geometries=ref("near"), distance=-5),
+    ),
+    "points": chain(
+        node("aggregate_spatial", geometries=ref("both"), reducer=MEAN),
+        here=node("load_geojson", data=TRIANGLE),
+        utm=node("vector_reproject", data=ref("here"), projection=32633),
+        even=node("vector_to_regular_points", data=ref("utm"), distance=50, group=True),
+        some=node(
+            "vector_to_random_points",
+            data=ref("utm"),
+            geometry_count=3,
+            total_count=3,
+            group=True,
+            seed=1,
+        ),
+        both=node("merge_cubes", cube1=ref("even"), cube2=ref("some")),
+    ),
     "zonal": chain(
         node(
             "aggregate_spatial",
@@ -234,5 +277,171 @@ VALID["rich"] = chain(
         "reduce_dimension",
         dimension="bands",
         reducer=callback("count", data=DATA, condition=callback("gt", x=X, y=5)),
+    ),
+)
+
+SUBTRACT = callback("subtract", x=X, y={"from_parameter": "y"})
+LARGER = callback("max", data=[X, {"from_parameter": "y"}])
+
+
+def _line(*, through: str) -> dict[str, Any]:
+    """Return a model, a + f(b) * x."""
+    return steps(
+        a=node("array_element", data={"from_parameter": "parameters"}, index=0),
+        b=node("array_element", data={"from_parameter": "parameters"}, index=1),
+        slope=node(through, x=ref("b")),
+        rise=node("multiply", x=X, y=ref("slope")),
+        y=node("add", x=ref("a"), y=ref("rise")),
+    )
+
+
+def _curve(through: str) -> dict[str, Any]:
+    """Return a graph that fits a model to the dates and predicts others."""
+    model = _line(through=through)
+    return chain(
+        node(
+            "apply_dimension",
+            dimension="t",
+            target_dimension="parameters",
+            process=callback("fit_curve", data=DATA, parameters=[100, 1e-6], function=model),
+        ),
+        {
+            "process_id": "predict_curve",
+            "arguments": {
+                "parameters": ref("n0"),
+                "function": model,
+                "dimension": "t",
+                "labels": ["2020-01-01", "2020-02-01"],
+            },
+        },
+    )
+
+
+VALID["climate"] = chain(
+    node("aggregate_temporal_period", period="month", reducer=MEAN),
+    node("anomaly", normals=ref("normals"), period="month"),
+    node("apply", process=HALF),
+    years=node(
+        "aggregate_temporal",
+        data=ref("load"),
+        intervals=[[None, "2020-01-06"], ["2020-01-03", None], ["2020-02-01", None]],
+        labels=["2020-01-05", "2021-01-15", "2021-03-02"],
+        reducer=MEAN,
+    ),
+    normals=node(
+        "climatological_normal", data=ref("years"), period="month", climatology_period=[2020, 2021]
+    ),
+)
+VALID["dates of another"] = chain(
+    node("resample_cube_temporal", target=ref("some"), dimension="t", valid_within=30),
+    some=node("filter_temporal", data=ref("coarse"), extent=["2020-01-10", None]),
+    coarse=load("coarse"),
+)
+VALID["flat"] = chain(
+    node(
+        "flatten_dimensions", dimensions=["t", "bands"], target_dimension="one", label_separator="/"
+    ),
+    node(
+        "unflatten_dimension",
+        dimension="one",
+        target_dimensions=["first", "second"],
+        label_separator="/",
+    ),
+    node("reduce_dimension", dimension="first", reducer=MEAN),
+)
+VALID["clouds"] = chain(
+    node("apply", process=callback("multiply", x=X, y=0.001)),
+    node("rename_labels", dimension="bands", source=["nir"], target=["green"]),
+    node("cloud_detection", method=None, options={}),
+)
+VALID["trend"] = _curve("absolute")
+VALID["curve"] = _curve("arctan")
+VALID["gaps"] = chain(
+    {
+        "process_id": "predict_curve",
+        "arguments": {
+            "parameters": ref("load"),
+            "function": callback("array_element", data={"from_parameter": "parameters"}, index=0),
+            "dimension": "t",
+        },
+    },
+)
+VALID["windows"] = chain(
+    node("inspect", message="as loaded", code="here", level="debug"),
+    node(
+        "aggregate_spatial_window", size=[3, 2], reducer=MEAN, boundary="pad", align="lower-right"
+    ),
+    node("apply", process=HALF),
+)
+VALID["fields"] = chain(
+    node(
+        "apply_polygon",
+        geometries=ref("here"),
+        process=callback("apply_kernel", data=DATA, kernel=[[1, 2, 1]], border="wrap"),
+        mask_value=-1,
+    ),
+    here=node("load_geojson", data=TRIANGLE),
+)
+VALID["small chunks"] = chain(
+    node(
+        "apply_neighborhood",
+        process=callback("apply_kernel", data=DATA, kernel=[[1.0, 2.0, 1.0]]),
+        size=[{**one, "value": 2} for one in PX],
+        overlap=[{**one, "value": 1} for one in PX],
+    )
+)
+VALID["chunks of rows"] = chain(
+    node(
+        "apply_neighborhood",
+        process=callback("cumsum", data=DATA),
+        size=[
+            {"dimension": "x", "value": 30, "unit": "m"},
+            {"dimension": "y", "value": 1, "unit": "px"},
+            {"dimension": "bands", "value": 1, "unit": "px"},
+            {"dimension": "t", "value": 1},
+        ],
+    )
+)
+VALID["centred"] = chain(
+    node("trim_cube"),
+    {
+        "process_id": "merge_cubes",
+        "arguments": {
+            "cube1": ref("n0"),
+            "cube2": ref("typical"),
+            "overlap_resolver": SUBTRACT,
+        },
+    },
+    load=load(spatial_extent=BOX),
+    typical=node("reduce_spatial", data=ref("load"), reducer=MEAN),
+)
+VALID["merged with nothing"] = chain(
+    {
+        "process_id": "merge_cubes",
+        "arguments": {"cube1": ref("made"), "cube2": ref("load"), "overlap_resolver": LARGER},
+    },
+    nothing=node("create_data_cube"),
+    made=node("add_dimension", data=ref("nothing"), name="bands", label="none", type="bands"),
+)
+VALID["merged with less"] = {
+    "a": load(),
+    "b": load("coarse"),
+    "mean": node("reduce_dimension", data=ref("b"), reducer=MEAN, dimension="t"),
+    "m": {
+        **node("merge_cubes", cube1=ref("mean"), cube2=ref("a"), overlap_resolver=SUBTRACT),
+        "result": True,
+    },
+}
+VALID["merged labels"] = {
+    "a": load(bands=["red"]),
+    "b": load("coarse", bands=["nir"]),
+    "m": {**node("merge_cubes", cube1=ref("a"), cube2=ref("b")), "result": True},
+}
+VALID["code of users"] = chain(
+    node(
+        "run_udf",
+        udf="def apply_datacube(cube, context):\n    return cube * context['factor']\n",
+        runtime="Python",
+        context={"factor": 2},
     ),
 )

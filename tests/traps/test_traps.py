@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -319,10 +320,20 @@ def test_an_interval_holds_its_start_and_not_its_end(tmp_path: Path):
     assert computed(workspace, both).dimension("t").labels == times[:2]
 
 
-def test_adjacent_boxes_share_no_pixel_and_lose_none(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("edges", "sizes"),
+    [
+        ((0, 110, 250, 500), [11, 14, 25]),  # between two columns of centres
+        ((0, 104.9, 255.1, 500), [10, 16, 24]),
+        ((0, 105, 255, 500), [11, 16, 25]),  # on centres, which intersect both boxes
+    ],
+)
+def test_adjacent_boxes_lose_no_pixel_and_share_those_with_a_centre_on_the_edge(
+    tmp_path: Path, edges: tuple[float, ...], sizes: list[int]
+):
     workspace = daily(tmp_path, (DAY,))
     found = []
-    for west, east in ((0, 105), (105, 250), (250, 500)):
+    for west, east in pairwise(edges):
         box = {
             "west": LEFT + west,
             "east": LEFT + east,
@@ -333,8 +344,8 @@ def test_adjacent_boxes_share_no_pixel_and_lose_none(tmp_path: Path):
         cube = computed(workspace, loaded(spatial_extent=box))
         found.append(cube.values[cube.valid])
 
-    assert [part.size // 40 for part in found] == [10, 15, 25]
-    np.testing.assert_array_equal(np.sort(np.concatenate(found)), np.arange(1, 2001))
+    assert [part.size // 40 for part in found] == sizes
+    np.testing.assert_array_equal(np.unique(np.concatenate(found)), np.arange(1, 2001))
 
 
 def test_empty_results_are_errors_before_a_read_or_no_data_after_it(tmp_path: Path):
@@ -361,6 +372,12 @@ def test_empty_results_are_errors_before_a_read_or_no_data_after_it(tmp_path: Pa
         computed(workspace, loaded(spatial_extent=far))
     with pytest.raises(SpatialExtentEmpty):
         computed(workspace, loaded(), bbox=(0.0, 0.0, 1.0, 1.0))
+    unknown = node("filter_bands", True, data=ref("load"), bands=["none"])
+    before = node("filter_temporal", True, data=ref("load"), extent=[None, "1999-01-01"])
+    for dimension, chosen in (("bands", unknown), ("t", before)):
+        graph = {"load": load(["B"], collection="c"), "chosen": chosen}
+        with pytest.raises(NoDataAvailable, match=f"'{dimension}' of the result has no label"):
+            batch.run(job_of(graph), workspace, tmp_path / dimension)
     made = batch.run(job_of(nothing), workspace, tmp_path / "out", block=16)
     table = extract(job_of(nothing), workspace, field, tmp_path / "out").table
     layer = TileLayer(job_of(nothing).infer(workspace))

@@ -56,15 +56,32 @@ def explain(settings: Settings, /, graph: str, *, block: int, as_json: bool, **p
     Example:
       terrazzo explain ndvi.json --bbox 22.15,45.20,22.16,45.21 --resolution 20
     """  # noqa: D301 - \b is click's mark, not an escape
+    from terrazzo.drivers.stages import stage_plans  # noqa: PLC0415 - loads the engine
     from terrazzo.engine.explain import explain as told  # noqa: PLC0415
-    from terrazzo.engine.explain import explain_text  # noqa: PLC0415
+    from terrazzo.engine.explain import (  # noqa: PLC0415
+        explain_text,
+        explain_value,
+        explain_value_text,
+    )
 
     job = _job(graph, place)
-    plan = job.plan(job.infer(settings.workspace()))
+    inference = job.infer(settings.workspace())
+    result = inference.cube(inference.graph.result)
+    stages = stage_plans(job, inference, inference.graph.result)
+    plan = None if result.grid is None else job.plan(inference)
     if as_json:
-        click.echo(json.dumps(told(plan, block=block), indent=1))
-    else:
-        click.echo(explain_text(plan, block=block))
+        first = {name: told(looked, block=block) for name, looked in stages.items()}
+        value = {**explain_value(result), "stages": list(first)}
+        last = value if plan is None else told(plan, block=block)
+        click.echo(json.dumps({**last, "looks_at": first}, indent=1))
+        return
+    texts = [
+        f"stage {name} ({inference.nodes[name].process.id}) looks at all pixels of {looked.node}:\n"
+        f"{explain_text(looked, block=block)}"
+        for name, looked in stages.items()
+    ]
+    last_text = explain_value_text(result) if plan is None else explain_text(plan, block=block)
+    click.echo("\n\n".join([*texts, last_text]))
 
 
 @click.command()

@@ -15,7 +15,7 @@ from terrazzo import __version__
 from terrazzo.cli.catalogue import ingest, search
 from terrazzo.cli.demo import demo
 from terrazzo.cli.graphs import explain, extract, run
-from terrazzo.cli.options import HOME_VARIABLE, Settings, default_home
+from terrazzo.cli.options import HOME_VARIABLE, UDF_VARIABLE, Settings, default_home
 from terrazzo.cli.profile import profile
 from terrazzo.cli.serve import serve
 from terrazzo.errors import RunIncomplete, TerrazzoError
@@ -98,6 +98,15 @@ def _drop_stdout() -> None:
     metavar="HOST[:PORT][=ADDRESS]",
     help="A host whose files may be read over HTTP; may be given several times.",
 )
+@click.option(
+    "--udf",
+    type=click.Choice(["off", "sandboxed", "trusted"]),
+    default="sandboxed",
+    show_default=True,
+    envvar=UDF_VARIABLE,
+    show_envvar=True,
+    help="Whether code of users (run_udf) is run: in closed processes, or with all rights.",
+)
 @click.option("--debug", is_flag=True, help="Show where in the code an error comes from.")
 @click.pass_context
 def main(
@@ -106,6 +115,7 @@ def main(
     roots: tuple[Path, ...],
     hosts: tuple[str, ...],
     *,
+    udf: str,
     debug: bool,
 ) -> None:
     """Terrazzo: one graph, the same answer on a map tile, in a batch, and over polygons.
@@ -124,6 +134,7 @@ def main(
         debug,
         tuple(root.expanduser().absolute() for root in roots),
         hosts,
+        udf,
     )
 
 

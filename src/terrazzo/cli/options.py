@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from terrazzo.drivers.job import Workspace
 
 HOME_VARIABLE = "TERRAZZO_HOME"
+UDF_VARIABLE = "TERRAZZO_UDF"
 
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kMGT]?)(?P<binary>i?)B?", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
@@ -38,12 +39,15 @@ class Settings:
     """Further folders from which files may be read."""
     hosts: tuple[str, ...] = ()
     """Hosts from which files may be read over HTTP."""
+    udf: str = "sandboxed"
+    """Whether code of users is run, and how."""
 
     def workspace(self) -> Workspace:
         """Open the catalogue's folder, with everything else that may be read."""
         from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - loads the engine
+        from terrazzo.sandbox import Mode  # noqa: PLC0415 - loads NumPy
 
-        return Workspace.of(self.home, self.roots, self.hosts)
+        return Workspace.of(self.home, self.roots, self.hosts, udf=Mode(self.udf))
 
 
 class BBox(click.ParamType[tuple[float, float, float, float]]):

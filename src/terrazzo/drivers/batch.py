@@ -21,12 +21,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from terrazzo import __version__
+from terrazzo import __version__, logs
+from terrazzo.drivers.journal import write_journal
 from terrazzo.drivers.pool import Pool, one_thread_each
-from terrazzo.drivers.record import RunRecord
+from terrazzo.drivers.record import RunRecord, folder_name
 from terrazzo.drivers.results import Asset, output_format, write_results, write_value
-from terrazzo.drivers.stages import compute_result
-from terrazzo.engine import Plan, check_memory, evaluate, read_version
+from terrazzo.drivers.stages import Means, look_at, settled
+from terrazzo.engine import Plan, check_memory, evaluate, read_version, settle
+from terrazzo.engine.bound import Pending
 from terrazzo.engine.demand import cube_bytes, prefetch, size_text
 from terrazzo.errors import OutputFailed, PlanTooLarge, RunIncomplete, TerrazzoError
 from terrazzo.geo.blocks import Blocks
@@ -34,7 +36,7 @@ from terrazzo.progress import Progress
 from terrazzo.spans import span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from concurrent.futures import Executor
     from pathlib import Path
 
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from terrazzo.drivers.job import Job, Workspace
     from terrazzo.drivers.results import OutputFormat
     from terrazzo.engine import Inference
+    from terrazzo.geo.grid import Window
+    from terrazzo.processes.stage import Finding
 
 MOST_BLOCKS = 100_000_000
 """Blocks of one run: 8 bytes are kept of each."""
@@ -64,6 +68,8 @@ class RunResult:
     """Blocks of the run."""
     resumed: int
     """Blocks that an earlier run had finished."""
+    log: tuple[logs.Entry, ...] = ()
+    """What the graph logged."""
 
 
 def run(
@@ -92,28 +98,55 @@ def run(
         RunIncomplete: some blocks failed, or a worker was killed; the others are kept.
     """
     pool, progress = pool or Pool(), progress or Progress()
+    with logs.collected() as log:
+        try:
+            made = _run(job, workspace, folder, Means(block, pool, progress, folder))
+        except RunIncomplete:
+            write_journal(folder, log.all(), progress)
+            raise
+        write_journal(folder, log.all(), progress)
+    return replace(made, log=log.all())
+
+
+def _run(job: Job, workspace: Workspace, folder: Path, means: Means) -> RunResult:
+    """Settle what stages decide, then make every result."""
     inference = job.infer(workspace)
-    made = RunResult((), (), 0, 0)
     outputs = output_nodes(inference)
     for node in outputs:
-        place = folder / node if len(outputs) > 1 else folder
+        if inference.cube(node).result is not Pending.PENDING:
+            output_format(inference, node)  # a wrong one is told before anything is read
+    looked_at = inspected_nodes(inference)
+    places = {node: folder / folder_name(node) if len(outputs) > 1 else folder for node in outputs}
+    for node in outputs:  # a stage may take long: what can be refused before it, is
+        place = places[node]
+        RunRecord(place).check({"digest": inference.graph.digest, "block": means.block})
+    inference, skipped = settled(job, inference, (*outputs, *looked_at), means)
+    made = RunResult((), skipped, 0, 0)
+    for node in outputs:
+        place = places[node]
         output = output_format(inference, node)
-        if inference.cube(node).grid is None:
-            value, skipped = compute_result(
-                job, inference, node, block=block, pool=pool, progress=progress
-            )
+        bound = inference.cube(node)
+        if bound.grid is None:
             RunRecord(place).note_skipped(skipped)
-            part = RunResult(write_value(value, output, place), skipped, 0, 0)
+            part = RunResult(write_value(bound.result, output, place), skipped, 0, 0)
         else:
-            task = _Task(job, workspace, inference, node, place, block)
-            part = _run_raster(task, output, pool, progress)
+            task = _Task(job, workspace, inference, node, place, means.block)
+            part = _run_raster(task, output, means.pool, means.progress)
         made = RunResult(
             made.assets + part.assets,
             tuple(sorted({*made.skipped, *part.skipped})),
             made.blocks + part.blocks,
             made.resumed + part.resumed,
         )
+    for node in looked_at:
+        look_at(job, inference, node, means)
     return made
+
+
+def inspected_nodes(inference: Inference) -> tuple[str, ...]:
+    """Return the nodes that only tell about their data, and whose result nobody uses."""
+    graph = inference.graph
+    return tuple(n for n in graph.sinks if graph[n].process_id == "inspect" and n != graph.result)
 
 
 def output_nodes(inference: Inference) -> tuple[str, ...]:
@@ -146,19 +179,23 @@ def _run_raster(task: _Task, output: OutputFormat, pool: Pool, progress: Progres
         assets = tuple(
             Asset(task.folder / one["file"], one["media_type"], one["time"]) for one in finished
         )
+        logs.retell(record.logged(), again=True)
         return RunResult(assets, record.left_out(), len(blocks), len(blocks))
     versions, resumed = _compute(_Blockwise(plan, blocks, record), task, pool, progress)
     skipped: set[str] = set()
+    log = logs.Log()
 
     def kept() -> Iterator[Cube]:
         for number, window in enumerate(blocks):
-            cube, left_out = record.load(number, int(versions[number]), window, plan.probe)
-            skipped.update(left_out)
-            yield cube
+            made = record.load(number, int(versions[number]), window, plan.probe)
+            skipped.update(made.skipped)
+            log.extend(made.log)
+            yield made.cube
 
     with span("write"):
         assets = write_results(plan, output, task.folder, kept(), threads=pool.size)
-        record.close([asset.listed() for asset in assets], version, sorted(skipped))
+        record.close([asset.listed() for asset in assets], version, sorted(skipped), log.all())
+    logs.retell(log.all(), again=True)
     return RunResult(assets, tuple(sorted(skipped)), len(blocks), resumed)
 
 
@@ -180,6 +217,7 @@ def _compute(
             for number, made in _computed(executor, compute, versions, pool.size):
                 if made.error:
                     failed, reason = failed + 1, reason or made.error
+                    logs.retell(made.log)
                     window = work.blocks[number]
                     progress.note(
                         f"block at row {window.row}, column {window.col} failed: {made.error}"
@@ -252,6 +290,8 @@ class _Made:
     """Whether an earlier run had made it of these images."""
     error: str = ""
     """Why it could not be computed; empty as a rule."""
+    log: tuple[logs.Entry, ...] = ()
+    """What was logged before it failed; that of a block that is kept is kept with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +311,11 @@ class _Blockwise:
             OutputFailed: it cannot be kept; the whole run stops, for the next would fail too.
         """
         plan, window = self.plan, self.blocks[number]
+        with logs.collected() as log:
+            made = self._made(plan, window, number, kept, log)
+        return replace(made, log=log.all()) if made.error else made
+
+    def _made(self, plan: Plan, window: Window, number: int, kept: int, log: logs.Log) -> _Made:
         try:
             version = int(read_version(plan, window), 16)
             if kept == version:
@@ -279,7 +324,8 @@ class _Blockwise:
                 self.record.drop(number, kept)
             if self.ahead and number + self.ahead < len(self.blocks):
                 prefetch(plan, self.blocks[number + self.ahead])
-            self.record.save(number, evaluate(plan, window), version, plan.bad_items)
+            cube = evaluate(plan, window)
+            self.record.save(number, cube, version, plan.bad_items, log.all())
         except OutputFailed:
             raise
         except (
@@ -332,7 +378,14 @@ def _executor(
                 pool.size,
                 mp_context=multiprocessing.get_context("spawn"),
                 initializer=_start_worker,
-                initargs=(task.job, task.workspace, task.node, work.blocks, work.record),
+                initargs=(
+                    task.job,
+                    task.workspace,
+                    task.node,
+                    dict(task.inference.found),
+                    work.blocks,
+                    work.record,
+                ),
             )
             compute: Callable[[int, int], _Made] = _block_in_worker
         else:
@@ -348,10 +401,16 @@ _worker: list[_Blockwise] = []
 
 
 def _start_worker(
-    job: Job, workspace: Workspace, node: str, blocks: Blocks, record: RunRecord
+    job: Job,
+    workspace: Workspace,
+    node: str,
+    found: Mapping[str, Finding],
+    blocks: Blocks,
+    record: RunRecord,
 ) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker.append(_Blockwise(job.plan(job.infer(workspace), node), blocks, record))
+    inference = settle(job.infer(workspace), found) if found else job.infer(workspace)
+    _worker.append(_Blockwise(job.plan(inference, node), blocks, record))
 
 
 def _end_with_parent() -> None:

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
+from terrazzo import logs
+from terrazzo.drivers.journal import write_journal
 from terrazzo.drivers.pool import Pool
+from terrazzo.drivers.stages import Means, settled
 from terrazzo.drivers.statistics import DEFAULT, check_statistics, polygon_statistics
 from terrazzo.drivers.zonal import label_rows, polygon_pixels
 from terrazzo.engine import check_memory
@@ -32,8 +35,8 @@ if TYPE_CHECKING:
     from shapely.geometry.base import BaseGeometry
 
     from terrazzo.drivers.job import Job, Workspace
-    from terrazzo.drivers.zonal import PolygonPixels
     from terrazzo.engine import Plan
+    from terrazzo.processes.zones import PolygonPixels
 
 TABLE = "polygons.parquet"
 
@@ -54,6 +57,8 @@ class ExtractResult:
     """Ids of the polygons with invalid rings, which were repaired first."""
     skipped: tuple[str, ...]
     """Items that could not be read and were left out (`skip_bad`)."""
+    log: tuple[logs.Entry, ...] = ()
+    """What the graph logged."""
 
 
 def extract(
@@ -94,15 +99,19 @@ def extract(
     names = check_statistics(statistics)
     source = polygons.absolute()
     read = read_polygons(source, Gate((source.parent,)), crs=crs, id_column=id_column)
-    inference = job.infer(workspace)
-    plan = job.plan(inference)
-    check_memory(plan, block, pool.memory_bytes // pool.size)
-    invalid = ~shapely.is_valid(np.array(read.shapes, dtype=object))
-    shapes = in_grid(plan, read.shapes, read.crs)
-    parts = [
-        _rows(plan, done, read.ids, names)
-        for done in polygon_pixels(plan, shapes, block=block, workers=pool.size, progress=progress)
-    ]
+    with logs.collected() as log:
+        inference = job.infer(workspace)
+        inference, skipped = settled(
+            job, inference, (inference.graph.result,), Means(block, pool, progress)
+        )
+        plan = job.plan(inference)
+        check_memory(plan, block, pool.memory_bytes // pool.size)
+        invalid = ~shapely.is_valid(np.array(read.shapes, dtype=object))
+        shapes = in_grid(plan, read.shapes, read.crs)
+        with logs.collected() as walk:
+            pixels = polygon_pixels(plan, shapes, block=block, workers=pool.size, progress=progress)
+            parts = [_rows(plan, done, read.ids, names) for done in pixels]
+        logs.retell(walk.all(), again=True)
     if not parts:
         raise SpatialExtentEmpty(
             f"None of the {len(shapes)} polygons of {polygons.name} covers a pixel of the result, "
@@ -117,6 +126,7 @@ def extract(
     except OSError as error:
         raise output_failed(path, error) from error
     write_table(path, table)
+    write_journal(folder, log.all(), progress)
     outside = np.setdiff1d(np.arange(len(shapes)), seen)
     return ExtractResult(
         path,
@@ -124,7 +134,8 @@ def extract(
         len(shapes),
         tuple(read.ids[i] for i in outside),
         tuple(read.ids[i] for i in np.flatnonzero(invalid)),
-        plan.bad_items,
+        tuple(sorted({*skipped, *plan.bad_items})),
+        log.all(),
     )
 
 

@@ -6,6 +6,7 @@ import fcntl
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from terrazzo.catalog import Catalog
@@ -17,6 +18,7 @@ from terrazzo.geo.crs import crs_name
 from terrazzo.geo.extent import SpatialExtent, spatial_extent
 from terrazzo.graph import Graph, parse
 from terrazzo.processes import SPECS
+from terrazzo.sandbox import Mode
 from terrazzo.storage.gate import Gate
 from terrazzo.storage.writers.files import output_failed, whole_file
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from terrazzo.geo.grid import Grid
+    from terrazzo.processes.registry import Labels
 
 CATALOG_FILE = "catalog.sqlite"
 ASSETS_FOLDER = "assets"
@@ -42,6 +45,8 @@ class Workspace:
     """Hosts from which files may be read over HTTP."""
     cache_bytes: int = 256_000_000
     """Bound of the cache of decoded tiles."""
+    udf: Mode = Mode.SANDBOXED
+    """Whether code of users is run, and how."""
 
     @classmethod
     def of(
@@ -50,6 +55,7 @@ class Workspace:
         roots: Sequence[Path] = (),
         hosts: Sequence[str] = (),
         cache_bytes: int = 256_000_000,
+        udf: Mode = Mode.SANDBOXED,
     ) -> Workspace:
         """Open a workspace with the folders that ingestion remembered besides `roots`.
 
@@ -58,7 +64,7 @@ class Workspace:
         """
         home = home.expanduser().absolute()
         known = dict.fromkeys((*(root.absolute() for root in roots), *remembered_roots(home)))
-        return cls(home, tuple(known), tuple(hosts), cache_bytes)
+        return cls(home, tuple(known), tuple(hosts), cache_bytes, udf)
 
     @property
     def assets(self) -> Path:
@@ -87,7 +93,7 @@ class Workspace:
     def opener(self, *, skip_bad: bool = False) -> CatalogOpener:
         """Return what opens the collections that a graph names."""
         gate = Gate((self.home, *self.roots), self.hosts)
-        return CatalogOpener(self.catalog(), gate, self.cache_bytes, skip_bad=skip_bad)
+        return CatalogOpener(self.catalog, gate, self.cache_bytes, skip_bad=skip_bad, udf=self.udf)
 
 
 def remembered_roots(home: Path) -> tuple[Path, ...]:
@@ -177,8 +183,14 @@ class Job:
         """
         return parse(self.document, specs=SPECS)
 
-    def plan(self, inference: Inference, node: str = "") -> Plan:
-        """Plan a node of the graph where the job says."""
+    def plan(
+        self,
+        inference: Inference,
+        node: str = "",
+        *,
+        labels: Labels = MappingProxyType({}),
+    ) -> Plan:
+        """Plan a node of the graph where the job says; of `labels`, if any, only these."""
         bound = inference.cube(node or inference.graph.result)
         if bound.grid is None:
             return make_plan(inference, node=node, exact=self.exact)
@@ -188,7 +200,9 @@ class Job:
                 "The graph chooses its own grid (resample_spatial); --resolution and --crs would "
                 "contradict it. Leave them out, or change the graph."
             )
-        return make_plan(inference, grid, node=node, within=self.within, exact=self.exact)
+        return make_plan(
+            inference, grid, node=node, within=self.within, labels=labels, exact=self.exact
+        )
 
     def _grid(self, native: Grid, extent: Any) -> Grid | None:
         if not self.resolution and not self.crs:

@@ -23,11 +23,12 @@ from terrazzo.drivers import batch
 from terrazzo.drivers.measured import Measured, Memory, Profile, Reading, Workers, parts_of
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.record import RECORD
-from terrazzo.drivers.stages import stages_of
+from terrazzo.drivers.stages import Means, settled
 from terrazzo.drivers.tile import MERCATOR, TileLayer, View
 from terrazzo.engine import cost, demand
 from terrazzo.engine.demand import central_block, nothing_wanted
 from terrazzo.errors import ArgumentInvalid, RunIncomplete, SpatialExtentEmpty
+from terrazzo.processes import Role
 from terrazzo.progress import Progress
 from terrazzo.spans import recorded, span
 from terrazzo.storage.needed import needed
@@ -92,7 +93,7 @@ def profile(
     heard = [_listen_to_run(job, workspace, folder, block, pool, shown)]
     heard += [_listen_to_run(job, workspace, None, block, pool, shown) for _ in range(repeat - 1)]
     inference = job.infer(workspace)
-    plans = list(_plans(job, inference))
+    plans = list(_plans(job, inference, Means(block, pool, shown)))
     reads = _Needs()
     for plan, whole in plans:
         reads.add(plan, plan.window, whole=whole)
@@ -213,14 +214,16 @@ def _tile_plan(layer: TileLayer, tile: tuple[int, int, int]) -> tuple[Plan, Wind
     raise SpatialExtentEmpty(f"The graph has no pixels in tile {zoom}/{x}/{y}.{there}")
 
 
-def _plans(job: Job, inference: Inference) -> Iterator[tuple[Plan, bool]]:
+def _plans(job: Job, inference: Inference, means: Means) -> Iterator[tuple[Plan, bool]]:
     """Yield the plans that a run carries out, and whether all pixels of each are computed."""
-    for node in batch.output_nodes(inference):
+    outputs = batch.output_nodes(inference)
+    inference, _ = settled(job, inference, outputs, means)
+    for node in outputs:
         if inference.cube(node).grid is not None:
             yield job.plan(inference, node), True
-            continue
-        for stage in stages_of(inference, node):
-            yield job.plan(inference, inference.nodes[stage].inputs["data"]), False
+    for bound in inference.nodes.values():
+        if bound.process.role is Role.STAGE and bound.inputs:
+            yield job.plan(inference, next(iter(bound.inputs.values()))), False
 
 
 def _sources(plan: Plan) -> list[RasterSource]:

@@ -8,6 +8,7 @@ are missing, and the result is the same to the byte.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -15,11 +16,13 @@ import re
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import numpy as np
 
 from terrazzo.cube import Cube
 from terrazzo.errors import ArgumentInvalid
+from terrazzo.logs import Entry
 from terrazzo.spans import span
 from terrazzo.storage.writers.files import output_failed, whole_file
 
@@ -37,8 +40,35 @@ SKIPPED = "skipped.json"
 RESULTS = "results.json"
 GRAPH = "process_graph"
 """Member of the description that holds the graph as it was given."""
+_LONGEST_NAME = 150
+"""Characters of the name of a folder that is named after a node."""
 _BLOCK = re.compile(r"(\d+)_([0-9a-f]{16})\.block")
 """Name of a block's file: its number and its version."""
+
+
+def folder_name(node: str) -> str:
+    """Return what the folder of a node's results is called: its id, without what leaves a folder.
+
+    A stranger chooses the id, and it may be `../..` or a path from the root.
+    """
+    name = quote(node, safe="")
+    if name.startswith(".") or not name:
+        name = f"%{name}"
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_LONGEST_NAME]}-{hashlib.sha256(node.encode()).hexdigest()[:16]}"
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBlock:
+    """A finished block."""
+
+    cube: Cube
+    """Its pixels."""
+    skipped: tuple[str, ...]
+    """Items that were left out of it because they are bad."""
+    log: tuple[Entry, ...]
+    """What was logged while it was computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +95,8 @@ class RunRecord:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / BLOCKS).mkdir(exist_ok=True)
-            if path.exists():
-                record.check(description)
-            else:
+            record.check(description)
+            if not path.exists():
                 with whole_file(path) as part:
                     part.write_text(json.dumps(description, indent=1, sort_keys=True))
         except OSError as error:
@@ -77,14 +106,20 @@ class RunRecord:
     def check(self, description: Mapping[str, Any]) -> None:
         """Refuse to mix two runs in one folder.
 
+        Args:
+            description: of the run that begins, or some of it.
+
         Raises:
             ArgumentInvalid: the folder's run differs; says in what.
         """
-        known = json.loads((self.folder / RECORD).read_text())
+        path = self.folder / RECORD
+        if not path.exists():
+            return
+        known = json.loads(path.read_text())
         fresh = json.loads(json.dumps(description))
         differing = sorted(
             key
-            for key in (known.keys() | fresh.keys()) - {GRAPH}  # its digest counts, not its text
+            for key in fresh.keys() - {GRAPH}  # its digest counts, not its text
             if known.get(key) != fresh.get(key)
         )
         if differing:
@@ -109,14 +144,26 @@ class RunRecord:
                     versions[int(name[1])] = int(name[2], 16)
         return versions
 
-    def save(self, number: int, cube: Cube, version: int, skipped: tuple[str, ...] = ()) -> None:
+    def save(
+        self,
+        number: int,
+        cube: Cube,
+        version: int,
+        skipped: tuple[str, ...] = (),
+        log: tuple[Entry, ...] = (),
+    ) -> None:
         """Keep a finished block, atomically; `version` is that of the images it is made of.
 
         Raises:
             OutputFailed: the disk is full or the folder not writable; no part of it stays.
         """
         path = self._block(number, version)
-        told = {"dtype": cube.dtype.str, "shape": cube.values.shape, "skipped": skipped}
+        told = {
+            "dtype": cube.dtype.str,
+            "shape": cube.values.shape,
+            "skipped": skipped,
+            "log": [entry.kept() for entry in log],
+        }
         with span("write"), whole_file(path) as part, part.open("wb") as file:
             file.write(json.dumps(told).encode() + b"\n")
             file.write(np.ascontiguousarray(cube.values).data)
@@ -126,10 +173,8 @@ class RunRecord:
         """Delete a block whose images have changed."""
         self._block(number, version).unlink(missing_ok=True)
 
-    def load(
-        self, number: int, version: int, window: Window, probe: Cube
-    ) -> tuple[Cube, tuple[str, ...]]:
-        """Return a finished block and the items that were left out of it because they are bad.
+    def load(self, number: int, version: int, window: Window, probe: Cube) -> KeptBlock:
+        """Return a finished block.
 
         Args:
             number: of the block.
@@ -143,7 +188,8 @@ class RunRecord:
             values = np.fromfile(file, np.dtype(told["dtype"]), size).reshape(told["shape"])
             bits = np.unpackbits(np.fromfile(file, np.uint8), count=size)
         valid = bits.view(np.bool_).reshape(values.shape)
-        return Cube(values, valid, probe.dimensions, probe.grid, window), tuple(told["skipped"])
+        cube = Cube(values, valid, probe.dimensions, probe.grid, window)
+        return KeptBlock(cube, tuple(told["skipped"]), tuple(map(Entry.of, told["log"])))
 
     def results(self, version: str) -> list[dict[str, str]] | None:
         """Return what a finished run wrote.
@@ -164,11 +210,17 @@ class RunRecord:
         path = self.folder / SKIPPED
         return tuple(json.loads(path.read_text())) if path.exists() else ()
 
+    def logged(self) -> tuple[Entry, ...]:
+        """Return what a finished run logged."""
+        told = json.loads((self.folder / RESULTS).read_text())
+        return tuple(map(Entry.of, told["log"]))
+
     def close(
         self,
         results: Sequence[Mapping[str, str]],
         version: str,
         skipped: Sequence[str],
+        log: Sequence[Entry] = (),
     ) -> None:
         """Write down what was written and left out, and delete the blocks.
 
@@ -176,7 +228,8 @@ class RunRecord:
         """
         self.note_skipped(skipped)
         with whole_file(self.folder / RESULTS) as part:
-            told = {"version": version, "results": list(results)}
+            kept = [entry.kept() for entry in log]
+            told = {"version": version, "results": list(results), "log": kept}
             part.write_text(json.dumps(told, indent=1))
         for begun in self.folder.glob(".*.part*"):
             begun.unlink(missing_ok=True)

@@ -1,158 +1,214 @@
-"""Stages: nodes that need the whole extent, carried out block by block and merged.
+"""Stages: nodes that need all pixels, carried out block by block before what follows them.
 
-`aggregate_spatial` reduces a raster under geometries. By openEO's rule a pixel belongs to a
-polygon where its centre does (`terrazzo extract` weighs by exact coverage instead).
+A stage on which pixels depend looks at everything that the graph selects, on the grid of its own
+raster, whatever part of the result is wanted and however finely: else a tile, a run over a
+smaller box and the whole run would not agree. A stage that only makes a table is confined like
+the run that makes it.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-import shapely
-
-from terrazzo.cube import Cube, Kind, Pixels, Stack
-from terrazzo.drivers.zonal import PolygonPixels, polygon_pixels
-from terrazzo.engine import check_memory, evaluate_after
-from terrazzo.geo.crs import transformer
+from terrazzo import __version__, logs
+from terrazzo.drivers.findings import Findings, Found
+from terrazzo.drivers.walk import walked
+from terrazzo.engine import check_memory, cost, make_plan, pending_stages, read_version, settle
+from terrazzo.engine.bound import Pending
+from terrazzo.engine.infer import needs
+from terrazzo.errors import PlanTooLarge
+from terrazzo.geo.blocks import Blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from terrazzo.cube import Cube
     from terrazzo.drivers.job import Job
     from terrazzo.drivers.pool import Pool
     from terrazzo.engine import Bound, Inference, Plan
+    from terrazzo.geo.grid import Window
+    from terrazzo.processes.registry import Labels
     from terrazzo.progress import Progress
 
-
-def stages_of(inference: Inference, node: str) -> list[str]:
-    """Return the stages that a node without pixels needs, in the order in which they can run."""
-    found: dict[str, None] = {}
-    waiting = [inference.cube(node).id]
-    while waiting:
-        bound = inference.nodes[waiting.pop()]
-        if bound.needs_whole:
-            found[bound.id] = None
-            continue
-        waiting.extend(inference.cube(name).id for name in bound.inputs.values())
-    return [name for name in inference.nodes if name in found]
+T = TypeVar("T")
 
 
-def compute_result(
-    job: Job, inference: Inference, node: str, *, block: int, pool: Pool, progress: Progress
-) -> tuple[Any, tuple[str, ...]]:
-    """Return the value of a node that is no raster, and the items that were left out of it.
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What stages are carried out with."""
 
-    The value is a vector cube, or a scalar.
+    block: int
+    """Edge of a block, pixels."""
+    pool: Pool
+    """Threads and memory."""
+    progress: Progress
+    """Told about every block."""
+    folder: Path | None = None
+    """Where what was found is kept, and looked for before; None = nowhere."""
+
+
+def settled(
+    job: Job, inference: Inference, nodes: Sequence[str], means: Means, *, most_reads: int = 0
+) -> tuple[Inference, tuple[str, ...]]:
+    """Carry out the stages that nodes need; return what is known then, and items left out.
+
+    Args:
+        job: where the graph is run.
+        inference: the graph.
+        nodes: what is wanted of it.
+        means: with what.
+        most_reads: pixels that a stage may read, all files, bands and dates; 0 = any number.
 
     Raises:
-        PlanTooLarge: a block of a stage would need more memory than a worker has.
+        PlanTooLarge: a block, or what a stage holds, needs more memory than there is, or it reads
+            more than `most_reads`; before the stage reads anything.
         SourceUnreadable: a file is corrupt, and `skip_bad` is off.
+        OutputFailed: what was found cannot be kept.
     """
-    known: dict[str, Cube] = {}
     skipped: set[str] = set()
-    for stage in stages_of(inference, node):
-        bound = inference.nodes[stage]
-        plan = job.plan(inference, bound.inputs["data"])
-        check_memory(plan, block, pool.memory_bytes // pool.size)
-        known[stage] = aggregate(plan, bound, block=block, workers=pool.size, progress=progress)
-        skipped.update(plan.bad_items)
-    return evaluate_after(inference, node, known), tuple(sorted(skipped))
+    while pending := [stage for node in nodes for stage in pending_stages(inference, node)]:
+        stage = pending[0]
+        whole = stage in _under_pixels(inference, nodes)
+        found = _found(_Stage(job, inference, stage, whole=whole), means, most_reads)
+        logs.retell(found.log, again=True)
+        skipped.update(found.skipped)
+        inference = settle(inference, {stage: found.finding})
+    return inference, tuple(sorted(skipped))
 
 
-def aggregate(plan: Plan, bound: Bound, *, block: int, workers: int, progress: Progress) -> Cube:
-    """Reduce a plan's raster under the geometries of an `aggregate_spatial` node."""
-    probe: Cube = bound.result
-    geometries = probe.geometries
-    if geometries is None:
-        raise TypeError("aggregate_spatial gives a vector cube.")
-    into = transformer(geometries.crs, plan.grid.crs).transform
-    shapes = [
-        shape
-        if geometries.crs == plan.grid.crs or shape.is_empty
-        else shapely.transform(shape, into, interleaved=False)
-        for shape in geometries.shapes
-    ]
-    counted = bound.arguments.get("target_dimension") is not None
-    values = np.zeros(probe.values.shape, probe.dtype).reshape(
-        *_label_shape(probe, counted=counted)
-    )
-    valid = np.zeros(values.shape, np.bool_)
-    reducer: Callable[..., Any] = bound.arguments["reducer"]
-    context = bound.arguments.get("context")
-    for done in polygon_pixels(
-        plan, shapes, block=block, workers=workers, progress=progress, keep=_centres(plan, shapes)
-    ):
-        for index, polygon in enumerate(done.polygons):
-            stack = _stack(done, index)
-            result = _flat(reducer(data=stack, context=context), values.shape[1])
-            values[polygon, :, 0], valid[polygon, :, 0] = result
-            if counted:
-                values[polygon, :, 1] = len(stack)
-                values[polygon, :, 2] = stack.valid.sum(axis=0)
-                valid[polygon, :, 1:] = True
-    return replace(
-        probe, values=values.reshape(probe.values.shape), valid=valid.reshape(probe.values.shape)
-    )
+def stage_plans(job: Job, inference: Inference, node: str) -> dict[str, Plan]:
+    """Return what the stages that a node needs will look at, as far as it is known before."""
+    under = _under_pixels(inference, (node,))
+    plans = {}
+    for name in pending_stages(inference, node):
+        source = inference.nodes[next(iter(inference.nodes[name].inputs.values()))]
+        if source.grid is not None:
+            plans[name] = _Stage(job, inference, name, whole=name in under).plan({})
+    return plans
 
 
-def _label_shape(probe: Cube, *, counted: bool) -> tuple[int, int, int]:
-    """Return (geometry, label, value and counts)."""
-    geometries, numbers = len(probe.only(Kind.GEOMETRY).labels), 3 if counted else 1
-    return geometries, probe.values.size // max(geometries * numbers, 1), numbers
+def look_at(job: Job, inference: Inference, node: str, means: Means) -> None:
+    """Compute a raster for what is logged meanwhile only; does nothing for other nodes.
 
-
-def _stack(pixels: PolygonPixels, index: int) -> Stack:
-    span = slice(pixels.starts[index], pixels.starts[index + 1])
-    return Stack(pixels.values[span], pixels.valid[span])
-
-
-def _flat(result: Any, size: int) -> tuple[Any, Any]:
-    if isinstance(result, Pixels):
-        return result.values.reshape(size), result.valid.reshape(size)
-    return (0, False) if result is None else (result, True)
-
-
-def _centres(
-    plan: Plan, shapes: list[Any]
-) -> Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]:
-    """Return the choice of the pixels whose centre is in the polygon; points keep their pixel."""
-    polygonal = np.array([shape.geom_type in {"Polygon", "MultiPolygon"} for shape in shapes])
-    geometries = np.array(shapes, dtype=object)
-    shapely.prepare(geometries)
-
-    def keep(
-        polygon: NDArray[np.int64], row: NDArray[np.int64], col: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
-        grid = plan.grid
-        x = grid.left + (col + 0.5) * grid.pixel_x
-        y = grid.top - (row + 0.5) * grid.pixel_y
-        inside: NDArray[np.bool_] = shapely.intersects_xy(geometries[polygon], x, y)
-        kept: NDArray[np.bool_] = inside | ~polygonal[polygon]
-        return kept
-
-    return keep
-
-
-def vector_rows(cube: Cube) -> Mapping[str, list[Any]]:
-    """Return a vector cube as a tidy table: one row per geometry and label.
-
-    Columns: attributes of the geometries, one per further dimension, and `value` (None where
-    there is no data).
+    Raises:
+        PlanTooLarge: a block needs more memory than there is.
     """
-    rows: list[dict[str, Any]] = []
-    for position in np.ndindex(*cube.values.shape):
-        row: dict[str, Any] = {}
-        for dimension, index in zip(cube.dimensions, position, strict=True):
-            if dimension.kind is Kind.GEOMETRY:
-                row["geometry_index"] = index
-                row.update(cube.geometries.properties[index] if cube.geometries else {})
-            else:
-                row[dimension.name] = dimension.labels[index]
-        row["value"] = cube.values[position].item() if cube.valid[position] else None
-        rows.append(row)
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
+    if inference.cube(node).grid is None:
+        return
+    plan = job.plan(inference, node)
+
+    def looked() -> Found:
+        check_memory(plan, means.block, means.pool.memory_bytes // means.pool.size)
+        windows = Blocks(plan.window, means.block)
+        with logs.collected() as log:
+            for _ in _walked(plan, windows, lambda *_: None, means):
+                pass
+        return Found({}, plan.bad_items, log.all())
+
+    logs.retell(_once(job, node, plan, means, looked).log, again=True)
+
+
+def _under_pixels(inference: Inference, nodes: Sequence[str]) -> set[str]:
+    """Return the nodes on which pixels, or which nodes there are, depend."""
+    under: set[str] = set()
+    seen: set[tuple[str, bool]] = set()
+    waiting = [(node, False) for node in nodes]
+    while waiting:
+        name, below = waiting.pop()
+        bound = inference.nodes[name]
+        if bound.settled or (name, below) in seen:
+            continue
+        seen.add((name, below))
+        if below:
+            under.add(name)
+        inputs = needs(inference.graph[name], inference.nodes)
+        pixels = bound.grid is not None or any(
+            inference.nodes[one].grid is not None for one in inputs
+        )
+        decides = bound.process.id == "if" and bound.result is Pending.PENDING
+        waiting += [(one, below or pixels or decides) for one in inputs]
+    return under
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A stage that is to be carried out."""
+
+    job: Job
+    inference: Inference
+    node: str
+    whole: bool
+    """Whether it looks at everything, on its own grid, wherever the job is."""
+
+    @property
+    def bound(self) -> Bound:
+        return self.inference.nodes[self.node]
+
+    def plan(self, labels: Labels) -> Plan:
+        """Plan the raster that it looks at."""
+        source = next(iter(self.bound.inputs.values()))
+        if self.whole:
+            return make_plan(self.inference, node=source, labels=labels, exact=self.job.exact)
+        return self.job.plan(self.inference, source, labels=labels)
+
+
+def _found(stage: _Stage, means: Means, most_reads: int) -> Found:
+    """Return what a stage finds, or has found before in the same images."""
+    plan = stage.plan({})
+    if most_reads:
+        _check_reads(stage, plan, most_reads)
+    return _once(stage.job, stage.node, plan, means, lambda: _carried_out(stage, plan, means))
+
+
+def _once(job: Job, node: str, plan: Plan, means: Means, make: Callable[[], Found]) -> Found:
+    """Return what is found in all pixels of a plan for a node, if it is kept; else find it."""
+    if means.folder is None:
+        return make()
+    kept = Findings(means.folder)
+    place = (node, plan.digest, plan.grid, plan.window, plan.exact, job.skip_bad)
+    told = f"{__version__} {place} {read_version(plan, plan.window)}"
+    version = hashlib.sha256(told.encode()).hexdigest()[:32]
+    found = kept.load(version)
+    if found is None:
+        found = make()
+        kept.save(version, found)
+    return found
+
+
+def _carried_out(stage: _Stage, plan: Plan, means: Means) -> Found:
+    bound, pool = stage.bound, means.pool
+    begin = bound.process.stage
+    if begin is None:
+        raise TypeError(f"{bound.process.id} is a stage and does not say how it is done.")
+    work = begin(plan.probe, plan.window, bound.result, bound.arguments)
+    skipped: set[str] = set()
+    with logs.collected() as log:
+        for walk in work.passes(pool.memory_bytes):
+            part = stage.plan(walk.labels) if walk.labels else plan
+            check_memory(part, means.block, (pool.memory_bytes - walk.needs) // pool.size)
+            windows = walk.windows(means.block)
+            for number, kept in _walked(part, windows, walk.part, means):
+                walk.add(number, kept)
+            skipped.update(part.bad_items)
+        finding = work.finish()
+    return Found(finding, tuple(sorted(skipped)), log.all())
+
+
+def _walked(
+    plan: Plan, windows: Sequence[Window], part: Callable[[int, Cube], T], means: Means
+) -> Iterator[tuple[int, T]]:
+    return walked(plan, windows, part, workers=means.pool.size, progress=means.progress)
+
+
+def _check_reads(stage: _Stage, plan: Plan, most: int) -> None:
+    pixels = cost(plan, plan.window).read_pixels
+    if pixels > most:
+        raise PlanTooLarge(
+            f"Node {stage.node!r} ({stage.bound.process.id}) must read {pixels:,} pixels before "
+            f"the first tile can be shown; a map reads at most {most:,} for that. Narrow the "
+            "extents that the graph loads, or compute the graph once, with `terrazzo run "
+            "GRAPH.json -o RESULT`, and show what `terrazzo ingest RESULT --collection ID` makes."
+        )

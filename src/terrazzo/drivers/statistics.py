@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from terrazzo.drivers.zonal import PolygonPixels
+    from terrazzo.processes.zones import PolygonPixels
 
 STATISTICS = (
     "count",

@@ -6,24 +6,46 @@ costs `evaluate` and the encoding of its picture.
 
 from __future__ import annotations
 
+import logging
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from terrazzo import logs
 from terrazzo.cube import Kind
-from terrazzo.engine import evaluate, make_plan
+from terrazzo.drivers.job import Job
+from terrazzo.drivers.pool import Pool
+from terrazzo.drivers.stages import Means, settled
+from terrazzo.engine import check_extent, cost, evaluate, make_plan
+from terrazzo.engine.demand import central_block, size_text
 from terrazzo.engine.grids import extent_on
-from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
+from terrazzo.errors import ArgumentInvalid, PlanTooLarge, SpatialExtentEmpty
 from terrazzo.geo.tiling import TileMatrixSet, native, web_mercator
+from terrazzo.progress import Progress
 from terrazzo.storage.writers.picture import Style, encode_picture
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from terrazzo.cube import Cube
     from terrazzo.engine import Bound, Inference, Plan
 
 MERCATOR, NATIVE = "WebMercatorQuad", "native"
+MOST_SETTLED = 250_000_000
+"""Pixels, of all files, bands and dates, that stages of a layer may read before its first tile."""
+MOST_BYTES = 4_000_000_000
+"""Memory that one tile may take: a graph with a grid of its own, looked at from afar, or one that
+looks far around a pixel needs more than a screen holds."""
+STAGE_BLOCK = 1024
+"""Edge of the blocks in which stages run, pixels."""
+_LEVELS = {
+    logs.Level.ERROR: logging.ERROR,
+    logs.Level.WARNING: logging.WARNING,
+    logs.Level.INFO: logging.INFO,
+    logs.Level.DEBUG: logging.DEBUG,
+}
+_LOGGER = logging.getLogger("terrazzo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +61,43 @@ class View:
 
 
 class TileLayer:
-    """One graph as tiles; safe to use from many threads."""
+    """One graph as tiles; safe to use from many threads.
 
-    def __init__(self, inference: Inference, *, tile: int = 256) -> None:
+    Stages on which its pixels depend are carried out when it is made, once for all tiles.
+    """
+
+    def __init__(
+        self, inference: Inference, *, tile: int = 256, most_settled: int = MOST_SETTLED
+    ) -> None:
+        """Open a graph.
+
+        Raises:
+            ArgumentInvalid: it gives no raster.
+            PlanTooLarge: a stage would read more than `most_settled` pixels.
+            SpatialExtentEmpty: the graph leaves no pixel.
+        """
+        with _logged():
+            nodes, means = (inference.graph.result,), Means(STAGE_BLOCK, Pool(), Progress())
+            inference, _ = settled(Job(""), inference, nodes, means, most_reads=most_settled)
         bound: Bound = inference.cube(inference.graph.result)
         if bound.grid is None:
             raise ArgumentInvalid(
-                f"Node {bound.id!r} ({bound.process.id}) gives no raster, so it has no tiles."
+                f"Node {bound.id!r} ({bound.process.id}) gives no raster, so it has no tiles. Run "
+                "the graph with `terrazzo run`."
             )
-        self._inference = inference
+        check_extent(inference)
+        self.inference = inference
         self.matrices: Mapping[str, TileMatrixSet] = {
             MERCATOR: web_mercator(tile),
             NATIVE: native(bound.grid, tile),
         }
-        self._plans: dict[tuple[str, int], Plan | None] = {}
+        self._plans: dict[tuple[str, int], tuple[Plan | None, int]] = {}
         self._lock = threading.Lock()
 
     @property
     def digest(self) -> str:
         """Digest of the graph."""
-        return self._inference.graph.digest
+        return self.inference.graph.digest
 
     def matrix(self, name: str) -> TileMatrixSet:
         """Return a tile matrix set by name.
@@ -73,28 +112,44 @@ class TileLayer:
         return self.matrices[name]
 
     def plan(self, matrix: str, zoom: int) -> Plan | None:
-        """Return the plan of a zoom level, made once; None where it has no pixel there."""
+        """Return the plan of a zoom level, made once; None where it has no pixel there.
+
+        Raises:
+            PlanTooLarge: a tile of that level would take more memory than one may.
+        """
         with self._lock:
             if (matrix, zoom) not in self._plans:
-                try:
-                    made = make_plan(self._inference, self.matrix(matrix).grid(zoom))
-                except SpatialExtentEmpty:
-                    made = None
-                self._plans[matrix, zoom] = made
-            return self._plans[matrix, zoom]
+                self._plans[matrix, zoom] = self._made(self.matrix(matrix), zoom)
+            plan, needed = self._plans[matrix, zoom]
+        if needed > MOST_BYTES:
+            raise PlanTooLarge(
+                f"A tile of zoom {zoom} would take {size_text(needed)} and may take "
+                f"{size_text(MOST_BYTES)}. Zoom in, or compute the graph with `terrazzo run`."
+            )
+        return plan
+
+    def _made(self, levels: TileMatrixSet, zoom: int) -> tuple[Plan | None, int]:
+        """Return the plan of a zoom level, and the memory that the tile in its middle takes."""
+        try:
+            plan = make_plan(self.inference, levels.grid(zoom))
+        except SpatialExtentEmpty:
+            return None, 0
+        return plan, cost(plan, central_block(plan, levels.tile)).memory_bytes
 
     def cube(self, matrix: str, zoom: int, x: int, y: int) -> Cube | None:
         """Compute the pixels of a tile; None where the graph has none.
 
         Raises:
             ArgumentInvalid: the tile is not in the matrix.
+            PlanTooLarge: it would take more memory than a tile may.
             SourceUnreadable: a file is corrupt or gone.
         """
         window = self.matrix(matrix).window(zoom, x, y)
         plan = self.plan(matrix, zoom)
         if plan is None or plan.window.intersection(window).is_empty:
             return None
-        return evaluate(plan, window)
+        with _logged():
+            return evaluate(plan, window)
 
     def picture(
         self, matrix: str, zoom: int, x: int, y: int, *, view: View, format_name: str
@@ -107,14 +162,14 @@ class TileLayer:
 
     def bounds(self, crs: str) -> tuple[float, float, float, float]:
         """Return (left, bottom, right, top) of the layer in a CRS."""
-        bound = self._inference.cube(self._inference.graph.result)
+        bound = self.inference.cube(self.inference.graph.result)
         if bound.grid is None:
             raise TypeError("checked when the layer was made")
         return bound.grid.to_bounds(bound.extent, crs)
 
     def zooms(self, matrix: str) -> tuple[int, int]:
         """Return the zoom at which the layer fills about one tile, and that of its own pixels."""
-        bound = self._inference.cube(self._inference.graph.result)
+        bound = self.inference.cube(self.inference.graph.result)
         if bound.grid is None:
             raise TypeError("checked when the layer was made")
         levels = self.matrix(matrix)
@@ -128,6 +183,17 @@ class TileLayer:
             if level.pixel_metres <= bound.grid.pixel_metres:
                 break
         return first, last
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Hand what graphs log on to Python's logging."""
+    with logs.collected() as log:
+        try:
+            yield
+        finally:
+            for entry in log.all():
+                _LOGGER.log(_LEVELS[entry.level], "%s", entry.line())
 
 
 def shown(cube: Cube, view: View) -> Cube:

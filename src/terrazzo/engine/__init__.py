@@ -1,9 +1,10 @@
 """The engine: infer what a graph gives, plan it on a grid, evaluate it window by window."""
 
+from terrazzo.engine.bound import Bound, Inference, Opener
 from terrazzo.engine.demand import Cost, check_memory, cost, demand, read_version
-from terrazzo.engine.evaluate import evaluate, evaluate_after
-from terrazzo.engine.infer import Bound, Inference, Opener, infer
-from terrazzo.engine.plan import Plan, make_plan, stage_plan, with_window
+from terrazzo.engine.evaluate import evaluate
+from terrazzo.engine.infer import infer, settle
+from terrazzo.engine.plan import Plan, check_extent, make_plan, pending_stages, with_window
 from terrazzo.engine.steps import Step
 
 __all__ = [
@@ -13,14 +14,15 @@ __all__ = [
     "Opener",
     "Plan",
     "Step",
+    "check_extent",
     "check_memory",
     "cost",
     "demand",
     "evaluate",
-    "evaluate_after",
     "infer",
     "make_plan",
+    "pending_stages",
     "read_version",
-    "stage_plan",
+    "settle",
     "with_window",
 ]

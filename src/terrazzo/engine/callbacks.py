@@ -7,6 +7,7 @@ every call has its own results, so one callback serves many threads and many cal
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,18 +15,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from terrazzo import logs
 from terrazzo.cube import Cube, Pixels, Stack
+from terrazzo.engine.inline import called
 from terrazzo.engine.kinds import fitted, is_open
+from terrazzo.engine.lazy import needed, pruned
+from terrazzo.engine.udfs import sandbox_for
 from terrazzo.errors import TerrazzoError
 from terrazzo.graph import Callback, Parameter, Ref
 from terrazzo.processes import PROCESSES
 from terrazzo.processes.convert import stack_of
+from terrazzo.processes.registry import UNKNOWN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from terrazzo.graph import Graph, Node
     from terrazzo.processes import Process
+    from terrazzo.sandbox import Sandbox
 
 R = TypeVar("R")
 
@@ -51,30 +58,42 @@ class _Call:
     node: str
     process: Process
     arguments: tuple[_Argument, ...]
-    last_of: tuple[str, ...]
-    """Nodes whose results nobody needs after this call."""
+    refs: tuple[str, ...]
+    """Nodes that its arguments refer to."""
+    sandbox: Mapping[str, Sandbox]
+    """Where it runs code of users, by parameter; empty for all that run none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A callback's graph, compiled once: what to call, in order."""
+    """A callback's graph, compiled once: what to call."""
 
-    calls: tuple[_Call, ...]
+    calls: Mapping[str, _Call]
+    """By node."""
     result: str
     """The node whose result is that of the callback."""
+    sinks: tuple[str, ...]
+    """Nodes that nobody refers to, and the result."""
+    uses: Mapping[str, int]
+    """How many calls refer to a node."""
+
+    @property
+    def opaque(self) -> bool:
+        """Whether code of users runs in it, which may look at all that it is given."""
+        inner = (a.value for call in self.calls.values() for a in call.arguments)
+        return any(call.sandbox for call in self.calls.values()) or any(
+            value.opaque for value in inner if isinstance(value, Program)
+        )
 
     @classmethod
     def of(cls, graph: Graph) -> Program:
         """Compile a graph and the callbacks inside it."""
-        last: dict[str, str] = {}
-        for node in graph:
-            last.update(dict.fromkeys((node.id, *node.refs), node.id))
-        last.pop(graph.result, None)
-        freed: dict[str, list[str]] = {}
-        for used, by in last.items():
-            freed.setdefault(by, []).append(used)
+        sinks = tuple(dict.fromkeys((*graph.sinks, graph.result)))
         return cls(
-            tuple(_compiled(node, tuple(freed.get(node.id, ()))) for node in graph), graph.result
+            {node.id: _compiled(node) for node in graph},
+            graph.result,
+            sinks,
+            Counter((graph.result, *(ref for node in graph for ref in node.refs))),
         )
 
 
@@ -85,26 +104,82 @@ class CompiledCallback:
         self._program = program
         self._outer = dict(outer or {})
 
+    @property
+    def opaque(self) -> bool:
+        """Whether code of users runs in it, which may look at all that it is given."""
+        return self._program.opaque
+
+    def single(self, parameter: str) -> tuple[str, Mapping[str, Any]] | None:
+        """Return the only process that is called, with a parameter as `data`, and its literals.
+
+        None for a callback of several nodes, or one whose other arguments are not literals.
+        """
+        if len(self._program.calls) != 1:
+            return None
+        call = self._program.calls[self._program.result]
+        given = {argument.name: argument for argument in call.arguments}
+        data = given.pop("data", None)
+        if data is None or data.value != Parameter(parameter):
+            return None
+        if any(each.open or isinstance(each.value, Program) for each in given.values()):
+            return None
+        return call.process.id, {name: each.value for name, each in given.items()}
+
     def __call__(self, **arguments: Any) -> Any:
         """Run the callback; arguments are its parameters (`x`, `data`, `context` ...)."""
         scope = {**self._outer, **arguments}
         results: dict[str, Any] = {}
-        for call in self._program.calls:
-            run = partial(_run, call, results, scope)
+        done: set[str] = set()
+        left = dict(self._program.uses)
+        waiting = list(self._program.sinks)
+        while waiting:
+            call = self._program.calls[waiting[-1]]
+            if call.node in done:
+                waiting.pop()
+                continue
+            kept = _needed(call, results, scope)
+            missing = [node for node in kept if node not in done]
+            if missing:
+                waiting.extend(missing[::-1])
+                continue
+            run = partial(_run, call, kept, results, scope)
             results[call.node] = checked_call(call.process, call.node, run)
-            for done in call.last_of:
-                del results[done]
+            done.add(call.node)
+            for node in call.refs:
+                left[node] -= 1
+            for node in (*call.refs, call.node):
+                if not left.get(node):
+                    results.pop(node, None)
         return results[self._program.result]
 
 
-def _run(call: _Call, results: Mapping[str, Any], scope: Mapping[str, Any]) -> Any:
-    values = {}
+def _needed(call: _Call, results: Mapping[str, Any], scope: Mapping[str, Any]) -> tuple[str, ...]:
+    if call.process.rules.needs is None:
+        return call.refs
+
+    def value_of(part: Any) -> Any:
+        if isinstance(part, Ref) and part.node not in results:
+            return UNKNOWN
+        return _value(part, results, scope) if isinstance(part, (Ref, Parameter)) else part
+
+    return needed(call.process, {a.name: a.value for a in call.arguments}, value_of)
+
+
+def _run(
+    call: _Call, kept: Collection[str], results: Mapping[str, Any], scope: Mapping[str, Any]
+) -> Any:
+    values: dict[str, Any] = dict(call.sandbox)
     for argument in call.arguments:
-        value = _value(argument.value, results, scope)
+        given = argument.value if call.refs == kept else pruned(argument.value, kept)
+        value = _value(given, results, scope)
         if argument.open:
             value = fitted(call.process, argument.name, value)
         values[argument.python_name] = value
-    result = call.process.function(**values)
+    if logs.listening():
+        with logs.inside(call.node, call.process.id):
+            result = called(call.process, values)
+    else:
+        result = called(call.process, values)
     meter = _METER.get()
     if meter is not None:
         made = [values[a.python_name] for a in call.arguments if isinstance(a.value, tuple)]
@@ -147,7 +222,7 @@ def cell_bytes(value: Any) -> int:
     return count * (value.values.dtype.itemsize + 1)
 
 
-def _compiled(node: Node, last_of: tuple[str, ...]) -> _Call:
+def _compiled(node: Node) -> _Call:
     process = PROCESSES[node.process_id]
     arguments = tuple(
         _Argument(
@@ -158,7 +233,7 @@ def _compiled(node: Node, last_of: tuple[str, ...]) -> _Call:
         )
         for name, value in node.arguments.items()
     )
-    return _Call(node.id, process, arguments, last_of)
+    return _Call(node.id, process, arguments, node.refs, sandbox_for(process))
 
 
 def prepared(process: Process, name: str, value: Any) -> Any:

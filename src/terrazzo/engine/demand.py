@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from terrazzo.cube.source import PrefetchSource
 from terrazzo.cube.warp import source_window, support
 from terrazzo.engine.feed import PIECE
-from terrazzo.engine.steps import arguments_of
+from terrazzo.engine.steps import arguments_of, chosen
 from terrazzo.errors import PlanTooLarge, SpatialExtentEmpty
 from terrazzo.geo.crs import is_geographic
 from terrazzo.geo.grid import Window
 from terrazzo.geo.pixelmap import PixelMap
 from terrazzo.geo.scale import scale_between
+from terrazzo.processes.registry import Place
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
@@ -95,8 +96,10 @@ def needed_window(
     if step.warps:
         extent, method = source.extent, step.method
         return _below_warp(step.grid, wanted, source.grid, extent, method, exact=exact)
-    rule = step.bound.process.rules.window
-    needed = rule(wanted, source.extent, arguments_of(step), name)
+    rule, arguments = step.bound.process.rules.window, arguments_of(step)
+    if step.bound.process.place:
+        arguments[step.bound.process.place] = Place(wanted, source.extent, grid=source.grid)
+    needed = rule(wanted, source.extent, arguments, name)
     borders = step.bound.process.rules.borders
     return needed.intersection(source.extent) if borders else needed
 
@@ -196,13 +199,25 @@ def _scratch_bytes(plan: Plan, number: int, wanted: Demand) -> int:
     if step.reads or step.warps:
         return math.ceil(READ_SCRATCH * largest)
     rules = step.bound.process.rules
-    return math.ceil(max(rules.scratch * largest, step.bound.callback_bytes * pixels))
+    unwanted = 0
+    if rules.makes_all:
+        made = cube_bytes(_made(plan, step), window)
+        largest, unwanted = max(largest, made), made - cube_bytes(step.probe, window)
+    return unwanted + math.ceil(max(rules.scratch * largest, step.bound.callback_bytes * pixels))
+
+
+def _made(plan: Plan, step: Step) -> Cube:
+    """Return, without pixels, what a step makes that makes all of its new labels."""
+    inputs = [plan.steps[source].bound.result for source in step.inputs.values()]
+    known = {dimension for cube in inputs for dimension in cube.dimensions}
+    kept = {d.name for d in step.bound.result.dimensions if d in known}
+    return chosen(step.bound.result, {n: p for n, p in step.wanted.items() if n in kept})
 
 
 def read_version(plan: Plan, window: Window) -> str:
-    """Return a digest of the images that a window is read from; it changes when they do."""
+    """Return a digest of what a window is made of: images, and what stages have found."""
     wanted = demand(plan, window)
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(plan.stamp.encode())
     for number, step in enumerate(plan.steps):
         if step.reads and step.bound.source is not None and step.grid is not None:
             here = wanted.windows[number]

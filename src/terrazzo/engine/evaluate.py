@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from terrazzo import logs
 from terrazzo.cube import Cube, empty_cube
 from terrazzo.cube.source import PlaneSource
 from terrazzo.cube.warp import warp
 from terrazzo.engine.demand import demand, fused_in, nothing_wanted, weights
 from terrazzo.engine.feed import compute, load_of_mask, loads_of_cube, loads_of_planes
-from terrazzo.engine.infer import Input
-from terrazzo.engine.steps import chosen, conform, passes_on, with_labels
+from terrazzo.engine.steps import arguments_of, chosen, conform, passes_on, with_labels
+from terrazzo.errors import ArgumentInvalid
+from terrazzo.geo.crs import transformer
 from terrazzo.geo.pixelmap import PixelMap
 from terrazzo.geo.scale import scale_between
+from terrazzo.processes.inspecting import counting
 from terrazzo.processes.registry import Place
 from terrazzo.spans import span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from terrazzo.cube import Mask
     from terrazzo.engine.demand import Demand
     from terrazzo.engine.feed import Load
-    from terrazzo.engine.infer import Inference
     from terrazzo.engine.plan import Plan
     from terrazzo.engine.recording import Fused
     from terrazzo.engine.steps import Step
@@ -49,7 +53,13 @@ def evaluate(plan: Plan, window: Window) -> Cube:
 
     Raises:
         SourceUnreadable: a file is corrupt, truncated or gone.
+        ArgumentInvalid: stages that the result needs have not been carried out.
     """
+    if plan.pending:
+        raise ArgumentInvalid(
+            f"Node {plan.node!r} needs what all pixels of {', '.join(plan.pending)} come to. Run "
+            "the graph with `terrazzo run`; in Python, `settle` it first."
+        )
     with span("plan"):
         wanted = demand(plan, window)
     cubes: dict[int, Cube] = {}
@@ -69,11 +79,41 @@ def evaluate(plan: Plan, window: Window) -> Cube:
             data, needs = cubes[step.inputs["data"]], wanted.needs[number]
             cubes[number] = _warp(step, here, data, needs, exact=plan.exact)
         else:
-            with span(f"process {step.bound.process.id}"):
+            with span(f"process {step.bound.process.id}"), _told(plan, step, here, window):
                 cubes[number] = _run(step, here, _arguments(step, number, wanted, cubes, plan))
         for done in [n for n in cubes if plan.last_use[n] <= number and n != number]:
             del cubes[done]
     return fit(cubes[len(plan.steps) - 1], window)
+
+
+@contextmanager
+def _told(plan: Plan, step: Step, here: Window, window: Window) -> Iterator[None]:
+    """Say, to whoever listens, where log entries come from, and which pixels they count.
+
+    A pixel that several blocks compute is counted by the one that its centre lies in.
+    """
+    if not logs.listening():
+        yield
+        return
+    with (
+        logs.inside(step.bound.id, step.bound.process.id),
+        counting(lambda: _own(plan, step.grid, here, window.intersection(plan.window))),
+    ):
+        yield
+
+
+def _own(plan: Plan, grid: Grid | None, here: Window, block: Window) -> Mask | None:
+    """Return (y, x) which pixels of a step's window have their centre in a block of the plan."""
+    if grid is None or (grid == plan.grid and block.contains(here)):
+        return None
+    x, y = np.meshgrid(grid.xs(here), grid.ys(here))
+    if grid.crs != plan.grid.crs:
+        x, y = transformer(grid.crs, plan.grid.crs).transform(x, y)
+    with np.errstate(invalid="ignore"):
+        row = np.floor((plan.grid.top - y) / plan.grid.pixel_y)
+        col = np.floor((x - plan.grid.left) / plan.grid.pixel_x)
+        inside: Mask = (row >= block.row) & (row < block.row_stop)
+        return inside & (col >= block.col) & (col < block.col_stop)
 
 
 def _empty(step: Step, window: Window) -> Cube:
@@ -132,6 +172,10 @@ class _Inputs:
             loads = self._of_input(number, positions, piece)
             found.update(zip(((number, one) for one in positions), loads, strict=True))
         return [found[place] for place in places]
+
+    def mask(self, number: int) -> Mask | None:
+        """Return what is valid of an input in the window, where all of it is in memory."""
+        return self.known[number].valid if number in self.known else None
 
     def _of_input(self, number: int, positions: list[int], piece: Window) -> list[Load]:
         if number in self.known:
@@ -212,24 +256,21 @@ def _arguments(
     step: Step, number: int, wanted: Demand, cubes: Mapping[int, Cube], plan: Plan
 ) -> dict[str, Any]:
     """Return what the function is called with: cubes in the window and labels it asked for."""
-    arguments: dict[str, Any] = {}
+    arguments = arguments_of(step)
     borders = step.bound.process.rules.borders
-    for name, value in step.bound.arguments.items():
-        if not isinstance(value, Input):
-            arguments[name] = value
-            continue
-        if name not in step.inputs:
-            continue  # the target of a resampling gives its grid only
-        cube = cubes[step.inputs[name]]
+    for name, below in step.inputs.items():
+        cube = cubes[below]
         needed = wanted.needs[number].get(name)
         if needed is not None:
             cube = cube.crop(needed) if borders else fit(cube, needed)
-        source = plan.steps[step.inputs[name]].bound.result
+        source = plan.steps[below].bound.result
         arguments[name] = with_labels(cube, chosen(source, step.asked.get(name, {})))
     if step.bound.process.place:
-        extents = {name: plan.steps[source].extent for name, source in step.inputs.items()}
-        first = next(iter(extents.values()))
-        arguments[step.bound.process.place] = Place(wanted.windows[number], first, extents)
+        inputs = {name: plan.steps[source] for name, source in step.inputs.items()}
+        extents = {name: one.extent for name, one in inputs.items() if one.grid is not None}
+        first, found = next(iter(inputs.values())), step.bound.found
+        place = Place(wanted.windows[number], first.extent, extents, first.grid, found)
+        arguments[step.bound.process.place] = place
     return arguments
 
 
@@ -262,29 +303,3 @@ def fit(cube: Cube, window: Window) -> Cube:
     if cube.window.contains(window):
         return cube.crop(window)
     return paste(cube, window, [cube])
-
-
-def evaluate_after(inference: Inference, node: str, known: Mapping[str, Cube]) -> Any:
-    """Compute what follows a stage: nodes whose inputs are merged results, without pixels.
-
-    Args:
-        inference: the graph.
-        node: the node that is wanted.
-        known: merged results by node id.
-    """
-    results: dict[str, Any] = dict(known)
-    waiting = [inference.cube(node).id]
-    while waiting:
-        bound = inference.nodes[waiting[-1]]
-        if bound.id in results:
-            waiting.pop()
-            continue
-        inputs = {name: inference.cube(i).id for name, i in bound.inputs.items()}
-        missing = [i for i in inputs.values() if i not in results]
-        if missing:
-            waiting.extend(missing)
-            continue
-        arguments = {**bound.arguments, **{name: results[i] for name, i in inputs.items()}}
-        results[bound.id] = bound.process.function(**arguments) if inputs else bound.result
-        waiting.pop()
-    return results[inference.cube(node).id]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from terrazzo.cube import Kind
+from terrazzo.cube import Cube, Kind
+from terrazzo.engine.bound import Pending
 from terrazzo.engine.demand import central_block, cost, cube_bytes, demand, fused_in, size_text
 from terrazzo.geo.crs import epsg
 
 if TYPE_CHECKING:
-    from terrazzo.cube import Cube
+    from terrazzo.engine.bound import Bound
     from terrazzo.engine.plan import Plan
     from terrazzo.engine.steps import Step
     from terrazzo.geo.grid import Grid, Window
@@ -19,7 +20,7 @@ def explain(plan: Plan, *, block: int = 1024) -> dict[str, Any]:
     """Return the plan as JSON values; reads nothing.
 
     `fused` of a step is the number of the group that it is computed with in one pass, null where
-    it runs on its own.
+    it runs on its own. `stages` are the nodes that must see all pixels before the steps can run.
 
     Args:
         plan: the plan.
@@ -38,6 +39,7 @@ def explain(plan: Plan, *, block: int = 1024) -> dict[str, Any]:
         "result": plan.node,
         "grid": _grid(plan.grid, plan.window),
         "exact": plan.exact,
+        "stages": list(plan.pending),
         "dimensions": _dimensions(plan.probe),
         "dtype": plan.probe.dtype.name,
         "steps": [
@@ -75,6 +77,7 @@ def explain_text(plan: Plan, *, block: int = 1024) -> str:
         f"graph   {told['digest'][:16]}  result: {told['result']}",
         f"grid    {where}  bounds {_rounded(grid['bounds'])}",
         *(["        every pixel is projected exactly"] if told["exact"] else []),
+        *([f"after   {', '.join(told['stages'])}, which must see all pixels"] * bool(plan.pending)),
         f"result  {_shape(told['dimensions'])}  {told['dtype']}",
         "",
         "steps, in the order in which they run (windows for one block):",
@@ -100,6 +103,24 @@ def explain_text(plan: Plan, *, block: int = 1024) -> str:
     lines.append(f"whole   reads {reads} of {whole['read_items']} files")
     lines.append(f"        the result has {size_text(whole['result_bytes'])}")
     return "\n".join(lines)
+
+
+def explain_value(bound: Bound) -> dict[str, Any]:
+    """Return what a node without pixels gives, as far as it is known before stages have run."""
+    told: dict[str, Any] = {"result": bound.id}
+    if isinstance(bound.result, Cube):
+        told["dimensions"] = _dimensions(bound.result)
+        told["dtype"] = bound.result.dtype.name
+    return told
+
+
+def explain_value_text(bound: Bound) -> str:
+    """Return the same in a line that people read."""
+    told = explain_value(bound)
+    what = f"{_shape(told['dimensions'])}  {told['dtype']}" if "dtype" in told else "a value"
+    if bound.result is Pending.PENDING:
+        what = "known when the stages are done"
+    return f"result  {what}  of {bound.id} ({bound.process.id}), without pixels"
 
 
 def _step(step: Step, window: Window, inputs: list[str]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from terrazzo.geo.crs import crs_name, is_geographic, transformer
 from terrazzo.geo.grid import Grid, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from terrazzo.geo.grid import Bounds
 
@@ -64,6 +64,17 @@ def union_on(grid: Grid, parts: Sequence[tuple[Grid, Window]]) -> Window:
     for other, window in parts:
         union = union.union(extent_on(other, window, grid))
     return union
+
+
+def extents_on(
+    grid: Grid | None, parts: Mapping[str, tuple[Grid | None, Window]]
+) -> dict[str, Window]:
+    """Return the pixels of `grid` that each window touches, by name; only those of rasters."""
+    return {
+        name: extent_on(other, window, grid)
+        for name, (other, window) in parts.items()
+        if other is not None and grid is not None
+    }
 
 
 def resampled_grid(

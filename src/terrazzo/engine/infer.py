@@ -8,12 +8,14 @@ sources alone); it is *fixed* when the graph itself chose a grid (`resample_spat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from terrazzo import logs
 from terrazzo.cube import Cube, empty_cube
 from terrazzo.cube.warp import warp
+from terrazzo.engine.bound import NO_PIXELS, Bound, Inference, Input, Opener, Pending
 from terrazzo.engine.callbacks import (
     CompiledCallback,
     Program,
@@ -22,147 +24,91 @@ from terrazzo.engine.callbacks import (
     plain,
     prepared,
 )
-from terrazzo.engine.grids import extent_on, resampled_grid, union_on
-from terrazzo.engine.kinds import fitted, is_open
+from terrazzo.engine.grids import extent_on, extents_on, resampled_grid, union_on
+from terrazzo.engine.kinds import fitted, is_open, unboxed
+from terrazzo.engine.lazy import needed, pruned
+from terrazzo.engine.udfs import running_in, sandbox_for
 from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
-from terrazzo.geo.grid import Window
 from terrazzo.geo.pixelmap import PixelMap
 from terrazzo.graph import Callback, Graph, Parameter, Ref
-from terrazzo.graph.model import leaves
 from terrazzo.processes import PROCESSES, Role
+from terrazzo.processes.geometries import stamp_of
+from terrazzo.processes.load import FileRequest
+from terrazzo.processes.registry import UNKNOWN, same_grid
 from terrazzo.spans import span
 
 if TYPE_CHECKING:
-    from terrazzo.cube import Source
     from terrazzo.geo.extent import SpatialExtent
-    from terrazzo.geo.grid import Grid
+    from terrazzo.geo.grid import Grid, Window
     from terrazzo.graph import Node
     from terrazzo.processes import Process
-    from terrazzo.processes.load import LoadRequest
-
-NO_PIXELS = Window(0, 0, 0, 0)
-
-
-class Opener(Protocol):
-    """Turns what `load_collection` and `load_stac` ask for into a source."""
-
-    def open(self, request: LoadRequest) -> Source:
-        """Open a source with the items that the request selects; reads no pixel."""
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """An argument that is the cube of another node."""
-
-    node: str
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A node with its arguments bound and its result known but for the pixels."""
-
-    id: str
-    process: Process
-    arguments: Mapping[str, Any]
-    """By Python parameter name; `Input` where a cube comes in."""
-    result: Any
-    """A cube without pixels on the native grid, or the value of a scalar node."""
-    extent: Window = NO_PIXELS
-    """Pixels of the native grid that there are."""
-    free: bool = True
-    """Whether it can be computed on any grid."""
-    source: Source | None = None
-    """Where pixels come from, at a leaf."""
-    crop: SpatialExtent | None = None
-    """At a leaf: the extent outside of which there is no data."""
-    alias: str = ""
-    """Id of the node whose cube this is, where the node changes no pixel."""
-    unchanged: bool = False
-    """Whether its pixels are those of a source, which may then be resampled as they are read."""
-    needs_whole: bool = False
-    """Whether blocks must be merged before later nodes can run (`aggregate_spatial`)."""
-    callback_bytes: float = 0.0
-    """What its callbacks hold at most, bytes per pixel, all labels."""
-
-    @property
-    def inputs(self) -> Mapping[str, str]:
-        """Ids of the nodes whose cubes come in, by parameter name."""
-        return {k: v.node for k, v in self.arguments.items() if isinstance(v, Input)}
-
-    @property
-    def grid(self) -> Grid | None:
-        """The native grid; None for scalars and cubes without space."""
-        return self.result.grid if isinstance(self.result, Cube) else None
-
-
-@dataclass(frozen=True, slots=True)
-class Inference:
-    """A graph of which everything but the pixels is known."""
-
-    graph: Graph
-    nodes: Mapping[str, Bound]
-    """Every node that the result needs, in the order in which they can run."""
-    grids: frozenset[Grid] = field(init=False, repr=False, compare=False)
-    """The native grids of all nodes: plans for any other grid differ in nothing but the grid."""
-    known: dict[tuple[str, Grid | None], tuple[Grid, Any]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-    """What plans of a node have in common, kept by the planner: one entry per node and native
-    grid at most, never changed."""
-
-    def __post_init__(self) -> None:
-        grids = {bound.grid for bound in self.nodes.values()}
-        object.__setattr__(self, "grids", frozenset(grid for grid in grids if grid is not None))
-
-    def cube(self, node: str) -> Bound:
-        """Return the node whose pixels a node gives (itself, unless it passes them on)."""
-        bound = self.nodes[node]
-        return self.nodes[bound.alias] if bound.alias else bound
+    from terrazzo.processes.stage import Finding
 
 
 def infer(graph: Graph, opener: Opener) -> Inference:
     """Bind all arguments of a graph and infer what each node gives.
 
-    Nodes that only a branch not taken by `if` needs are not looked at.
+    Nodes that only a branch not taken by `if` needs are not looked at. What follows a stage is
+    settled by `settle`.
 
     Raises:
         ArgumentInvalid: a process refuses an argument; the message names the node.
         CollectionNotFound, NoDataAvailable: a source cannot be opened.
     """
     with span("plan"):
-        return Inference(graph, MappingProxyType(_bound_nodes(graph, opener)))
+        nodes = _bound_nodes(graph, opener, {}, {})
+        return Inference(graph, MappingProxyType(nodes), opener)
 
 
-def _bound_nodes(graph: Graph, opener: Opener) -> dict[str, Bound]:
-    nodes: dict[str, Bound] = {}
+def settle(inference: Inference, found: Mapping[str, Finding]) -> Inference:
+    """Return the inference with what stages have found, by node, besides those known before.
+
+    Raises:
+        ArgumentInvalid: a process refuses what was found.
+    """
+    found = {**inference.found, **found}
+    kept = {name: bound for name, bound in inference.nodes.items() if bound.settled}
+    with span("plan"):
+        nodes = _bound_nodes(inference.graph, inference.opener, kept, found)
+        return Inference(inference.graph, MappingProxyType(nodes), inference.opener, found)
+
+
+def _bound_nodes(
+    graph: Graph, opener: Opener, kept: Mapping[str, Bound], found: Mapping[str, Finding]
+) -> dict[str, Bound]:
+    nodes: dict[str, Bound] = dict(kept)
     waiting = [graph.result, *(sink for sink in graph.sinks if sink != graph.result)][::-1]
     while waiting:
         node = graph[waiting[-1]]
         if node.id in nodes:
             waiting.pop()
             continue
-        missing = [ref for ref in _needs(node, nodes) if ref not in nodes]
+        missing = [ref for ref in needs(node, nodes) if ref not in nodes]
         if missing:
             waiting.extend(missing[::-1])
             continue
-        nodes[node.id] = _bind(node, nodes, opener)
+        with logs.inside(node.id, node.process_id), running_in(opener):
+            nodes[node.id] = _bind(node, nodes, opener, found.get(node.id, {}))
         waiting.pop()
     return nodes
 
 
-def _needs(node: Node, nodes: Mapping[str, Bound]) -> tuple[str, ...]:
-    if node.process_id != "if":
-        return tuple(node.refs)
-    value = node.arguments.get("value")
-    if isinstance(value, Ref) and value.node not in nodes:
-        return (value.node,)
-    return tuple(leaf.node for leaf in leaves(_branch(node, nodes)) if isinstance(leaf, Ref))
+def needs(node: Node, nodes: Mapping[str, Bound]) -> tuple[str, ...]:
+    """Return the nodes that a node needs, as far as that is known: `if` takes one branch."""
+
+    def value_of(part: Any) -> Any:
+        if not isinstance(part, Ref):
+            return part
+        bound = nodes.get(part.node)
+        return unboxed(bound.result) if bound is not None and bound.settled else UNKNOWN
+
+    return needed(PROCESSES[node.process_id], node.arguments, value_of)
 
 
 def _branch(node: Node, nodes: Mapping[str, Bound]) -> Any:
     value = node.arguments.get("value")
     if isinstance(value, Ref):
-        value = nodes[value.node].result
+        value = unboxed(nodes[value.node].result)
     if isinstance(value, Cube):
         raise ArgumentInvalid(
             f"Node {node.id!r} (if): `value` is a data cube. Conditions outside of callbacks are "
@@ -172,35 +118,66 @@ def _branch(node: Node, nodes: Mapping[str, Bound]) -> Any:
     return node.arguments.get("accept" if value is True else "reject")
 
 
-def _bind(node: Node, nodes: Mapping[str, Bound], opener: Opener) -> Bound:
+def _bind(node: Node, nodes: Mapping[str, Bound], opener: Opener, found: Finding) -> Bound:
     process = PROCESSES[node.process_id]
+    if _undecided(node, process, nodes):
+        return Bound(node.id, process, {}, Pending.PENDING, settled=False)
     if node.process_id == "if":
         branch = _branch(node, nodes)
         if isinstance(branch, Ref):
             return _passed_on(node.id, process, {}, nodes[branch.node])
         return Bound(node.id, process, {}, _known(branch, nodes))
 
+    kept = needs(node, nodes)
+
     def bound() -> Bound:
         arguments = {
-            process.python_names.get(name, name): _argument(process, name, value, nodes)
+            process.python_names.get(name, name): _argument(
+                process, name, value if kept == node.refs else pruned(value, kept), nodes
+            )
             for name, value in node.arguments.items()
         }
         for name, make in process.rules.once.items():
             if name in arguments and not isinstance(arguments[name], Input):
                 arguments[name] = make(arguments[name])
-        return _run(node.id, process, arguments, nodes, opener)
+        arguments |= sandbox_for(process)
+        return _run(node.id, process, arguments, nodes, opener, found)
 
-    return checked_call(process, node.id, bound)
+    if all(nodes[name].settled for name in kept):
+        return checked_call(process, node.id, bound)
+    with logs.collected():  # what is said of a guess is of no use
+        made = checked_call(process, node.id, bound)
+    if not isinstance(made.result, Cube):
+        return Bound(node.id, process, {}, Pending.PENDING, settled=False)
+    return replace(made, settled=False)
+
+
+def _undecided(node: Node, process: Process, nodes: Mapping[str, Bound]) -> bool:
+    """Tell whether what a stage will find decides more than the values of a node's result."""
+    unsettled = [name for name in needs(node, nodes) if not nodes[name].settled]
+    if node.process_id == "if":
+        value = node.arguments.get("value")
+        return isinstance(value, Ref) and value.node in unsettled
+    cubes = {
+        value.node
+        for name, value in node.arguments.items()
+        if isinstance(value, Ref) and Cube in process.kinds.get(name, {Cube})
+    }
+    if process.role is Role.STAGE:  # without a raster it does at once what values decide
+        cubes = {name for name in cubes if nodes[name].grid is not None}
+    return any(name not in cubes or nodes[name].result is Pending.PENDING for name in unsettled)
 
 
 def _argument(process: Process, name: str, value: Any, nodes: Mapping[str, Bound]) -> Any:
-    """Return an argument as the function takes it, `Input` in place of a cube."""
+    """Return an argument as the function takes it, `Input` in place of a raster.
+
+    A cube without space is known: it is an argument like any other.
+    """
     if isinstance(value, Ref) and isinstance(nodes[value.node].result, Cube):
         cube = nodes[value.node].result
-        fitted(process, name, cube)
-        # Geometries are known without pixels; as such they are an argument like GeoJSON.
-        shapes_only = cube.geometries is not None and object in process.kinds.get(name, ())
-        return cube if shapes_only else Input(value.node)
+        taken = fitted(process, name, cube)
+        known = cube.grid is None or name in process.rules.labels_of
+        return taken if known else Input(value.node)
     if is_open(value) or process.kinds.get(name) == frozenset({Cube}):
         return fitted(process, name, _known(value, nodes))
     if isinstance(value, (Callback, Mapping)):
@@ -211,7 +188,7 @@ def _argument(process: Process, name: str, value: Any, nodes: Mapping[str, Bound
 def _known(value: Any, nodes: Mapping[str, Bound]) -> Any:
     """Return a literal with the values of other nodes in it."""
     if isinstance(value, Ref):
-        result = nodes[value.node].result
+        result = unboxed(nodes[value.node].result)
         if isinstance(result, Cube):
             raise ArgumentInvalid(
                 f"The data cube of node {value.node!r} cannot be part of an array or object. Join "
@@ -235,6 +212,7 @@ def _run(
     arguments: Mapping[str, Any],
     nodes: Mapping[str, Bound],
     opener: Opener,
+    found: Finding,
 ) -> Bound:
     cubes = {
         key: nodes[arguments[key].node]
@@ -244,7 +222,8 @@ def _run(
     if process.role is Role.SOURCE:
         return _leaf(name, process, arguments, opener)
     if not cubes:
-        value = process.function(**arguments)
+        nowhere = {process.place: process.nowhere(NO_PIXELS)} if process.place else {}
+        value = process.function(**arguments, **nowhere)
         if isinstance(value, Cube) and value.grid is not None:
             raise ArgumentInvalid("A raster cube cannot be made from nothing. Load a collection.")
         return Bound(name, process, arguments, value)
@@ -252,22 +231,29 @@ def _run(
     first = next(iter(cubes.values()))
     given = {**arguments, **probes}
     if process.place:
-        given[process.place] = process.nowhere(first.extent)
-    with metered() as meter:
+        extents = extents_on(first.grid, {k: (b.grid, b.extent) for k, b in cubes.items()})
+        place = process.nowhere(first.extent, first.grid, found)
+        given[process.place] = replace(place, extents=extents)
+    with logs.collected(), metered() as meter:  # no pixel is looked at: nothing to tell
         result = process.function(**given)
     if process.role is Role.PLANNED:
         return _planned(name, process, arguments, cubes)
     if not isinstance(result, Cube):
         return Bound(name, process, arguments, result)
+    stage = process.role is Role.STAGE
+    if result.grid is None and found:
+        result = replace(result, values=found["values"], valid=found["valid"])
+    grid, extent = _place(process, arguments, cubes, found)
     return Bound(
         name,
         process,
         arguments,
         result,
-        extent=_extent(process, arguments, cubes),
-        free=first.free,
+        extent=extent if result.grid is not None else NO_PIXELS,
+        free=first.free and grid == first.grid,
         unchanged=process.rules.relays and len(cubes) == 1 and first.unchanged,
-        needs_whole=process.role is Role.STAGE,
+        settled=not stage or bool(found),
+        found=found,
         callback_bytes=meter.peak,
     )
 
@@ -285,10 +271,13 @@ def _planned(
 
 def _leaf(name: str, process: Process, arguments: Mapping[str, Any], opener: Opener) -> Bound:
     request = process.function(**arguments)
+    if isinstance(request, FileRequest):
+        loaded = opener.load(request)
+        return Bound(name, process, arguments, loaded, stamp=stamp_of(loaded))
     source = opener.open(request)
     grid, extent = source.probe.grid, source.extent
     if grid is not None and request.spatial is not None:
-        extent = extent.intersection(request.spatial.window(grid))
+        extent = request.spatial.exact_window(grid, extent)
         if extent.is_empty:
             name_of = repr(request.collection or request.url)
             raise SpatialExtentEmpty(_beside(request.spatial, grid, source.extent, name_of))
@@ -320,20 +309,25 @@ def _on_one_grid(probes: Mapping[str, Cube]) -> Mapping[str, Cube]:
     }
 
 
-def _extent(process: Process, arguments: Mapping[str, Any], cubes: Mapping[str, Bound]) -> Window:
+def _place(
+    process: Process,
+    arguments: Mapping[str, Any],
+    cubes: Mapping[str, Bound],
+    found: Finding,
+) -> tuple[Grid, Window]:
+    """Return the grid of a result and the pixels of it that there are."""
     bounds = list(cubes.values())
-    grid = bounds[0].grid
-    extent = bounds[0].extent
+    grid, extent = bounds[0].grid, bounds[0].extent
     if grid is None:
-        return NO_PIXELS
+        raise TypeError("Only rasters come in.")
     if process.rules.joins:
         extent = union_on(grid, [(b.grid, b.extent) for b in bounds if b.grid is not None])
     crop = process.rules.crops(arguments)
     if crop is not None:
-        extent = extent.intersection(crop.window(grid))
-        if extent.is_empty:
-            raise SpatialExtentEmpty(_beside(crop, grid, bounds[0].extent, "the cube"))
-    return extent
+        extent = crop.exact_window(grid, extent)
+    if process.rules.grid is same_grid:
+        return grid, extent
+    return process.rules.grid(grid, process.nowhere(extent, grid, found), arguments)
 
 
 def _passed_on(name: str, process: Process, arguments: Mapping[str, Any], bound: Bound) -> Bound:
@@ -361,9 +355,8 @@ def _resampled(name: str, process: Process, arguments: Mapping[str, Any], data: 
         return _passed_on(name, process, arguments, data)
     _check_method(data.result, grid, str(arguments.get("method", "near")))
     probe = replace(data.result, grid=grid, window=NO_PIXELS)
-    return Bound(
-        name, process, arguments, probe, extent_on(data.grid, data.extent, grid), free=False
-    )
+    extent = extent_on(data.grid, data.extent, grid).intersection(grid.window)
+    return Bound(name, process, arguments, probe, extent, free=False)
 
 
 def _onto(

@@ -17,7 +17,8 @@ from terrazzo.errors import ArgumentInvalid
 from terrazzo.graph import Parameter, Ref
 from terrazzo.graph.model import FrozenMap
 from terrazzo.graph.schema import mismatches
-from terrazzo.processes.convert import entries_of, is_list
+from terrazzo.processes import Role
+from terrazzo.processes.convert import entries_of, is_list, scalar, stack_of
 
 if TYPE_CHECKING:
     from terrazzo.processes import Process
@@ -52,21 +53,48 @@ def fitted(process: Process, name: str, value: Any) -> Any:
     taken = process.kinds.get(name)
     if taken is None or callable(value):
         return value
+    if Cube not in taken:
+        value = unboxed(value)
     if isinstance(value, Stack) and Stack not in taken and is_list(value):
         value = entries_of(value)
     kind = next((kind for kind in _WORDS if isinstance(value, kind)), object)
     if kind is not object and kind not in taken:
         raise ArgumentInvalid(
             f"`{name}` takes {_wanted(process, name, taken)}, and gets {_WORDS[kind]}."
+            f"{_way_in(process) if kind is Cube else ''}"
         )
     if kind is object and taken == frozenset({Cube}):
         raise ArgumentInvalid(f"`{name}` takes a data cube (from_node), and gets {_shown(value)}.")
     if kind is not object:
         return value
-    for keys, reason in mismatches(_frozen(value), process.spec.by_name[name].schema):
+    for keys, reason in mismatches(_frozen(value), process.spec.by_name[name].accepted):
         inside = "".join(f"[{key!r}]" for key in keys)
         raise ArgumentInvalid(f"`{name}`{inside} {reason}")
     return value
+
+
+def unboxed(value: Any) -> Any:
+    """Return a cube without dimensions as its value, and one with one dimension as an array.
+
+    So what a stage has found can be computed with; any other value is returned as it is.
+    """
+    if not isinstance(value, Cube) or value.grid is not None or len(value.dimensions) > 1:
+        return value
+    if not value.dimensions:
+        return scalar(value.values[()]) if value.valid[()] else None
+    there = zip(value.values.tolist(), value.valid.tolist(), strict=True)
+    labels = value.dimensions[0].labels
+    return stack_of([number if valid else None for number, valid in there], labels or None)
+
+
+def _way_in(process: Process) -> str:
+    """Return how pixels of a cube get into a process that takes no cubes."""
+    if process.role is not Role.SCALAR:
+        return ""
+    return (
+        f" Call `{process.id}` in the callback of a process that takes cubes, such as `apply`, "
+        "`reduce_dimension` or `apply_dimension`."
+    )
 
 
 def _wanted(process: Process, name: str, taken: frozenset[type]) -> str:

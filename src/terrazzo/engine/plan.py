@@ -9,15 +9,19 @@ is left to `demand`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from terrazzo.cube import Cube, ExactSource
+from terrazzo.engine.bound import Bound, Inference, Pending
+from terrazzo.engine.callbacks import CompiledCallback
 from terrazzo.engine.fuse import fused
 from terrazzo.engine.grids import extent_on
-from terrazzo.engine.infer import Bound, Inference, Input, without_pixels
+from terrazzo.engine.infer import needs, without_pixels
 from terrazzo.engine.steps import NEAREST, RESAMPLERS, Step, chosen
 from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
 from terrazzo.geo.grid import Grid, Window, geographic_bounds
+from terrazzo.processes.registry import all_labels, same_grid, same_window
 from terrazzo.spans import span
 
 if TYPE_CHECKING:
@@ -51,6 +55,10 @@ class Plan:
     """Groups of steps that are computed as one; without them a plan gives the same pixels."""
     exact: bool = False
     """Whether every pixel is projected, instead of interpolating within 0.1 pixel."""
+    stamp: str = ""
+    """Digest of what stages below it have found; empty where there is none."""
+    pending: tuple[str, ...] = ()
+    """Stages that must run before a pixel can be computed; such a plan only tells and counts."""
 
     @property
     def bad_items(self) -> tuple[str, ...]:
@@ -80,6 +88,7 @@ def make_plan(
     *,
     node: str = "",
     within: SpatialExtent | None = None,
+    labels: Labels = MappingProxyType({}),
     exact: bool = False,
 ) -> Plan:
     """Plan a graph on a grid; by default on the grid of its first source.
@@ -89,6 +98,7 @@ def make_plan(
         grid: the lattice of the result; for a tile the tile's, for batch usually None.
         node: the node whose pixels are wanted; by default the graph's result.
         within: compute only pixels whose centre may lie in this extent.
+        labels: compute only these, by dimension; positions in the node's result.
         exact: between two CRS, project every pixel instead of interpolating within 0.1 pixel.
 
     Raises:
@@ -96,15 +106,19 @@ def make_plan(
         SpatialExtentEmpty: the grid or extent holds none of its pixels.
     """
     wanted = inference.cube(node or inference.graph.result)
+    pending = pending_stages(inference, wanted.id)
     if wanted.grid is None:
         kind = "a table" if isinstance(wanted.result, Cube) else "a single value"
+        if wanted.result is Pending.PENDING:
+            kind = f"what is known only when {', '.join(pending)} has been computed"
         raise ArgumentInvalid(
             f"Node {wanted.id!r} ({wanted.process.id}) gives {kind}, not pixels on a map. Run the "
             "graph with `terrazzo run`, or choose another result node."
         )
+    check_extent(inference, wanted.id)
     target = grid or wanted.grid
     with span("plan"):
-        steps, groups = _steps_on(inference, wanted.id, target)
+        steps, groups = _steps_on(inference, wanted.id, target, labels)
         if exact:
             steps = _exactly(steps)
     window = steps[-1].extent
@@ -116,7 +130,28 @@ def make_plan(
             f"{_covered(wanted)}. Widen the extent or move it there."
         )
     digest, last_use = inference.graph.digest, _last_use(steps, groups)
-    return Plan(digest, wanted.id, steps, target, window, last_use, groups, exact)
+    stamp = inference.stamp
+    return Plan(
+        digest, wanted.id, steps, target, window, last_use, groups, exact, stamp, tuple(pending)
+    )
+
+
+def check_extent(inference: Inference, node: str = "") -> None:
+    """Check that the graph leaves pixels of a node; by default of its result.
+
+    Raises:
+        SpatialExtentEmpty: there is none; names the node that left none.
+    """
+    bound = inference.cube(node or inference.graph.result)
+    while bound.inputs and bound.grid is not None and bound.extent.is_empty:
+        below = [inference.cube(name) for name in bound.inputs.values()]
+        empty = [one for one in below if one.extent.is_empty]
+        if not empty:
+            raise SpatialExtentEmpty(
+                f"Node {bound.id!r} ({bound.process.id}) leaves no pixel of its cube, which covers "
+                f"{_covered(below[0])}. Widen its extent or move it there."
+            )
+        bound = empty[0]
 
 
 def _exactly(steps: tuple[Step, ...]) -> tuple[Step, ...]:
@@ -140,12 +175,6 @@ def _covered(bound: Bound) -> str:
 def _request(inference: Inference, node: str, grid: Grid | None, method: str) -> _Request:
     """Ask for a node on a grid: free nodes follow, fixed ones answer through a warp."""
     bound = inference.cube(node)
-    if bound.grid is None or grid is None:
-        raise ArgumentInvalid(
-            f"Node {bound.id!r} ({bound.process.id}) gives a table, known only when all pixels are "
-            "aggregated, so that no pixel can be computed from it in the same graph. Save it, and "
-            "use it in a second graph."
-        )
     if bound.free or bound.grid == grid:
         return _Request(bound.id, grid, method if bound.unchanged else NEAREST)
     return _Request(bound.id, grid, method, warps=True)
@@ -167,25 +196,52 @@ def _inputs(inference: Inference, request: _Request) -> dict[str, _Request]:
             return {"data": _Request(data.id, request.grid, method, warps=True)}
         return {"data": _request(inference, data.id, request.grid, method)}
     asked = {}
-    for name in bound.process.parameters:
-        value = bound.arguments.get(name)
-        if isinstance(value, Input):
-            method = request.method if bound.process.rules.relays else NEAREST
-            asked[name] = _request(inference, value.node, request.grid, method)
+    grid = request.grid
+    if bound.process.rules.grid is not same_grid and not bound.free:
+        grid = inference.cube(next(iter(bound.inputs.values()))).grid
+    strict = not bound.free or bound.grid == request.grid
+    for name, node in bound.inputs.items():
+        other = inference.cube(node)
+        if strict and other.free and other.grid != grid and not _is_per_pixel(inference, node):
+            # What looks at neighbours looks at its own; as openEO has it, its result is aligned.
+            asked[name] = _Request(other.id, grid, NEAREST, warps=True)
+            continue
+        method = request.method if bound.process.rules.relays else NEAREST
+        asked[name] = _request(inference, node, grid, method)
     return asked
 
 
+def _is_per_pixel(inference: Inference, node: str) -> bool:
+    """Tell whether a node's pixels on another grid are the nearest of those on its own."""
+    waiting = [node]
+    seen: set[str] = set()
+    while waiting:
+        bound = inference.cube(waiting.pop())
+        if bound.id in seen or bound.source is not None:
+            continue
+        seen.add(bound.id)
+        process, rules = bound.process, bound.process.rules
+        placed = process.place and not rules.joins
+        if process.id in RESAMPLERS or placed or rules.window is not same_window:
+            return False
+        waiting.extend(bound.inputs.values())
+    return True
+
+
 def _steps_on(
-    inference: Inference, node: str, target: Grid
+    inference: Inference, node: str, target: Grid, labels: Labels
 ) -> tuple[tuple[Step, ...], tuple[Fused, ...]]:
     """Return the steps that give a node on a grid, and which of them are fused.
 
     Which steps there are depends on the grid only by whether it is some node's own one, so that
     they are worked out once for all others.
     """
+    if labels:
+        steps = _steps(inference, _request(inference, node, target, NEAREST), labels)
+        return steps, fused(steps)
     own = target if target in inference.grids else None
     if (node, own) not in inference.known:
-        steps = _steps(inference, _request(inference, node, target, NEAREST))
+        steps = _steps(inference, _request(inference, node, target, NEAREST), labels)
         inference.known[node, own] = target, (steps, fused(steps))
     known, (steps, groups) = inference.known[node, own]
     return (steps if known == target else _moved(steps, known, target)), groups
@@ -207,7 +263,7 @@ def _moved(steps: tuple[Step, ...], grid: Grid, target: Grid) -> tuple[Step, ...
     return tuple(moved)
 
 
-def _steps(inference: Inference, result: _Request) -> tuple[Step, ...]:
+def _steps(inference: Inference, result: _Request, labels: Labels) -> tuple[Step, ...]:
     order: dict[_Request, dict[str, _Request]] = {}
     waiting = [result]
     while waiting:
@@ -223,10 +279,10 @@ def _steps(inference: Inference, result: _Request) -> tuple[Step, ...]:
         order[request] = inputs
         waiting.pop()
     numbers = {request: number for number, request in enumerate(order)}
-    wanted, asked = _label_demand(inference, order)
+    wanted, asked = _label_demand(inference, order, labels)
     return tuple(
         replace(
-            _step(inference, request, wanted[request]),
+            _step(inference, request, wanted[request], asked[request]),
             inputs={name: numbers[needed] for name, needed in inputs.items()},
             asked=asked[request],
         )
@@ -234,13 +290,27 @@ def _steps(inference: Inference, result: _Request) -> tuple[Step, ...]:
     )
 
 
-def _step(inference: Inference, request: _Request, wanted: Labels) -> Step:
+def _step(
+    inference: Inference, request: _Request, wanted: Labels, asked: Mapping[str, Labels]
+) -> Step:
     bound = inference.nodes[request.node]
+    known = {name: chosen(cube, asked.get(name, {})) for name, cube in _known(bound).items()}
+    if known:
+        bound = replace(bound, arguments={**bound.arguments, **known})
     extent = _extent(bound, request.grid)
     probe = chosen(without_pixels(bound.result, request.grid), wanted)
     return Step(
         bound, request.grid, extent, probe, wanted, {}, method=request.method, warps=request.warps
     )
+
+
+def _known(bound: Bound) -> dict[str, Cube]:
+    """Return the arguments of a node that are cubes without space, which need no step."""
+    return {
+        name: value
+        for name, value in bound.arguments.items()
+        if isinstance(value, Cube) and name not in bound.process.rules.labels_of
+    }
 
 
 def _extent(bound: Bound, grid: Grid | None) -> Window:
@@ -251,10 +321,11 @@ def _extent(bound: Bound, grid: Grid | None) -> Window:
 
 
 def _label_demand(
-    inference: Inference, order: Mapping[_Request, Mapping[str, _Request]]
+    inference: Inference, order: dict[_Request, dict[str, _Request]], labels: Labels
 ) -> tuple[dict[_Request, Labels], dict[_Request, Mapping[str, Labels]]]:
     """Walk backwards: what is wanted of every step by all, and what each asks of its inputs."""
     demands: dict[_Request, list[Labels]] = {request: [] for request in order}
+    demands[next(reversed(order))] = [labels]
     wanted: dict[_Request, Labels] = {}
     asked: dict[_Request, Mapping[str, Labels]] = {}
     for request in reversed(list(order)):
@@ -264,13 +335,18 @@ def _label_demand(
         if request.warps or bound.process.id in RESAMPLERS:
             asked[request] = {name: wanted[request] for name in inputs if name == "data"}
         else:
-            probes = {name: inference.nodes[needed.node].result for name, needed in inputs.items()}
-            asked[request] = bound.process.rules.labels(
-                wanted[request], bound.result, probes, bound.arguments
-            )
+            probes = _known(bound) | {k: inference.nodes[v.node].result for k, v in inputs.items()}
+            rule = all_labels if _is_opaque(bound) else bound.process.rules.labels
+            asked[request] = rule(wanted[request], bound.result, probes, bound.arguments)
         for name, needed in inputs.items():
             demands[needed].append(asked[request].get(name, {}))
     return wanted, asked
+
+
+def _is_opaque(bound: Bound) -> bool:
+    """Tell whether code of users sees the labels, so that none may be left out."""
+    callbacks = (v for v in bound.arguments.values() if isinstance(v, CompiledCallback))
+    return any(callback.opaque for callback in callbacks)
 
 
 def _joined(demands: list[Labels]) -> Labels:
@@ -294,10 +370,20 @@ def _last_use(steps: tuple[Step, ...], groups: tuple[Fused, ...]) -> tuple[int, 
     return tuple(last)
 
 
-def stage_plan(inference: Inference, node: str, grid: Grid | None = None) -> Plan:
-    """Plan the raster that a stage (`aggregate_spatial`) reduces."""
-    bound = inference.nodes[node]
-    return make_plan(inference, grid, node=bound.inputs["data"])
+def pending_stages(inference: Inference, node: str) -> tuple[str, ...]:
+    """Return the stages that have not run and that a node needs, in an order in which they can."""
+    found: set[str] = set()
+    seen: set[str] = set()
+    waiting = [node]
+    while waiting:
+        bound = inference.nodes[waiting.pop()]
+        if bound.settled or bound.id in seen:
+            continue
+        seen.add(bound.id)
+        if bound.needs_whole:
+            found.add(bound.id)
+        waiting.extend(needs(inference.graph[bound.id], inference.nodes))
+    return tuple(name for name in inference.nodes if name in found)
 
 
 def with_window(plan: Plan, window: Window) -> Plan:

@@ -5,15 +5,20 @@ Here the catalogue (which items) meets storage (how they are read); neither know
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from terrazzo.catalog import BandInfo, Catalog, read_bands
+from terrazzo.catalog.bands import merge_bands
 from terrazzo.catalog.space import Region
 from terrazzo.catalog.stac import read_projection
+from terrazzo.cube import BandFacts
+from terrazzo.engine.files import load_file
 from terrazzo.errors import BandNotFound, NoDataAvailable
 from terrazzo.geo.crs import WGS84
 from terrazzo.geo.grid import Grid
 from terrazzo.geo.times import contains, format_time, parse_time
+from terrazzo.sandbox import Mode
 from terrazzo.spans import span
 from terrazzo.storage.blocks import BlockCache
 from terrazzo.storage.headers import HEADER, read_header
@@ -22,21 +27,31 @@ from terrazzo.storage.source import AssetBand, RasterSource, SceneItem
 from terrazzo.storage.stac import BASE, fetch_stac
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from terrazzo.cube import Cube, Label
     from terrazzo.errors import SourceUnreadable
     from terrazzo.geo.extent import SpatialExtent
-    from terrazzo.processes.load import LoadRequest
+    from terrazzo.processes.load import FileRequest, LoadRequest
     from terrazzo.storage.gate import Gate
 
 
 class CatalogOpener:
-    """Opens the collections of one catalogue; all its sources share one block cache."""
+    """Opens the collections of one catalogue; all its sources share one block cache.
+
+    The catalogue itself is opened when the first collection is: graphs need none without.
+    """
 
     def __init__(
-        self, catalog: Catalog, gate: Gate, cache_bytes: int, *, skip_bad: bool = False
+        self,
+        catalog: Callable[[], Catalog],
+        gate: Gate,
+        cache_bytes: int,
+        *,
+        skip_bad: bool = False,
+        udf: Mode = Mode.SANDBOXED,
     ) -> None:
-        self._catalog, self._gate = catalog, gate
+        self._catalog, self._gate, self.udf = cache(catalog), gate, udf
         self._reader = RasterReader(BlockCache(cache_bytes))
         self._skip_bad = skip_bad
 
@@ -54,20 +69,36 @@ class CatalogOpener:
         chosen = [item for item in items if _passes(item, request)]
         if not chosen:
             raise NoDataAvailable(_nothing(request, document))
-        known = known or read_bands(chosen[0])
+        # A collection may list its bands and leave to its items what they are.
+        listed = {band.name for band in known}
+        told = merge_bands(known, read_bands(chosen[0]))
+        known = tuple(band for band in told if band.name in listed or not listed)
         names = _band_names(request.bands, known)
         scenes = [self._scene(item, names) for item in chosen]
-        return RasterSource.of(
-            scenes, names, reader=self._reader, on_bad=_noted if self._skip_bad else None
-        )
+        facts: dict[Label, BandFacts] = {
+            band.name: BandFacts(band.common_name, band.wavelength_um) for band in known
+        }
+        on_bad = _noted if self._skip_bad else None
+        return RasterSource.of(scenes, names, reader=self._reader, on_bad=on_bad, facts=facts)
+
+    def load(self, request: FileRequest) -> Cube:
+        """Load a file of geometries.
+
+        Raises:
+            AssetForbidden: the address may not be read.
+            SourceUnreadable: it gives no file.
+            FormatUnsuitable: the file is in another format.
+        """
+        return load_file(request, self._gate)
 
     def _found(self, request: LoadRequest) -> tuple[Any, Iterable[Any]]:
         """Return the collection of a request, and the items that may be meant."""
         if request.url is not None:
             document, found = fetch_stac(self._gate, request.url)
             return document, _asked_for(found, request)
-        document = self._catalog.collection(str(request.collection))
-        items = self._catalog.search(
+        catalog = self._catalog()
+        document = catalog.collection(str(request.collection))
+        items = catalog.search(
             (str(request.collection),), bbox=_degrees(request.spatial), interval=_times(request)
         )
         return document, list(items)
@@ -113,16 +144,16 @@ def _grid(item: Mapping[str, Any], key: str) -> Grid | None:
 
 
 def _band_names(asked: Sequence[str] | None, known: Sequence[BandInfo]) -> tuple[str, ...]:
-    """Return band names, common names replaced by the first band that has them."""
+    """Return band names, common names replaced by all bands that have them."""
     names = tuple(band.name for band in known)
     if asked is None:
         return names
-    common = {band.common_name: band.name for band in reversed(known) if band.common_name}
-    chosen = []
-    for band in asked:
-        if band not in names and band not in common:
-            raise BandNotFound(band, names)
-        chosen.append(band if band in names else common[band])
+    chosen: list[str] = []
+    for name in asked:
+        common = [band.name for band in known if band.common_name == name]
+        if name not in names and not common:
+            raise BandNotFound(name, names)
+        chosen.extend([name] if name in names else common)
     return tuple(dict.fromkeys(chosen))
 
 

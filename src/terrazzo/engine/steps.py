@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from terrazzo.cube import Kind
-from terrazzo.engine.infer import Input
+from terrazzo.engine.bound import Input
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from terrazzo.cube import Cube
-    from terrazzo.engine.infer import Bound
+    from terrazzo.engine.bound import Bound
     from terrazzo.geo.grid import Grid, Window
     from terrazzo.processes.registry import Labels
 
@@ -89,5 +89,5 @@ def conform(step: Step, cube: Cube) -> Cube:
 
 
 def arguments_of(step: Step) -> dict[str, Any]:
-    """Return the arguments of a step that are not cubes."""
+    """Return the arguments of a step that are no rasters."""
     return {k: v for k, v in step.bound.arguments.items() if not isinstance(v, Input)}

@@ -22,6 +22,8 @@ WGS84 = "EPSG:4326"
 WEB_MERCATOR = "EPSG:3857"
 LONGEST = 20_000
 """Characters of a CRS that a user may give; WKT2 of EPSG codes has about 2 000."""
+_LONGITUDE_FIRST = {"authority": "OGC", "code": "CRS84"}
+"""EPSG:4326 with its axes the other way round; here x always comes first."""
 _OPENS_FILES = re.compile(
     r"proj\s*=\s*pipeline|\b(init|nadgrids|geoidgrids|grids|file|xy_grids|z_grids)\s*=\s*(?!@null\b)",
     re.IGNORECASE,
@@ -81,8 +83,10 @@ def _canonical(text: str) -> str:
 
 
 def _stated_code(crs: CRS) -> int | None:
-    """Return the EPSG code that WKT states of itself, which may be wrong."""
+    """Return the EPSG code that a definition states of itself, which may be wrong."""
     stated = crs.to_json_dict().get("id") or {}
+    if stated == _LONGITUDE_FIRST:
+        return 4326
     return int(stated["code"]) if stated.get("authority") == "EPSG" else None
 
 
@@ -109,6 +113,13 @@ def transformer(source: str, target: str) -> Transformer:
 def is_geographic(name: str) -> bool:
     """Tell whether coordinates are degrees of longitude and latitude."""
     return bool(crs_object(name).is_geographic)
+
+
+@lru_cache(maxsize=256)
+def is_metric(name: str) -> bool:
+    """Tell whether both coordinates are metres."""
+    axes = crs_object(name).axis_info[:2]
+    return bool(axes) and all(axis.unit_name in {"metre", "meter"} for axis in axes)
 
 
 def epsg(name: str) -> int | None:

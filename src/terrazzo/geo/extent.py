@@ -1,8 +1,9 @@
 """Spatial extents as openEO gives them: bounding boxes in any CRS, and polygons.
 
-One rule for all of them: a pixel belongs to the extent where its centre does. The test is made
-in the CRS of the box (in the CRS of the grid for polygons), pixel by pixel, so that it does not
-depend on the window in which a pixel is looked at.
+One rule for all of them: a pixel belongs to the extent where its centre does, on the edge too (it
+intersects, as Simple Features have it). The test is made in the CRS of the box (in the CRS of the
+grid for polygons), pixel by pixel, so that it does not depend on the window in which a pixel is
+looked at. To points and lines belong the pixels whose centres are nearest.
 """
 
 from __future__ import annotations
@@ -20,13 +21,18 @@ from shapely.geometry import shape
 from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
 from terrazzo.geo.crs import WGS84, crs_name, is_geographic, transformer
 from terrazzo.geo.grid import Bounds, Grid, Window, transform_bounds
+from terrazzo.geo.marks import marked, marked_window, marks_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
 TURN, HALF_TURN, POLE = 360.0, 180.0, 90.0 + 1e-6
 """Degrees."""
+EDGE_POINTS = 200
+"""Points on the longer edge of a box whose bounds in another CRS are looked for."""
 FAR = 1e300
 """A coordinate that lies in no polygon, for pixels that have no place in its CRS."""
 _NOT_GEOJSON = (
@@ -35,6 +41,7 @@ _NOT_GEOJSON = (
     TypeError,
     AttributeError,
     ValueError,
+    OverflowError,
     RecursionError,
     shapely.errors.ShapelyError,
 )
@@ -42,14 +49,16 @@ _NOT_GEOJSON = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpatialExtent:
-    """A bounding box, or the union of polygons inside it."""
+    """A bounding box, or the polygons, points and lines inside it."""
 
     bounds: Bounds
     """(left, bottom, right, top) in `crs`; left > right crosses the antimeridian."""
     crs: str
     """Canonical CRS name of bounds and polygons."""
     polygons: BaseGeometry | None = None
-    """The polygons in `crs`; None for a plain box."""
+    """The union of the polygons in `crs`; None for a plain box."""
+    marks: BaseGeometry | None = None
+    """Points and lines in `crs`, which stand beside polygons; None for none."""
 
     @property
     def boxes(self) -> tuple[Bounds, ...]:
@@ -88,19 +97,71 @@ class SpatialExtent:
 
     def window(self, grid: Grid) -> Window:
         """Return a window of the grid that holds every pixel whose centre may be inside."""
-        if self.crs != grid.crs:
-            return grid.window_of(self.bounds_in(grid.crs))
         union = Window(0, 0, 0, 0)
+        for marks in self._marks_on(grid):
+            union = union.union(marked_window(marks, grid))
+        if self.polygons is not None and self.polygons.is_empty:
+            return union
+        if self.crs != grid.crs:
+            return union.union(grid.window_of(self.bounds_in(grid.crs)))
         for box in self._boxes_on(grid):
             union = union.union(grid.window_of(box, centres=self.polygons is None))
         return union
+
+    def exact_window(self, grid: Grid, within: Window) -> Window:
+        """Return the smallest window that holds what is inside: openEO's crop.
+
+        Of polygons it holds the pixels whose centre lies in their bounding box on the grid, of a
+        box those whose centre lies in it.
+
+        Args:
+            grid: the lattice.
+            within: the pixels of it that there are.
+        """
+        touched = self.window(grid).intersection(within)
+        if touched.is_empty or (self.polygons is None and self.crs == grid.crs):
+            return touched
+        outline = _outline(self) if self.polygons is None else (self.polygons,)
+        held = Window(0, 0, 0, 0)
+        for part in outline:
+            if not part.is_empty:
+                bounds = shapely.transform(
+                    part, transformer(self.crs, grid.crs).transform, interleaved=False
+                ).bounds
+                if not np.isfinite(bounds).all():
+                    return touched
+                held = held.union(_centres_in(bounds, grid))
+        if self.polygons is None:
+            return self._trimmed(grid, held.grown(1, 1).intersection(touched))
+        for marks in self._marks_on(grid):
+            held = held.union(marked_window(marks, grid))
+        return held.intersection(touched)
+
+    def _trimmed(self, grid: Grid, window: Window) -> Window:
+        """Return a window without the rows and columns at its edges that have no pixel inside."""
+        while not window.is_empty:
+            row, col, height, width = window.row, window.col, window.height, window.width
+            sides = {
+                Window(row, col, 1, width): Window(row + 1, col, height - 1, width),
+                Window(row + height - 1, col, 1, width): Window(row, col, height - 1, width),
+                Window(row, col, height, 1): Window(row, col + 1, height, width - 1),
+                Window(row, col + width - 1, height, 1): Window(row, col, height, width - 1),
+            }
+            rest = next((r for side, r in sides.items() if not self.mask(grid, side).any()), None)
+            if rest is None:
+                break
+            window = rest
+        return window
 
     def mask(self, grid: Grid, window: Window) -> NDArray[np.bool_]:
         """Return (y, x) True where a pixel's centre is inside."""
         if window.is_empty:
             return np.zeros((window.height, window.width), np.bool_)
         if self.polygons is not None:
-            return self._mask_of_polygons(self.polygons, grid, window)
+            inside = self._mask_of_polygons(self.polygons, grid, window)
+            for marks in self._marks_on(grid):
+                inside |= marked(marks, grid, window)
+            return inside
         inside = np.zeros((window.height, window.width), np.bool_)
         if self.crs == grid.crs:
             for box in self._boxes_on(grid):
@@ -115,8 +176,19 @@ class SpatialExtent:
             with np.errstate(invalid="ignore"):
                 x = np.where(np.abs(x) > HALF_TURN, x - TURN * np.round(x / TURN), x)
         for left, bottom, right, top in self.boxes:
-            inside |= (x >= left) & (x < right) & (y >= bottom) & (y < top)
+            inside |= (x >= left) & (x <= right) & (y >= bottom) & (y <= top)
         return inside
+
+    def _marks_on(self, grid: Grid) -> tuple[BaseGeometry, ...]:
+        """Return points and lines where the grid may have them: longitudes may run to 360."""
+        if self.marks is None:
+            return ()
+        marks = _marks_in(self, grid.crs)
+        if not is_geographic(grid.crs):
+            return (marks,)
+        turns = [shapely.transform(marks, _turned_by(turn)) for turn in (-TURN, 0.0, TURN)]
+        west, _, east, _ = grid.bounds
+        return tuple(t for t in turns if t.bounds[0] < east and t.bounds[2] >= west)
 
     def _mask_of_polygons(
         self, polygons: BaseGeometry, grid: Grid, window: Window
@@ -127,9 +199,13 @@ class SpatialExtent:
             # The polygons leave the area of the grid's CRS: the pixels are brought to theirs.
             drawn = polygons
             x, y = transformer(grid.crs, self.crs).transform(x, y)
-        inside: NDArray[np.bool_] = shapely.contains_xy(
-            drawn, np.where(np.isfinite(x), x, FAR), np.where(np.isfinite(y), y, FAR)
-        )
+        x, y = np.where(np.isfinite(x), x, FAR), np.where(np.isfinite(y), y, FAR)
+        inside: NDArray[np.bool_] = shapely.intersects_xy(drawn, x, y)
+        if is_geographic(grid.crs):  # longitudes may run to 360, those of polygons too
+            west, _, east, _ = grid.bounds
+            for turn in (-TURN, TURN):
+                if drawn.bounds[0] <= east + turn and drawn.bounds[2] >= west + turn:
+                    inside |= shapely.intersects_xy(drawn, x + turn, y)
         return inside
 
     def geometry(self) -> BaseGeometry:
@@ -164,8 +240,29 @@ def spatial_extent(value: Any) -> SpatialExtent | None:
     polygons, crs = geojson_geometry(value)
     if polygons.is_empty or polygons.area == 0.0:
         raise SpatialExtentEmpty("The GeoJSON holds no polygon with an area. Give polygons.")
-    _check_on_earth(polygons.bounds, crs, "The GeoJSON")
+    check_on_earth(polygons.bounds, crs, "The GeoJSON")
     return SpatialExtent(polygons.bounds, crs, polygons)
+
+
+def extent_of_shapes(shapes: Sequence[BaseGeometry], crs: str) -> SpatialExtent:
+    """Return the extent of geometries of any type; empty ones are ignored.
+
+    Raises:
+        ArgumentInvalid: degrees that are not on the Earth.
+        SpatialExtentEmpty: all of them are empty.
+    """
+    whole = shapely.make_valid(np.array(shapes, dtype=object))
+    areas = [s for s in whole if shapely.get_dimensions(s) == 2]  # noqa: PLR2004 - an area
+    extent = SpatialExtent(
+        tuple(shapely.total_bounds(whole).tolist()),
+        crs,
+        shapely.union_all(areas),
+        marks_of(whole),
+    )
+    if extent.marks is None and not areas:
+        raise SpatialExtentEmpty("There is no geometry that is not empty. Give at least one.")
+    check_on_earth(extent.bounds, crs, "The extent of the geometries")
+    return extent
 
 
 def _box(value: Mapping[str, Any]) -> SpatialExtent:
@@ -180,7 +277,7 @@ def _box(value: Mapping[str, Any]) -> SpatialExtent:
         raise ArgumentInvalid(f"west, south, east and north must be finite numbers, not {sides}.")
     west, south, east, north = (float(side) for side in sides)
     name = crs_name(value.get("crs") or WGS84)
-    _check_on_earth((west, south, east, north), name, "The bounding box")
+    check_on_earth((west, south, east, north), name, "The bounding box")
     crosses = west > east and is_geographic(name)
     if south >= north or west == east or (west > east and not crosses):
         raise SpatialExtentEmpty(
@@ -191,7 +288,12 @@ def _box(value: Mapping[str, Any]) -> SpatialExtent:
     return SpatialExtent((west, south, east, north), name)
 
 
-def _check_on_earth(bounds: Bounds, crs: str, what: str) -> None:
+def check_on_earth(bounds: Bounds, crs: str, what: str) -> None:
+    """Refuse degrees that are none: most likely coordinates of a CRS that was not named.
+
+    Raises:
+        ArgumentInvalid: a latitude beyond 90 or a longitude beyond 360 degrees.
+    """
     west, south, east, north = bounds
     if crs == WGS84 and (max(-south, north) > POLE or max(abs(west), abs(east)) > TURN):
         raise ArgumentInvalid(
@@ -268,6 +370,41 @@ def geojson_crs(value: Mapping[str, Any]) -> str:
             f'"EPSG:n"}}}}, not {member!r:.80}. Leave it out for degrees.'
         )
     return crs_name(name.replace("urn:ogc:def:crs:EPSG::", "EPSG:"))
+
+
+def _outline(extent: SpatialExtent) -> tuple[BaseGeometry, ...]:
+    """Return boxes with many points on their edges, which may be curves in another CRS."""
+    return tuple(
+        shapely.segmentize(shapely.box(*box), max(box[2] - box[0], box[3] - box[1]) / EDGE_POINTS)
+        for box in extent.boxes
+    )
+
+
+def _centres_in(bounds: Bounds, grid: Grid) -> Window:
+    """Return the pixels whose centres lie in bounds, whole turns away if the grid lies there."""
+    if not is_geographic(grid.crs):
+        return grid.window_of(bounds, centres=True)
+    left, bottom, right, top = bounds
+    found = Window(0, 0, 0, 0)
+    for turn in (-TURN, 0.0, TURN):
+        window = grid.window_of((left + turn, bottom, right + turn, top), centres=True)
+        if not window.intersection(grid.window).is_empty:
+            found = found.union(window)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _marks_in(extent: SpatialExtent, crs: str) -> BaseGeometry:
+    """Return the points and lines of an extent in a CRS."""
+    if extent.crs == crs:
+        return extent.marks
+    return shapely.transform(
+        extent.marks, transformer(extent.crs, crs).transform, interleaved=False
+    )
+
+
+def _turned_by(degrees: float) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    return lambda points: points + np.array([degrees, 0.0])
 
 
 @lru_cache(maxsize=64)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Bounds = tuple[float, float, float, float]
 """(left, bottom, right, top), CRS units."""
 
+METRES_PER_DEGREE = 111_320.0
+"""Of a meridian or the equator, approximately."""
 SAME_PLACE = 1e-3
 """Pixels that lie less than this share of a pixel apart are one pixel."""
 
@@ -206,17 +208,15 @@ class Grid:
     def window_of(self, bounds: Bounds, *, centres: bool = False) -> Window:
         """Return the pixels that bounds touch, or with `centres` those whose centre is inside.
 
-        An edge within 1e-6 pixel of a pixel border counts as on it. With `centres`, the left
-        and lower edge belong to the bounds and the right and upper one don't, as openEO has it.
+        An edge within 1e-6 pixel of a pixel border counts as on it. With `centres`, all edges
+        belong to the bounds, as openEO has it (a centre on an edge intersects the box).
         """
         left, bottom, right, top = bounds
-        shift = 0.5 if centres else 0.0
         col0, col1 = (left - self.left) / self.pixel_x, (right - self.left) / self.pixel_x
         row0, row1 = (self.top - top) / self.pixel_y, (self.top - bottom) / self.pixel_y
         if centres:
-            first_col, stop_col = _ceil(col0 - shift), _ceil(col1 - shift)
-            first_row = math.floor(row0 - shift + 1e-6) + 1
-            stop_row = math.floor(row1 - shift + 1e-6) + 1
+            first_col, stop_col = _ceil(col0 - 0.5), _floor(col1 - 0.5) + 1
+            first_row, stop_row = _ceil(row0 - 0.5), _floor(row1 - 0.5) + 1
         else:
             first_col, stop_col = _floor(col0), _ceil(col1)
             first_row, stop_row = _floor(row0), _ceil(row1)
@@ -266,8 +266,7 @@ class Grid:
         if not is_geographic(self.crs):
             return math.sqrt(self.pixel_x * self.pixel_y)
         latitude = min(abs(self.top - self.height * self.pixel_y / 2), 89.0)
-        metres_per_degree = 111_320.0
-        return metres_per_degree * math.sqrt(
+        return METRES_PER_DEGREE * math.sqrt(
             self.pixel_x * self.pixel_y * math.cos(math.radians(latitude))
         )
 

@@ -129,6 +129,28 @@ def parse_interval(start: str | None, end: str | None) -> Interval:
     return first, last
 
 
+def parse_filter(start: str | None, end: str | None) -> Interval:
+    """Read a half-open interval that is unbounded at one end at most.
+
+    Args:
+        start: as for `parse_interval`.
+        end: likewise.
+
+    Returns:
+        Both ends in UTC, None where unbounded.
+
+    Raises:
+        ArgumentInvalid: an end is not a time, or both are unbounded.
+        TemporalExtentEmpty: `end` is not after `start`.
+    """
+    interval = parse_interval(start, end)
+    if interval == (None, None):
+        raise ArgumentInvalid(
+            f"The interval [{start}, {end}) has neither start nor end. Give at least one of them."
+        )
+    return interval
+
+
 def _bound(text: str | None) -> datetime | None:
     """Read one end of an interval."""
     return None if text is None or text in ("", "..") else parse_time(text)

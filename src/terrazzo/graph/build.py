@@ -213,7 +213,7 @@ class Builder(Reader):
         trusted: bool,
     ) -> None:
         """Check an argument against the schema of its parameter."""
-        found = mismatches(value, parameter.schema, trusted=trusted)
+        found = mismatches(value, parameter.accepted, trusted=trusted)
         if found and parameter.optional and canonical(value) == _default(parameter):
             return
         for keys, reason in found:

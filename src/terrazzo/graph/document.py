@@ -19,6 +19,11 @@ MAX_VALUES = 5_000_000
 """Values in a graph once user-defined processes are put in place."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_HALF = re.compile("[\ud800-\udfff]")
+_NO_TEXT = (
+    "This text holds half of a character (a lone surrogate), so that it can neither be shown nor "
+    "written. Correct it."
+)
 _LONGEST_INTEGER = 400
 _LONGEST_NAME = 100
 _NAMED_PROCESSES = 5
@@ -267,7 +272,10 @@ def _members(entry: object, at: At, report: Report) -> Iterator[tuple[str | int,
                 report.add("ProcessGraphInvalid", message, place, node_of(place))
         for key, inner in entry.items():
             if isinstance(key, str):
-                yield key, inner
+                if _is_text(key):
+                    yield key, inner
+                else:  # not gone into: a path could not be shown either
+                    report.add("ProcessGraphInvalid", _NO_TEXT, at, node_of(at))
             else:
                 message = f"Keys of objects are strings, not {show(key)}."
                 report.add("ProcessGraphInvalid", message, at, node_of(at))
@@ -275,9 +283,16 @@ def _members(entry: object, at: At, report: Report) -> Iterator[tuple[str | int,
         yield from enumerate(entry)
 
 
+def _is_text(text: str) -> bool:
+    """Tell whether a text can be written: it holds no half of a pair of UTF-16."""
+    return text.isascii() or _HALF.search(text) is None
+
+
 def _refusal(value: object) -> str | None:
     """Return why something is no JSON value, or None."""
-    if value is None or isinstance(value, str | bool):
+    if isinstance(value, str):
+        return None if _is_text(value) else _NO_TEXT
+    if value is None or isinstance(value, bool):
         return None
     if isinstance(value, float):
         if math.isfinite(value):

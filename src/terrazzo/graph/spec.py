@@ -26,6 +26,14 @@ class ParameterSpec:
     """Whether new graphs should no longer use it."""
     experimental: bool = False
     """Whether it may change without notice."""
+    checked: Any = None
+    """Schema that arguments must match where that is less than `schema`, because the process
+    itself says what becomes of the others; None where it is all of it."""
+
+    @property
+    def accepted(self) -> Any:
+        """What arguments must match before the process is called."""
+        return self.schema if self.checked is None else self.checked
 
     def to_json(self) -> dict[str, Any]:
         """Return the parameter as an openEO parameter object."""

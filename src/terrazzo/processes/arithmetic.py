@@ -24,11 +24,13 @@ _LARGEST_EXPONENT = 308
 """Ten to this power still is a float64."""
 
 JustNumber = Annotated[Number, Schema({"type": "number"})]
+Band = Annotated[Number, Schema({"type": "number"}, checked={"type": ["number", "null"]})]
 Whole = Annotated[Number, Schema({"type": ["integer", "null"]})]
 Digits = Annotated[int, Schema({"type": "integer"})]
 Positive = Annotated[Number, Schema({"type": ["number", "null"], "minimum": 0})]
 AboveZero = Annotated[Number, Schema({"type": ["number", "null"], "minimumExclusive": 0})]
 Sign = Annotated[Number, Schema({"type": ["number", "null"], "enum": [-1, 0, 1, None]})]
+Unspecified = Annotated[float, Schema({"description": "No JSON Schema says NaN."})]
 Ratio = Annotated[Number, Schema({"type": "number", "minimum": -1, "maximum": 1})]
 
 
@@ -118,7 +120,7 @@ def mod(x: NumberOrNull, y: NumberOrNull) -> NumberOrNull:
 
 
 def _remainder(x: Any, y: Any) -> Any:
-    return where(y == 0, np.divide(x, np.abs(y)), np.remainder(x, y))
+    return where(y == 0, np.divide(x, np.abs(y)), kernels.remainder(x, y))
 
 
 @process("power", Role.SCALAR, categories=("math", _EXPONENTIAL))
@@ -389,7 +391,7 @@ def _scaled(x: Any, in0: Any, in1: Any, out0: Any, out1: Any) -> Any:
 
 
 @process("normalized_difference", Role.SCALAR, categories=("math > indices", "vegetation indices"))
-def normalized_difference(x: JustNumber, y: JustNumber) -> Ratio:
+def normalized_difference(x: Band, y: Band) -> Ratio:
     """Normalised difference of two bands, (x - y) / (x + y).
 
     Args:
@@ -433,6 +435,19 @@ def pi() -> JustNumber:
         openEO process `pi` 2.0.0-rc.2.
     """
     return math.pi
+
+
+@process("nan", Role.SCALAR, categories=("math > constants",), experimental=True)
+def nan() -> Unspecified:
+    """Not a number, the result of computations that have none, 0 / 0.
+
+    Returns:
+        NaN in float64. It is a value, other than no-data.
+
+    Source:
+        openEO process `nan` 2.0.0-rc.2; IEEE 754.
+    """
+    return math.nan
 
 
 @process("constant", Role.SCALAR, categories=("math > constants",))

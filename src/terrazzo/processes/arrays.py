@@ -39,7 +39,7 @@ from terrazzo.processes.kernels import where
 from terrazzo.processes.logic import if_, or_, where_true
 from terrazzo.processes.registry import Role, process
 from terrazzo.processes.schemas import Anything, Callback, Context, Numbers, Schema
-from terrazzo.processes.stacks import interpolate
+from terrazzo.processes.series import interpolated
 
 if TYPE_CHECKING:
     from terrazzo.cube import Mask, Values
@@ -84,10 +84,12 @@ Flag = Annotated[bool, Schema({"type": "boolean"})]
 AnyArray = Annotated[Stack, Schema({"type": "array", "items": _ANY})]
 Untyped = Annotated[Stack, Schema({"type": "array"})]
 LabelArray = Annotated[Stack, Schema({"type": "array", "items": {"type": ["number", "string"]}})]
-Position = Annotated[int | None, Schema({"type": "integer", "minimum": 0})]
+Position = Annotated[
+    int | None, Schema({"type": "integer", "minimum": 0}, checked={"type": "integer"})
+]
 LabelOrNone = Annotated[Label | None, Schema(_LABELS)]
 NewLabel = Annotated[Label | None, Schema([*_LABELS, {"type": "null"}])]
-Sought = Annotated[Any, Schema({"type": ["number", "boolean", "string", "null"]})]
+Sought = Annotated[Any, Schema({"type": ["number", "boolean", "string", "null"]}, checked=_ANY)]
 Truth = Annotated[Number, Schema({"type": "boolean"})]
 Found = Annotated[Number, Schema([{"type": "null"}, {"type": "integer", "minimum": 0}])]
 Times = Annotated[int, Schema({"type": "integer", "minimum": 1})]
@@ -403,13 +405,9 @@ def array_interpolate_linear(data: Numbers) -> Numbers:
         openEO process `array_interpolate_linear` 2.0.0-rc.2.
     """
     stack = as_stack(data)
-    shape = stack.values.shape
-    pixels = int(np.prod(shape[1:], dtype=np.int64))
-    values = numeric(stack).astype(float_dtype(stack)).reshape(len(stack), pixels)
-    valid = np.array(stack.valid, np.bool_).reshape(len(stack), pixels)
-    if values.size:
-        interpolate(values, valid, _places(stack))
-    return Stack(values.reshape(shape), valid.reshape(shape), stack.labels, exact=stack.exact)
+    numbers = numeric(stack).astype(float_dtype(stack), copy=False)
+    values, valid = interpolated(numbers, stack.valid, tuple(_places(stack)))
+    return Stack(values, valid, stack.labels, exact=stack.exact)
 
 
 def _position(index: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def eq(
     Args:
         x: number, boolean or text; no-data passes.
         y: value to compare with; another type is never equal, so that 1, "1" and true differ.
-        delta: largest difference at which two numbers count as equal; none by default.
+        delta: largest difference at which two numbers count as equal, above 0; none by default.
         case_sensitive: whether "a" and "A" differ.
 
     Returns:
@@ -61,7 +62,8 @@ def neq(
     Args:
         x: number, boolean or text; no-data passes.
         y: value to compare with; another type always differs.
-        delta: largest difference at which two numbers still count as equal; none by default.
+        delta: largest difference at which two numbers still count as equal, above 0; none by
+            default.
         case_sensitive: whether "a" and "A" differ.
 
     Returns:
@@ -246,14 +248,33 @@ def kind_of(value: Any) -> str:
 
 def equal(x: Any, y: Any, delta: float | None = None, *, case_sensitive: bool = True) -> Number:
     """Return whether two values are of one kind and equal; no-data if one of them is."""
+    if any(isinstance(one, Pixels) and one.dtype.kind == "O" for one in (x, y)):
+        return _one_by_one(partial(equal, delta=delta, case_sensitive=case_sensitive), x, y)
     kind = kind_of(x)
     if kind != kind_of(y):
         return _compared(None, x, y)
-    if kind == "number" and delta is not None:
+    if kind == "number" and delta is not None and delta > 0:
         return _ordered(operator.le, elementwise(_distance, x, y), delta)
     if kind == "text" and not case_sensitive:
         return bool(x.casefold() == y.casefold())
     return _compared(None if kind == "other" else operator.eq, x, y)
+
+
+def _one_by_one(compare: Callable[[Any, Any], Any], x: Any, y: Any) -> Pixels:
+    """Compare values of which each has a type of its own, as texts of vector cubes have."""
+    shape = pixel_shape([operand for operand in (x, y) if isinstance(operand, Pixels)])
+    sides = []
+    for operand in (x, y):
+        entries = np.empty(shape, np.object_)
+        if isinstance(operand, Pixels):
+            entries[...] = operand.values
+            entries[~np.broadcast_to(operand.valid, shape)] = None
+        else:
+            entries.fill(operand)
+        sides.append(entries.ravel())
+    found = [compare(left, right) for left, right in zip(*sides, strict=True)]
+    valid = np.array([one is not None for one in found], np.bool_).reshape(shape)
+    return Pixels(np.array([bool(one) for one in found], np.bool_).reshape(shape), valid)
 
 
 def _distance(x: Any, y: Any) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from terrazzo.cube import Cube, Label
+from terrazzo.processes.periods import PERIODS
 from terrazzo.processes.schemas import Callback, Schema
 
 _CUBE: dict[str, Any] = {"type": "object", "subtype": "datacube"}
@@ -108,13 +109,45 @@ SavedResult = Annotated[Cube, Schema({"type": "object", "subtype": "stac"})]
 CollectionId = Annotated[
     str, Schema({"type": "string", "subtype": "collection-id", "pattern": r"^[\w\-\.~/]+$"})
 ]
-StacUrl = Annotated[
+Url = Annotated[
     str, Schema({"type": "string", "format": "uri", "subtype": "uri", "pattern": "^https?://"})
 ]
 BoundingBox = Annotated[Mapping[str, Any], Schema(_BBOX)]
 Extent = Annotated[Geo | None, Schema([_BBOX, _GEOJSON, _VECTOR, _NULL])]
 CollectionExtent = Annotated[Geo | None, Schema([_BBOX, _OLD_GEOJSON, _VECTOR, _NULL])]
 GeometriesOrGeoJson = Annotated[Geo, Schema([_VECTOR, _OLD_GEOJSON])]
+GeoJson = Annotated[Mapping[str, Any], Schema(_GEOJSON)]
+PointCube = Annotated[
+    Cube,
+    Schema(
+        _CUBE | {"dimensions": [{"type": "geometry", "geometry_type": ["Point", "MultiPoint"]}]}
+    ),
+]
+PropertyNames = Annotated[
+    Sequence[str], Schema({"type": "array", "uniqueItems": True, "items": {"type": "string"}})
+]
+Relation = Annotated[
+    str,
+    Schema(
+        {
+            "type": "string",
+            "enum": [
+                "intersects",
+                "disjoint",
+                "equals",
+                "touches",
+                "crosses",
+                "overlaps",
+                "contains",
+                "within",
+            ],
+        }
+    ),
+]
+BufferDistance = Annotated[float, Schema({"type": "number", "not": {"const": 0}})]
+SampleDistance = Annotated[float, Schema({"type": "number", "minimumExclusive": 0})]
+CountOrNull = Annotated[int | None, Schema([{"type": "integer", "minimum": 1}, _NULL])]
+Seed = Annotated[int | None, Schema({"type": ["integer", "null"]})]
 PolygonsOrGeoJson = Annotated[
     Geo,
     Schema(
@@ -125,10 +158,13 @@ PolygonsOrGeoJson = Annotated[
         ]
     ),
 ]
+_POLYGONS = {"dimensions": [{"type": "geometry", "geometry_type": ["Polygon", "MultiPolygon"]}]}
+Polygons = Annotated[Geo, Schema(_CUBE | _POLYGONS)]
 TemporalInterval = Annotated[Ends, Schema(_INTERVAL | _INTERVAL_EXAMPLES)]
 TemporalExtent = Annotated[
     Ends | None, Schema([_INTERVAL | _INTERVAL_EXAMPLES | {"uniqueItems": True}, _NULL])
 ]
+_INTERVAL_OF_DAY = _INTERVAL | {"items": {"anyOf": [_DATE_TIME, _DATE, _TIME, _NULL]}}
 TemporalIntervals = Annotated[
     Sequence[Ends],
     Schema(
@@ -136,8 +172,7 @@ TemporalIntervals = Annotated[
             "type": "array",
             "subtype": "temporal-intervals",
             "minItems": 1,
-            "items": _INTERVAL
-            | {"uniqueItems": True, "items": {"anyOf": [_DATE_TIME, _DATE, _TIME, _NULL]}},
+            "items": _INTERVAL_OF_DAY | {"uniqueItems": True},
             "examples": [
                 [
                     ["2015-01-01", "2016-01-01"],
@@ -146,29 +181,12 @@ TemporalIntervals = Annotated[
                 ],
                 [["06:00:00", "18:00:00"], ["18:00:00", "06:00:00"]],
             ],
-        }
+        },
+        # Equal ends are an empty interval, which has an error of its own.
+        checked={"type": "array", "minItems": 1, "items": _INTERVAL_OF_DAY},
     ),
 ]
-Period = Annotated[
-    str,
-    Schema(
-        {
-            "type": "string",
-            "enum": [
-                "hour",
-                "day",
-                "week",
-                "dekad",
-                "month",
-                "season",
-                "tropical-season",
-                "year",
-                "decade",
-                "decade-ad",
-            ],
-        }
-    ),
-]
+Period = Annotated[str, Schema({"type": "string", "enum": list(PERIODS)})]
 
 BandName = Annotated[str, Schema({"type": "string", "subtype": "band-name"})]
 TargetBand = Annotated[str | None, Schema([{"type": "string", "pattern": r"^\w+$"}, _NULL])]
@@ -241,6 +259,7 @@ NeighborhoodProcess = Annotated[
         [_RASTER, {"type": "array"}],
     ),
 ]
+SubCubeProcess = Annotated[Callback, _callback({"data": _RASTER}, {"schema": _RASTER})]
 ChunkSizes = Annotated[Sequence[Mapping[str, Any]], Schema(_CHUNKS)]
 Overlaps = Annotated[Sequence[Mapping[str, Any]] | None, Schema([_NULL, _CHUNKS])]
 
@@ -286,6 +305,7 @@ Resolution = Annotated[
     ),
 ]
 Projection = Annotated[int | str | None, Schema([_EPSG, _WKT2, _NULL])]
+TargetCrs = Annotated[int | str, Schema([_EPSG, _WKT2])]
 RESAMPLING_METHODS = (
     "average",
     "bilinear",
@@ -305,6 +325,10 @@ RESAMPLING_METHODS = (
 ALIGNMENTS = ("lower-left", "upper-left", "lower-right", "upper-right")
 ResamplingMethod = Annotated[str, Schema({"type": "string", "enum": list(RESAMPLING_METHODS)})]
 Alignment = Annotated[str, Schema({"type": "string", "enum": list(ALIGNMENTS)})]
+InputFormat = Annotated[str, Schema({"type": "string", "subtype": "input-format"})]
+InputOptions = Annotated[
+    Mapping[str, Any], Schema({"type": "object", "subtype": "input-format-options"})
+]
 OutputFormat = Annotated[str, Schema({"type": "string", "subtype": "output-format"})]
 OutputOptions = Annotated[
     Mapping[str, Any], Schema({"type": "object", "subtype": "output-format-options"})

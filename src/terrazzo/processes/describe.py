@@ -23,6 +23,8 @@ class Description:
     spec: ProcessSpec
     place: str
     """Name of the parameter that takes a `Place`; empty for none."""
+    sandbox: str
+    """Name of the parameter that takes a `Sandbox`; empty for none."""
     python_names: Mapping[str, str]
     """Python parameter names where they differ from openEO's."""
     stacks: frozenset[str]
@@ -35,6 +37,7 @@ class Description:
 COMPUTED = (Pixels, Stack, Cube)
 """What values are while they are computed; everything else is plain JSON, or a callback."""
 
+_RANGE = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
 _SECTIONS = ("Args", "Returns", "Raises", "Source", "Example")
 _HEADING = re.compile(rf"^({'|'.join(_SECTIONS)}):\s*$")
 _ENTRY = re.compile(r"^\s{4}(\w+):\s*(.*)$")
@@ -56,11 +59,12 @@ def describe(
     sections = _sections(inspect.getdoc(function) or "")
     hints = get_type_hints(function, include_extras=True)
     told = _entries(sections.get("Args", ""))
-    parameters, place, python_names, kinds = [], "", {}, {}
+    parameters, inner, python_names, kinds = [], {"Place": "", "Sandbox": ""}, {}, {}
     for parameter in inspect.signature(function).parameters.values():
         hint = hints.get(parameter.name)
-        if any(getattr(kind, "__name__", "") == "Place" for kind in (hint, *get_args(hint))):
-            place = parameter.name
+        given = {getattr(kind, "__name__", "") for kind in (hint, *get_args(hint))} & inner.keys()
+        if given:
+            inner[given.pop()] = parameter.name
             continue
         label = parameter.name.rstrip("_")  # `return_` would be written for a Python keyword
         if parameter.name not in told:
@@ -75,9 +79,10 @@ def describe(
             ParameterSpec(
                 name=label,
                 description=told[parameter.name],
-                schema=_schema(name, label, hints.get(parameter.name)),
+                schema=_schema(name, label, hints.get(parameter.name)).json,
                 optional=optional,
                 default=parameter.default if optional else None,
+                checked=_checked(_schema(name, label, hints.get(parameter.name)), taken),
             )
         )
     head, _, rest = sections[""].partition("\n\n")
@@ -89,7 +94,7 @@ def describe(
         parameters=tuple(parameters),
         returns={
             "description": " ".join(sections.get("Returns", "").split()),
-            "schema": _schema(name, "return value", hints.get("return")),
+            "schema": _schema(name, "return value", hints.get("return")).json,
         },
         exceptions={
             code: {"message": text} for code, text in _entries(sections.get("Raises", "")).items()
@@ -97,7 +102,7 @@ def describe(
         experimental=experimental,
     )
     stacks = frozenset(label for label, taken in kinds.items() if Stack in taken)
-    return Description(spec, place, python_names, stacks, kinds)
+    return Description(spec, inner["Place"], inner["Sandbox"], python_names, stacks, kinds)
 
 
 def _kinds(hint: Any) -> tuple[Any, ...]:
@@ -106,11 +111,28 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
     return get_args(bare) if get_origin(bare) in {Union, UnionType} else (bare,)
 
 
-def _schema(process: str, what: str, hint: Any) -> Any:
+def _schema(process: str, what: str, hint: Any) -> Schema:
     for entry in getattr(hint, "__metadata__", ()):
         if isinstance(entry, Schema):
-            return entry.json
+            return entry
     raise TypeError(f"Process {process!r}: {what!r} is not annotated with an openEO schema.")
+
+
+def _checked(schema: Schema, taken: tuple[Any, ...]) -> Any:
+    """Return what arguments must match where that is less than the schema.
+
+    Of numbers that may be pixels it is no range: no pixel is looked at before the process is
+    called, and maths makes NaN of those outside.
+    """
+    if schema.checked is not None or Pixels not in taken:
+        return schema.checked
+    if isinstance(schema.json, list):
+        return [_without_range(option) for option in schema.json]
+    return _without_range(schema.json)
+
+
+def _without_range(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {keyword: value for keyword, value in schema.items() if keyword not in _RANGE}
 
 
 def _sections(text: str) -> dict[str, str]:

@@ -5,16 +5,22 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import shapely
 
 from terrazzo.cube import Cube, Kind
 from terrazzo.cube.pixels import is_all_valid
 from terrazzo.errors import (
     ArgumentInvalid,
     BandFilterParameterMissing,
+    SpatialExtentEmpty,
 )
-from terrazzo.geo.extent import SpatialExtent, spatial_extent
-from terrazzo.geo.times import contains, parse_interval, parse_time
+from terrazzo.geo.extent import (
+    SpatialExtent,
+    extent_of_shapes,
+    geojson_crs,
+    geojson_features,
+    spatial_extent,
+)
+from terrazzo.geo.times import contains, parse_filter, parse_time
 from terrazzo.processes.cube_schemas import (
     BandNames,
     BandsCube,
@@ -28,6 +34,7 @@ from terrazzo.processes.cube_schemas import (
     TextOrNull,
     Wavelengths,
 )
+from terrazzo.processes.geometries import inside_box
 from terrazzo.processes.labels import kept_labels, labelled_dimension, temporal_dimension
 from terrazzo.processes.operands import all_of
 from terrazzo.processes.registry import Role, Rules, process, same_labels
@@ -48,12 +55,31 @@ def extent_of(value: Any) -> SpatialExtent:
                 f"A vector cube or GeoJSON is needed; the cube given has the dimensions "
                 f"{', '.join(value.names)} and no geometries. Load them with `load_geojson`."
             )
-        union = shapely.union_all(shapely.make_valid(list(value.geometries.shapes)))
-        value = SpatialExtent(union.bounds, value.geometries.crs, union)
+        found = extent_of_shapes(value.geometries.shapes, value.geometries.crs)
+        if found.polygons is None or found.polygons.is_empty:
+            raise SpatialExtentEmpty("The vector cube holds no polygon with an area.")
+        return replace(found, bounds=found.polygons.bounds, marks=None)
     extent = spatial_extent(value)
     if extent is None:
         raise ArgumentInvalid("A bounding box or geometries are needed, not null.")
     return extent
+
+
+def shapes_of(value: Any) -> SpatialExtent:
+    """Return the extent of GeoJSON or of a vector cube: polygons, and the nearest pixels of others.
+
+    Raises:
+        ArgumentInvalid: it is neither.
+        SpatialExtentEmpty: all geometries are empty.
+    """
+    if isinstance(value, SpatialExtent):
+        return value
+    if isinstance(value, Cube) and value.geometries is not None:
+        return extent_of_shapes(value.geometries.shapes, value.geometries.crs)
+    if isinstance(value, Mapping) and "west" not in value:
+        shapes = [shape for shape, _ in geojson_features(value)]
+        return extent_of_shapes(shapes, geojson_crs(value))
+    return extent_of(value)
 
 
 def crop_to_extent(arguments: Mapping[str, Any]) -> SpatialExtent:
@@ -63,7 +89,7 @@ def crop_to_extent(arguments: Mapping[str, Any]) -> SpatialExtent:
 
 def crop_to_geometries(arguments: Mapping[str, Any]) -> SpatialExtent:
     """Crop to the bounds of `geometries`."""
-    return extent_of(arguments["geometries"])
+    return shapes_of(arguments["geometries"])
 
 
 def restricted(data: Cube, inside: np.ndarray[Any, np.dtype[np.bool_]]) -> Cube:
@@ -93,8 +119,8 @@ def restricted(data: Cube, inside: np.ndarray[Any, np.dtype[np.bool_]]) -> Cube:
 def filter_bbox(data: RasterOrVectorCube, extent: BoundingBox) -> RasterOrVectorCube:
     """Keep what lies in a bounding box.
 
-    A pixel stays where its centre is in the box; its left and lower edge belong to it, the right
-    and upper one do not. A geometry of a vector cube stays if all of it is in the box.
+    A pixel stays where its centre is in the box or on its edge. A geometry of a vector cube stays
+    if it lies within the box; empty ones go.
 
     Args:
         data: (..., y, x) raster, or vector cube.
@@ -106,39 +132,17 @@ def filter_bbox(data: RasterOrVectorCube, extent: BoundingBox) -> RasterOrVector
         The cube, cropped; pixels outside the box that remain in a block are no-data.
 
     Raises:
-        SpatialExtentEmpty: the box holds no area.
+        SpatialExtentEmpty: the box holds no area, or no pixel of the cube.
 
     Source:
-        openEO process `filter_bbox` 2.0.0-rc.2.
+        openEO process `filter_bbox` 2.0.0-rc.2; OGC Simple Features.
     """
     wanted = extent_of(extent)
     if data.geometries is not None:
-        return _within(data, wanted)
+        return inside_box(data, wanted)
     if data.grid is None or data.window is None:
         raise ArgumentInvalid("The cube has neither pixels nor geometries to filter by a box.")
     return restricted(data, wanted.mask(data.grid, data.window))
-
-
-def _within(data: Cube, extent: SpatialExtent) -> Cube:
-    held = data.geometries
-    if held is None:
-        return data
-    if extent.crs != held.crs:
-        raise ArgumentInvalid(
-            f"The geometries are in {held.crs[:40]}; give the bounding box in that CRS too."
-        )
-    region = extent.geometry()
-    kept = [
-        index
-        for index, shape in enumerate(held.shapes)
-        if not shape.is_empty and region.covers(shape)
-    ]
-    chosen = replace(
-        held,
-        shapes=tuple(held.shapes[index] for index in kept),
-        properties=tuple(held.properties[index] for index in kept),
-    )
-    return replace(data.take(data.only(Kind.GEOMETRY).name, kept), geometries=chosen)
 
 
 @process(
@@ -149,29 +153,33 @@ def _within(data: Cube, extent: SpatialExtent) -> Cube:
         labels=same_labels,
         relays=True,
         crops=crop_to_geometries,
-        once={"geometries": extent_of},
+        once={"geometries": shapes_of},
         scratch=0.5,
     ),
 )
 def filter_spatial(data: RasterCube, geometries: GeometriesOrGeoJson) -> RasterCube:
-    """Keep the pixels whose centre is in a polygon, and crop to the bounds of all polygons.
+    """Keep the pixels that belong to geometries, and crop to the bounds of all of them.
+
+    To a polygon belong the pixels whose centre it holds, on its edge too; to a point the one
+    whose centre is nearest; to a line those whose centres are nearest to a point of it.
 
     Args:
         data: (..., y, x) raster.
-        geometries: polygons as GeoJSON (degrees, unless it says otherwise) or as vector cube.
+        geometries: GeoJSON (degrees, unless it says otherwise) or vector cube; empty geometries
+            are ignored.
 
     Returns:
-        The cube, cropped; no-data where no polygon holds the centre of the pixel.
+        The cube, cropped; no-data for pixels that belong to no geometry.
 
     Raises:
-        SpatialExtentEmpty: there is no polygon with an area.
+        SpatialExtentEmpty: there is no geometry, or none where the cube has pixels.
 
     Source:
         openEO process `filter_spatial` 2.0.0-rc.2; OGC Simple Features.
     """
     if data.grid is None or data.window is None:
         raise ArgumentInvalid("`filter_spatial` needs a raster cube; this one has no grid.")
-    return restricted(data, extent_of(geometries).mask(data.grid, data.window))
+    return restricted(data, shapes_of(geometries).mask(data.grid, data.window))
 
 
 @process(
@@ -195,13 +203,14 @@ def filter_temporal(
 
     Raises:
         TemporalExtentEmpty: the end is not after the start.
+        ProcessParameterInvalid: an end is not a time, or both are null.
         DimensionNotAvailable: no temporal dimension has that name, or there is none.
 
     Source:
         openEO process `filter_temporal` 2.0.0-rc.2.
     """
     start, end = extent
-    interval = parse_interval(start, end)
+    interval = parse_filter(start, end)
     if dimension is None and any(d.kind is Kind.TEMPORAL for d in data.dimensions):
         chosen = [d for d in data.dimensions if d.kind is Kind.TEMPORAL]
     else:
@@ -227,35 +236,42 @@ def filter_bands(
     bands: BandNames = [],  # noqa: B006 - the openEO default; never written to
     wavelengths: Wavelengths = [],  # noqa: B006 - the openEO default; never written to
 ) -> BandsCube:
-    """Keep the bands that are named, in the order in which they are named.
+    """Keep the bands that are named or have a wavelength in a range; all others go.
 
     Args:
         data: cube with one dimension of type bands.
-        bands: names of bands.
-        wavelengths: ranges in micrometres. Cubes do not know the wavelengths of their bands, so
-            anything but an empty list is refused.
+        bands: names, or common names such as `red`, which stand for all bands that have them. A
+            band's own name comes before a common name.
+        wavelengths: ranges [minimum, maximum] in micrometres, which hold a band if they hold its
+            centre wavelength.
 
     Returns:
-        The cube with these bands.
+        The cube with these bands, in the order of `bands`, then of `wavelengths`; bands that
+        one criterion finds keep their order. No band at all is possible.
 
     Raises:
         BandFilterParameterMissing: neither bands nor wavelengths are given.
-        BandNotFound: no band has one of the names; lists the bands that there are.
         DimensionMissing: the cube has no dimension of type bands.
 
     Source:
         openEO process `filter_bands` 2.0.0-rc.2.
     """
     if not bands and not wavelengths:
-        raise BandFilterParameterMissing("`filter_bands` needs `bands`, a list of band names.")
-    dimension = data.only(Kind.BANDS)
-    if wavelengths:
-        raise ArgumentInvalid(
-            "The wavelengths of these bands are not known. Name the bands instead; here are "
-            f"{', '.join(map(str, dimension.labels))}."
+        raise BandFilterParameterMissing(
+            "`filter_bands` needs `bands`, a list of band names, or `wavelengths`, a list of "
+            "ranges in micrometres."
         )
-    wanted = [b for b in dict.fromkeys(bands) if data.has_all_labels or b in dimension.labels]
-    return data.take(dimension.name, [dimension.index(band) for band in wanted])
+    dimension = data.only(Kind.BANDS)
+    wanted = [position for name in bands for position in dimension.matching(name)]
+    for low, high in wavelengths:
+        if low > high:
+            raise ArgumentInvalid(f"The wavelengths [{low}, {high}] end before they begin.")
+        for position, label in enumerate(dimension.labels):
+            known = dimension.facts.get(label)
+            centre = known.wavelength_um if known is not None else None
+            if centre is not None and low <= centre <= high:
+                wanted.append(position)
+    return data.take(dimension.name, list(dict.fromkeys(wanted)))
 
 
 @process(

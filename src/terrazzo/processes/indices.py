@@ -28,7 +28,10 @@ def _index_labels(
     data = inputs["data"]
     needed = found_in(data, wanted, output)
     bands = data.only(Kind.BANDS)
-    pair = {bands.index(arguments.get("nir", "nir")), bands.index(arguments.get("red", "red"))}
+    pair = {
+        *bands.matching(arguments.get("nir", "nir")),
+        *bands.matching(arguments.get("red", "red")),
+    }
     needed[bands.name] = tuple(sorted(pair | set(needed.get(bands.name, ()))))
     return {"data": needed}
 
@@ -49,8 +52,8 @@ def ndvi(
 
     Args:
         data: (..., band, ..., y, x) reflectance; any type of number.
-        nir: name of the near-infrared band.
-        red: name of the red band.
+        nir: name or common name of the near-infrared band; the name of a band goes before.
+        red: name or common name of the red band.
         target_band: append the index to the bands under this name; null drops the bands.
 
     Returns:
@@ -58,8 +61,8 @@ def ndvi(
         either band is; NaN where both are zero.
 
     Raises:
-        NirBandAmbiguous: no band is called `nir`.
-        RedBandAmbiguous: no band is called `red`.
+        NirBandAmbiguous: no band is called `nir`, or several have that common name.
+        RedBandAmbiguous: no band is called `red`, or several have that common name.
         DimensionAmbiguous: there is no dimension of type bands, or there are several.
         BandExists: there is a band called `target_band` already.
 
@@ -98,13 +101,15 @@ def ndvi(
 
 
 def _band(bands: Dimension, name: str, problem: type[NirBandAmbiguous | RedBandAmbiguous]) -> int:
-    if name not in bands.labels:
+    found = bands.matching(name)
+    if len(found) != 1:
         argument = "nir" if problem is NirBandAmbiguous else "red"
+        several = ", ".join(str(bands.labels[position]) for position in found)
         raise problem(
-            f"No band is called {name!r}. Bands here: {_listed(bands.labels)}. Name one of them "
-            f"with `{argument}`."
+            f"{f'The bands {several} have' if found else 'No band has'} the name or common name "
+            f"{name!r}. Bands here: {_listed(bands.labels)}. Name one of them with `{argument}`."
         )
-    return bands.labels.index(name)
+    return found[0]
 
 
 def _listed(labels: tuple[Label, ...]) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from terrazzo.cube import Kind
 from terrazzo.errors import ArgumentInvalid, DimensionNotAvailable, TooManyDimensions
+from terrazzo.geo.times import parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from terrazzo.cube import Cube, Dimension, Label
     from terrazzo.processes.registry import Labels
@@ -80,6 +83,38 @@ def temporal_dimension(cube: Cube, name: str | None) -> Dimension:
             f"The temporal dimensions are {', '.join(names)}. Name one of them with `dimension`."
         )
     return temporal[0]
+
+
+_SEASONS = {"mam": "0", "jja": "1", "son": "2", "djf": "3"}
+"""In the order of a year's labels: that of December names the year in which it begins."""
+_DAY = len("2020-01-31")
+
+
+_parsed = lru_cache(maxsize=10_000)(parse_time)
+
+
+def instant_of(label: Label) -> datetime | None:
+    """Return the instant of a temporal label that is a day or a time; None for other labels."""
+    if not isinstance(label, str) or len(label) < _DAY:
+        return None
+    try:
+        return _parsed(label)
+    except ArgumentInvalid:
+        return None
+
+
+def chronological(labels: Sequence[Label]) -> tuple[Label, ...]:
+    """Return temporal labels in the order of time: instants, or names of periods of one kind."""
+    try:
+        instants = {label: _parsed(str(label)) for label in labels}
+    except ArgumentInvalid:
+        return tuple(sorted(labels, key=_period_key))
+    return tuple(sorted(labels, key=instants.__getitem__))
+
+
+def _period_key(label: Label) -> str:
+    year, _, season = str(label).partition("-")
+    return f"{year}-{_SEASONS.get(season, season)}"
 
 
 def labelled_dimension(data: Cube, name: str) -> Dimension:

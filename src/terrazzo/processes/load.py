@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from terrazzo.errors import ArgumentInvalid
+from terrazzo.errors import ArgumentInvalid, FormatUnsuitable, suggest
 from terrazzo.geo.extent import SpatialExtent
 from terrazzo.geo.times import Interval, parse_interval
 from terrazzo.processes.cube_schemas import (
@@ -13,9 +13,11 @@ from terrazzo.processes.cube_schemas import (
     CollectionExtent,
     CollectionId,
     Extent,
+    InputFormat,
+    InputOptions,
     PropertyFilters,
-    StacUrl,
     TemporalExtent,
+    Url,
 )
 from terrazzo.processes.filters import extent_of
 from terrazzo.processes.registry import Role, process
@@ -40,8 +42,36 @@ class LoadRequest:
     """Conditions on properties of items, called with `value`; all must hold."""
 
 
-Loaded = Annotated[LoadRequest, Schema({"type": "object", "subtype": "datacube"})]
+@dataclass(frozen=True, slots=True)
+class FileRequest:
+    """What a source node asks for that loads one file of geometries."""
 
+    url: str
+    """http or https."""
+    format: str
+    """One of `VECTOR_FORMATS`."""
+    layer: str
+    """Of a GeoPackage; empty for its first one."""
+    crs: str
+    """Of the coordinates, where the file does not say."""
+    id: str
+    """Attribute that names the geometries; empty for what the format has for it."""
+    properties: tuple[str, ...]
+    """Attributes that become values of the cube."""
+
+
+VECTOR_FORMATS: Mapping[str, str] = {
+    "GEOJSON": ".geojson",
+    "GEOPARQUET": ".parquet",
+    "PARQUET": ".parquet",
+    "GPKG": ".gpkg",
+}
+"""Formats that `load_url` reads, and the suffix of their files."""
+
+Loaded = Annotated[LoadRequest, Schema({"type": "object", "subtype": "datacube"})]
+LoadedFile = Annotated[FileRequest, Schema({"type": "object", "subtype": "datacube"})]
+
+_FILE_OPTIONS = ("properties", "id", "crs", "layer")
 _COLLECTION = re.compile(r"[\w\-.~/]+")
 _URL = re.compile(r"https?://\S+")
 
@@ -93,7 +123,7 @@ def load_collection(
 
 @process("load_stac", Role.SOURCE, categories=("cubes", "import"), experimental=True)
 def load_stac(
-    url: StacUrl,
+    url: Url,
     spatial_extent: Extent = None,
     temporal_extent: TemporalExtent = None,
     bands: BandNamesOrNull = None,
@@ -136,6 +166,60 @@ def load_stac(
         _bands(bands),
         dict(properties or {}),
     )
+
+
+@process("load_url", Role.SOURCE, categories=("cubes", "import"), experimental=True)
+def load_url(
+    url: Url,
+    format: InputFormat,
+    options: InputOptions = {},  # noqa: B006 - the openEO default; never written to
+) -> LoadedFile:
+    """Load one file of geometries from a URL.
+
+    The file is read when the graph is looked at, before any pixel is. Every geometry becomes a
+    label of the dimension `geometry`, and its attributes stay with it. Images are loaded with
+    `load_stac` or from a collection, which know what their numbers mean.
+
+    Args:
+        url: http or https address on a host that may be read; redirects are not followed.
+        format: `GeoJSON`, `GeoParquet` (or `Parquet`) or `GPKG`, in any case of letters.
+        options: `properties`, a list of attributes whose values the cube shall hold, as for
+            `load_geojson`; `id`, the attribute that names the geometries; `crs`, where the file
+            names none; `layer` of a GeoPackage.
+
+    Returns:
+        (geometry, properties) vector cube; (geometry), without values, where no property is named.
+
+    Raises:
+        FormatUnsuitable: there is no such format, or the file is not in it.
+        AssetForbidden: the host of the address is not allowed, or it redirects.
+        SourceUnreadable: the address gives no file, or one that is too large.
+
+    Source:
+        openEO process `load_url`, proposal of 2.0.0-rc.2.
+    """
+    if not _URL.fullmatch(str(url)):
+        raise ArgumentInvalid(f"{url!r} is no http or https address of a file.")
+    name = str(format).upper()
+    if name not in VECTOR_FORMATS:
+        raise FormatUnsuitable(
+            f"Files of format {format!r} are not loaded.{suggest(name, tuple(VECTOR_FORMATS))} "
+            f"There are {', '.join(VECTOR_FORMATS)}. Images are loaded with `load_stac`."
+        )
+    unknown = [key for key in options if key not in _FILE_OPTIONS]
+    if unknown:
+        raise ArgumentInvalid(
+            f"{format} has no option {unknown[0]!r}.{suggest(unknown[0], _FILE_OPTIONS)} Options: "
+            f"{', '.join(_FILE_OPTIONS)}."
+        )
+    texts = {key: options.get(key) or "" for key in ("layer", "crs", "id")}
+    for key, value in texts.items():
+        if not isinstance(value, str):
+            raise ArgumentInvalid(f"Option `{key}` is a text, not {value!r}.")
+    properties = options.get("properties") or ()
+    if isinstance(properties, str) or not all(isinstance(one, str) for one in properties):
+        raise ArgumentInvalid(f"Option `properties` is a list of names, not {properties!r}.")
+    return FileRequest(str(url), name, **texts, properties=tuple(dict.fromkeys(properties)))
 
 
 def load_interval(extent: Any) -> Interval | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -23,8 +23,13 @@ from terrazzo.processes.convert import (
 )
 from terrazzo.processes.kernels import where
 from terrazzo.processes.operands import all_of
-from terrazzo.processes.registry import Role, process
+from terrazzo.processes.registry import UNKNOWN, Role, Rules, process
 from terrazzo.processes.schemas import Anything, BooleanOrNull, Booleans, Schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from terrazzo.processes.registry import NeedsRule
 
 _LOGIC = ("logic",)
 _REDUCER = ("logic", "reducer")
@@ -32,13 +37,42 @@ _REDUCER = ("logic", "reducer")
 Flag = Annotated[bool, Schema({"type": "boolean"})]
 
 
-@process("and", Role.SCALAR, categories=_LOGIC)
+def _until(decisive: bool) -> NeedsRule:
+    """Return a rule that needs operands, or entries of an array, up to the one that decides."""
+
+    def rule(arguments: Mapping[str, Any], value_of: Callable[[Any], Any]) -> tuple[Any, ...]:
+        given = dict(arguments)
+        parts = (given.pop("data"),) if "data" in given else (given.pop("x"), given.pop("y"))
+        if isinstance(parts[0], tuple):
+            parts = parts[0]
+        always = tuple(given.values())
+        for number, part in enumerate(parts, 1):
+            value = value_of(part)
+            if value is UNKNOWN or value is decisive:
+                return (*always, *parts[:number])
+        return (*always, *parts)
+
+    return rule
+
+
+def _one_branch(arguments: Mapping[str, Any], value_of: Callable[[Any], Any]) -> tuple[Any, ...]:
+    """Need one branch of `if` where the condition is the same for all pixels."""
+    condition = arguments["value"]
+    value = value_of(condition)
+    if value is UNKNOWN:
+        return (condition,)
+    if isinstance(value, bool) or value is None:
+        return (condition, arguments.get("accept" if value is True else "reject"))
+    return tuple(arguments.values())
+
+
+@process("and", Role.SCALAR, categories=_LOGIC, rules=Rules(needs=_until(decisive=False)))
 def and_(x: BooleanOrNull, y: BooleanOrNull) -> BooleanOrNull:
     """Whether both values are true, min(x, y).
 
     Args:
         x: boolean; of numbers per pixel all but 0 are true.
-        y: boolean.
+        y: boolean; not computed if `x` is false for all pixels.
 
     Returns:
         A boolean; false as soon as one is, else no-data where one is.
@@ -52,13 +86,13 @@ def and_(x: BooleanOrNull, y: BooleanOrNull) -> BooleanOrNull:
     return _decided(a & b, not_a | not_b, x, y)
 
 
-@process("or", Role.SCALAR, categories=_LOGIC)
+@process("or", Role.SCALAR, categories=_LOGIC, rules=Rules(needs=_until(decisive=True)))
 def or_(x: BooleanOrNull, y: BooleanOrNull) -> BooleanOrNull:
     """Whether one value or both are true, max(x, y).
 
     Args:
         x: boolean; of numbers per pixel all but 0 are true.
-        y: boolean.
+        y: boolean; not computed if `x` is true for all pixels.
 
     Returns:
         A boolean; true as soon as one is, else no-data where one is.
@@ -110,7 +144,7 @@ def xor(x: BooleanOrNull, y: BooleanOrNull) -> BooleanOrNull:
     return _decided(a & not_b | b & not_a, a & b | not_a & not_b, x, y)
 
 
-@process("all", Role.SCALAR, categories=_REDUCER)
+@process("all", Role.SCALAR, categories=_REDUCER, rules=Rules(needs=_until(decisive=False)))
 def all_(data: Booleans, ignore_nodata: Flag = True) -> BooleanOrNull:
     """Whether every value of an array is true, min(data).
 
@@ -128,7 +162,7 @@ def all_(data: Booleans, ignore_nodata: Flag = True) -> BooleanOrNull:
     return _folded(as_stack(data), decisive=False, ignore_nodata=ignore_nodata)
 
 
-@process("any", Role.SCALAR, categories=_REDUCER)
+@process("any", Role.SCALAR, categories=_REDUCER, rules=Rules(needs=_until(decisive=True)))
 def any_(data: Booleans, ignore_nodata: Flag = True) -> BooleanOrNull:
     """Whether at least one value of an array is true, max(data).
 
@@ -146,13 +180,19 @@ def any_(data: Booleans, ignore_nodata: Flag = True) -> BooleanOrNull:
     return _folded(as_stack(data), decisive=True, ignore_nodata=ignore_nodata)
 
 
-@process("if", Role.SCALAR, categories=("logic", "comparison", "masks"))
+@process(
+    "if",
+    Role.SCALAR,
+    categories=("logic", "comparison", "masks"),
+    rules=Rules(needs=_one_branch),
+)
 def if_(value: BooleanOrNull, accept: Anything, reject: Anything = None) -> Anything:
     """One of two values: value ? accept : reject.
 
     Args:
         value: boolean, or a boolean per pixel.
-        accept: result where `value` is true.
+        accept: result where `value` is true. Of two branches, only that is computed which one
+            boolean for all pixels chooses.
         reject: result where `value` is false or no-data; no-data by default.
 
     Returns:

@@ -96,11 +96,11 @@ def mask_polygon(
     return replaced(data, hidden, replacement)
 
 
-def aligned(mask: Cube, data: Cube) -> tuple[Cube, Cube]:
+def aligned(mask: Cube, data: Cube, what: str = "mask") -> tuple[Cube, Cube]:
     """Return a mask with the axes and labels of `data`, and `data`.
 
     Axes that the mask lacks have length 1. A block may bring labels of `data` that only others
-    want: those that the mask does not bring too are left out of both.
+    want: those that the mask does not bring too are left out of both. Errors call it `what`.
 
     Raises:
         IncompatibleDataCubes: the mask has a dimension that `data` lacks, or lacks a label.
@@ -109,7 +109,7 @@ def aligned(mask: Cube, data: Cube) -> tuple[Cube, Cube]:
         mine = next((d for d in data.dimensions if d.name == dimension.name), None)
         if mine is None or mine.kind is not dimension.kind:
             raise IncompatibleDataCubes(
-                f"The mask has the dimension {dimension.name!r} ({dimension.kind}) and the data "
+                f"The {what} has the dimension {dimension.name!r} ({dimension.kind}) and the data "
                 f"{', '.join(f'{d.name} ({d.kind})' for d in data.dimensions)}. Drop or reduce it, "
                 "or rename it with `rename_dimension`."
             )
@@ -118,7 +118,7 @@ def aligned(mask: Cube, data: Cube) -> tuple[Cube, Cube]:
         missing = [label for label in mine.labels if label not in dimension.labels]
         if missing and data.has_all_labels:
             raise IncompatibleDataCubes(
-                f"The mask lacks the labels {', '.join(map(repr, missing[:5]))} of the dimension "
+                f"The {what} lacks the labels {', '.join(map(repr, missing[:5]))} of the dimension "
                 f"{dimension.name!r}. Filter both to the same labels."
             )
         shared = [label for label in mine.labels if label in dimension.labels]

@@ -1,6 +1,5 @@
 """Focal processes: a kernel over every pixel, and callbacks over neighbourhoods of pixels."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
@@ -8,17 +7,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from terrazzo.cube import Cube, Pixels, Stack, Values, all_valid
+from terrazzo.cube import Cube, Kind, Pixels, Stack, Values, all_valid
 from terrazzo.cube.pixels import compute_dtype, known_everywhere
 from terrazzo.errors import (
     ArgumentInvalid,
     DataCubePropertiesImmutable,
-    DimensionNotAvailable,
     KernelDimensionsUneven,
 )
-from terrazzo.geo.crs import is_geographic
-from terrazzo.geo.grid import Grid, Window
+from terrazzo.geo.grid import Window
 from terrazzo.geo.jit import frozen
+from terrazzo.processes.chunks import Span, label_cuts, spans_of
 from terrazzo.processes.cube_schemas import (
     Border,
     ChunkSizes,
@@ -30,7 +28,7 @@ from terrazzo.processes.cube_schemas import (
 from terrazzo.processes.kernels import convolve, where
 from terrazzo.processes.operands import all_of
 from terrazzo.processes.registry import Place, Role, Rules, process, same_labels
-from terrazzo.processes.returned import as_stack
+from terrazzo.processes.returned import Mosaic, as_stack
 from terrazzo.processes.schemas import Callback, Context, RasterCube
 
 _BORDERS: dict[str, Literal["edge", "symmetric", "reflect", "wrap"]] = {
@@ -117,6 +115,8 @@ def apply_kernel(
     Source:
         openEO process `apply_kernel` 2.0.0-rc.2; songho.ca/dsp/convolution (definition).
     """
+    if data.grid is None:
+        raise ArgumentInvalid("`apply_kernel` needs a raster cube; this one has no grid.")
     weights = checked_kernel(kernel)
     if isinstance(border, str) and border not in _BORDERS:
         raise ArgumentInvalid(f"Border {border!r} is neither a number nor {', '.join(_BORDERS)}.")
@@ -143,26 +143,6 @@ def _padded(image: Values, weights: Values, border: str | float) -> Values:
     return np.pad(image, halo, constant_values=border)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """How one axis is cut into chunks."""
-
-    size: int | None
-    """Pixels or labels of a chunk; None for one chunk of all."""
-    overlap: int
-    """Pixels or labels that a chunk has on each side beside its own; 0 where `size` is None."""
-
-    def chunks(self, start: int, stop: int, origin: int, end: int) -> Iterator[tuple[int, int]]:
-        """Yield (start, stop) of the chunks of origin..end that touch start..stop."""
-        if self.size is None:
-            yield origin, end
-            return
-        first = origin + (start - origin) // self.size * self.size
-        stop = min(stop, end)
-        for begin in range(first, stop, self.size):
-            yield begin, begin + self.size
-
-
 def _neighbourhood_window(
     wanted: Window, extent: Window, arguments: Mapping[str, Any], argument: str
 ) -> Window:
@@ -170,14 +150,14 @@ def _neighbourhood_window(
     if wanted.is_empty:
         return wanted
     del argument
-    # The rule sees no cube: an axis by another name, or cut by length, is needed whole.
-    spans = _spans(arguments, ("y", "x"), None, strict=False)
+    # The rule knows no names: an axis that is called otherwise is needed whole.
+    spans = spans_of(arguments, ("y", "x"), arguments["place"].grid, strict=False)
     rows, cols = spans["y"], spans["x"]
     down = list(rows.chunks(wanted.row, wanted.row_stop, extent.row, extent.row_stop))
     across = list(cols.chunks(wanted.col, wanted.col_stop, extent.col, extent.col_stop))
     top, left = down[0][0], across[0][0]
     snapped = Window(top, left, down[-1][1] - top, across[-1][1] - left)
-    return snapped.grown(rows.overlap, cols.overlap)
+    return snapped.grown(rows.halo, cols.halo)
 
 
 @process(
@@ -197,18 +177,22 @@ def apply_neighborhood(
 ) -> RasterCube:
     """Compute a cube chunk by chunk, each with some of its surroundings.
 
-    Chunks are counted from the upper left corner of the cube. Along x and y they all have one
-    size: what a chunk or its overlap has outside of the cube is no-data. Along dimensions with
-    labels they are cut where the labels end.
+    Chunks are counted from the upper left corner of the cube, and from its first date. Along x
+    and y they all have one size: what a chunk or its overlap has outside of the cube is no-data.
+    Along dimensions with labels they are cut where the labels end; periods without a date are
+    left out.
 
     Args:
         data: (..., y, x) raster.
         process: called with a chunk and its overlap as `data`; returns a cube of the same
-            dimensions, or pixels of the same shape. Where a chunk has one pixel, no overlap and
-            several labels in one dimension only, it gets and returns an array.
+            dimensions, or pixels of the same shape. Where only one dimension of the chunks can
+            have more than one label or pixel, it gets and returns an array, labelled with dates,
+            names or coordinates.
         size: edge of a chunk by dimension, `{"dimension", "value", "unit"}`: a number of pixels
-            or labels (`px`), for x and y also metres (`m`) or, without a unit, units of the
-            CRS, rounded to pixels. A dimension that is not named, or with null, is not cut.
+            or labels (`px`), for x and y also metres (`m`; of degrees, at the middle of the
+            grid) or, without a unit, units of the CRS, both rounded to pixels; for dates also a
+            duration of ISO 8601 such as `P1M`. A dimension that is not named, or with null, is
+            not cut.
         overlap: what a chunk gets on either side, in the same form; changes there are ignored.
         context: passed on to `process`.
         place: the pixels that are wanted and all that there are.
@@ -225,20 +209,21 @@ def apply_neighborhood(
     """
     if data.grid is None or data.window is None:
         raise ArgumentInvalid("`apply_neighborhood` needs a raster cube; this one has no grid.")
-    spans = _spans({"size": size, "overlap": overlap}, data.names, data.grid, strict=True)
+    spans = spans_of({"size": size, "overlap": overlap}, data.names, data.grid, strict=True)
     array_name = _array_dimension(data, spans)
-    done = []
-    for piece in _pieces(data, spans, place, as_array=array_name is not None):
+    wanted = place.wanted
+    if wanted.is_empty:
+        wanted = Window(data.window.row, data.window.col, 0, 0)
+    made = Mosaic((*data.values.shape[:-2], wanted.height, wanted.width), data.dtype)
+    for piece in _pieces(data, spans, place, array_name):
         cut = _cut(data, piece)
         if array_name is None:
             result = _called(process, cut, context)
         else:
             result = _called_with_array(process, cut, array_name, context)
-        done.append((piece, result))
-    wanted = place.wanted
-    if wanted.is_empty:
-        wanted = Window(data.window.row, data.window.col, 0, 0)
-    return _assembled(data, wanted, done)
+        _put(made, wanted, piece, result)
+    whole = made.whole()
+    return replace(data, values=whole.values, valid=whole.valid, window=wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,117 +237,70 @@ class _Piece:
 
 
 def _pieces(
-    data: Cube, spans: Mapping[str, Span], place: Place, *, as_array: bool
+    data: Cube, spans: Mapping[str, Span], place: Place, array_name: str | None
 ) -> Iterator[_Piece]:
     """Yield the chunks that the wanted pixels touch, in row order; one without pixels if none."""
+    # What is one pixel or label of each array is computed at once.
+    spans = {
+        name: span if array_name in {None, name} else Span(None, 0) for name, span in spans.items()
+    }
     rows, cols = (spans[name] for name in data.names[-2:])
     extent = place.extent
     target = place.wanted.intersection(extent)
     own_windows: Iterator[Window]
     if target.is_empty and data.window is not None:
-        own_windows = iter([Window(data.window.row, data.window.col, 0, 0)])
-        rows = cols = Span(None, 0)
-    elif as_array:
-        own_windows = iter([target])
+        lengths = {data.names[-2]: extent.height, data.names[-1]: extent.width}
+        height, width = (
+            (span.size if isinstance(span.size, int) else lengths[name]) * (name == array_name)
+            for name, span in zip(data.names[-2:], (rows, cols), strict=True)
+        )
+        own_windows = iter([Window(data.window.row, data.window.col, height, width)])
+        rows = rows if height else Span(None, 0)
+        cols = cols if width else Span(None, 0)
     else:
+        down, along = (
+            [(start, stop)]
+            if array_name not in {None, name}
+            else list(span.chunks(start, stop, origin, end))
+            for name, span, (start, stop), (origin, end) in zip(
+                data.names[-2:], (rows, cols), _edges(target), _edges(extent), strict=True
+            )
+        )
         own_windows = (
             Window(top, left, bottom - top, right - left)
-            for top, bottom in rows.chunks(target.row, target.row_stop, extent.row, extent.row_stop)
-            for left, right in cols.chunks(target.col, target.col_stop, extent.col, extent.col_stop)
+            for (top, bottom), (left, right) in product(down, along)
         )
-    labelled = [
-        _label_cuts(spans[dimension.name], len(dimension.labels))
-        for dimension in data.dimensions[:-2]
-    ]
+    labelled = [label_cuts(spans[d.name], d) for d in data.dimensions[:-2]]
     for own in own_windows:
         for cuts in product(*labelled):
             yield _Piece(
                 own.intersection(extent),
-                own.grown(rows.overlap, cols.overlap),
+                own.grown(rows.halo, cols.halo),
                 tuple(mine for mine, _ in cuts),
                 tuple(padded for _, padded in cuts),
             )
 
 
-def _label_cuts(span: Span, count: int) -> list[tuple[slice, slice]]:
-    """Return, for each chunk of labels, those it computes and those it sees."""
-    return [
-        (
-            slice(start, min(stop, count)),
-            slice(max(start - span.overlap, 0), min(stop + span.overlap, count)),
-        )
-        for start, stop in span.chunks(0, count, 0, count)
-    ]
-
-
-def _spans(
-    arguments: Mapping[str, Any], names: tuple[str, ...], grid: Grid | None, *, strict: bool
-) -> dict[str, Span]:
-    """Read `size` and `overlap`; not `strict`, leave out what only the cube could tell."""
-    lengths: dict[str, dict[str, int | None]] = {"size": {}, "overlap": {}}
-    for key, found in lengths.items():
-        for entry in arguments.get(key) or ():
-            name = entry["dimension"]
-            if not strict and entry.get("unit") != "px":
-                continue
-            if name in names:
-                pixel = _pixel_of(name, names, grid, entry.get("unit"))
-                found[name] = _length(entry.get("value"), entry.get("unit"), pixel, name)
-            elif strict:
-                raise DimensionNotAvailable(name, names)
-    spans = {}
-    for name in names:
-        size, overlap = lengths["size"].get(name), lengths["overlap"].get(name) or 0
-        if size == 0:
-            raise ArgumentInvalid(f"The size of a chunk along {name!r} is less than a pixel.")
-        spans[name] = Span(size, 0 if size is None else overlap)
-    return spans
-
-
-def _pixel_of(name: str, names: tuple[str, ...], grid: Grid | None, unit: str | None) -> float:
-    """Return what a position of a dimension measures in a unit; 1 for pixels and labels."""
-    if unit == "px" or (unit is None and name not in names[-2:]):
-        return 1.0
-    if unit not in {None, "m"} or name not in names[-2:]:
-        raise ArgumentInvalid(f"Unit {unit!r} does not fit dimension {name!r}. Use 'px'.")
-    if grid is None or (unit == "m" and is_geographic(grid.crs)):
-        raise ArgumentInvalid(
-            f"Sizes along {name!r} cannot be told in {unit or 'units of the CRS'} here; give a "
-            "number of pixels with the unit 'px'."
-        )
-    return grid.pixel_x if name == names[-1] else grid.pixel_y
-
-
-def _length(value: Any, unit: str | None, pixel: float, name: str) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ArgumentInvalid(
-            f"The length {value!r} along {name!r} is no number. Give a number of pixels or labels "
-            "with the unit 'px' (durations are not supported)."
-        )
-    length = value / pixel
-    if value < 0 or (unit == "px" and length != round(length)):
-        raise ArgumentInvalid(f"The length {value!r} along {name!r} is no number of pixels.")
-    return round(length)
+def _edges(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return first row and stop, first column and stop."""
+    return (window.row, window.row_stop), (window.col, window.col_stop)
 
 
 def _array_dimension(data: Cube, spans: Mapping[str, Span]) -> str | None:
     """Return the dimension along which chunks are arrays; None where they are cubes."""
-    if any(spans[name] != Span(1, 0) for name in data.names[-2:]):
-        return None
     several = [
         dimension.name
-        for dimension in data.dimensions[:-2]
-        if len(dimension.labels) > 1 and spans[dimension.name] != Span(1, 0)
+        for dimension in data.dimensions
+        if not spans[dimension.name].is_single
+        and (dimension.kind is Kind.SPATIAL or len(dimension.labels) > 1)
     ]
     return several[0] if len(several) == 1 else None
 
 
 def _cut(data: Cube, piece: _Piece) -> Cube:
     """Return a chunk with its overlap, no-data where the cube has no pixels."""
-    window = data.window
-    if window is None or window.contains(piece.padded):
+    window, nothing = data.window, piece.padded.height == piece.padded.width == 0
+    if window is None or nothing or (not piece.padded.is_empty and window.contains(piece.padded)):
         chunk = data.crop(piece.padded)
     else:
         shape = (*data.values.shape[:-2], piece.padded.height, piece.padded.width)
@@ -394,6 +332,9 @@ def _called(callback: Callback, cut: Cube, context: Any) -> Pixels:
 
 def _called_with_array(callback: Callback, cut: Cube, name: str, context: Any) -> Pixels:
     stack = cut.stack(name)
+    if stack.labels is None and cut.grid is not None and cut.window is not None:
+        xs, ys = cut.grid.xs(cut.window), cut.grid.ys(cut.window)
+        stack = replace(stack, labels=tuple((xs if name == cut.names[-1] else ys).tolist()))
     returned = callback(data=stack, context=context)
     result = as_stack(returned, stack.values.shape[1:], cut.dtype)
     if len(result) != len(stack) or not isinstance(returned, Stack):
@@ -413,19 +354,15 @@ def _shown(result: Any) -> str:
     return type(result).__name__
 
 
-def _assembled(data: Cube, wanted: Window, done: list[tuple[_Piece, Pixels]]) -> Cube:
-    """Put the chunks into the wanted window, without their overlap."""
-    dtype = np.result_type(*(result.dtype for _, result in done)) if done else data.dtype
-    shape = (*data.values.shape[:-2], wanted.height, wanted.width)
-    values, valid = np.zeros(shape, dtype), np.zeros(shape, np.bool_)
-    for piece, result in done:
-        shared = piece.own.intersection(wanted)
-        inner = tuple(
-            slice(own.start - seen.start, own.stop - seen.start)
-            for own, seen in zip(piece.own_labels, piece.padded_labels, strict=True)
-        )
-        source = (*inner, *piece.padded.slices(shared))
-        target = (*piece.own_labels, *wanted.slices(shared))
-        values[target] = result.values[source]
-        valid[target] = result.valid[source]
-    return replace(data, values=values, valid=valid, window=wanted)
+def _put(made: Mosaic, wanted: Window, piece: _Piece, result: Pixels) -> None:
+    """Put a chunk into the wanted window, without its overlap."""
+    shared = piece.own.intersection(wanted)
+    inner = tuple(
+        slice(own.start - seen.start, own.stop - seen.start)
+        for own, seen in zip(piece.own_labels, piece.padded_labels, strict=True)
+    )
+    source = (*inner, *piece.padded.slices(shared))
+    made.put(
+        (*piece.own_labels, *wanted.slices(shared)),
+        Pixels(result.values[source], result.valid[source]),
+    )

@@ -11,8 +11,10 @@ from terrazzo.errors import ArgumentInvalid
 Count: TypeAlias = Callable[[datetime], int]
 Name: TypeAlias = Callable[[int], str]
 
-_SEASONS = ("djf", "mam", "jja", "son")
-_TROPICAL = ("ndjfma", "mjjaso")
+SEASONS = ("djf", "mam", "jja", "son")
+"""Quarters of a year, from December; named by the first letters of their months."""
+TROPICAL_SEASONS = ("ndjfma", "mjjaso")
+"""Halves of a year, from November."""
 
 
 def ordinal_of(period: str, instant: datetime) -> int:
@@ -61,12 +63,12 @@ def _dekad_count(instant: datetime) -> int:
 
 def _season_name(ordinal: int) -> str:
     year, season = divmod(ordinal, 4)
-    return f"{year - (season == 0):04d}-{_SEASONS[season]}"
+    return f"{year - (season == 0):04d}-{SEASONS[season]}"
 
 
 def _tropical_name(ordinal: int) -> str:
     year, season = divmod(ordinal, 2)
-    return f"{year - (season == 0):04d}-{_TROPICAL[season]}"
+    return f"{year - (season == 0):04d}-{TROPICAL_SEASONS[season]}"
 
 
 _PERIODS: dict[str, tuple[Count, Name]] = {
@@ -82,3 +84,5 @@ _PERIODS: dict[str, tuple[Count, Name]] = {
     "decade": (lambda t: t.year // 10, lambda n: f"{n * 10:04d}"),
     "decade-ad": (lambda t: (t.year - 1) // 10, lambda n: f"{n * 10 + 1:04d}"),
 }
+PERIODS = tuple(_PERIODS)
+"""What all periods are called."""

@@ -114,7 +114,10 @@ def save_result(
         What is written, as STAC.
 
     Raises:
-        FormatUnsupported: no such format, or it cannot hold the cube.
+        FormatUnsupported: there is no such format.
+        FormatUnsuitable: the format cannot hold the cube.
+        FormatArgumentUnsupported: the format has no such option.
+        FormatArgumentInvalid: an option has a value that means nothing.
 
     Source:
         openEO process `save_result` 2.0.0-rc.2.

@@ -15,7 +15,7 @@ from terrazzo.errors import (
     LabelMismatch,
     TemporalExtentEmpty,
 )
-from terrazzo.geo.times import contains, parse_interval, parse_time
+from terrazzo.geo.times import contains, parse_filter, parse_time
 from terrazzo.processes.cube_schemas import (
     ArrayProcess,
     NewLabels,
@@ -49,7 +49,7 @@ def apply(data: AnyCube, process: PixelProcess, context: Context = None) -> AnyC
     Source:
         openEO process `apply` 2.0.0-rc.2.
     """
-    result = process(x=Pixels(data.values, data.valid), context=context)
+    result = process(x=Pixels(data.values, data.valid, data.dimensions), context=context)
     pixels = as_pixels(result, data.values.shape, data.dtype)
     return data.same_pixels(pixels.values, pixels.valid)
 
@@ -134,6 +134,7 @@ def apply_dimension(
     Raises:
         DimensionNotAvailable: no dimension has the name `dimension`.
         DimensionLabelCountMismatch: the target has more than one label.
+        ProcessParameterInvalid: the values would be those of other geometries, or there is none.
 
     Source:
         openEO process `apply_dimension` 2.0.0-rc.2.
@@ -145,8 +146,9 @@ def apply_dimension(
     axis, rest = data.axis(dimension), [d for d in data.dimensions if d.name != dimension]
     numbered = tuple(range(len(result)))
     if target_dimension is None or target_dimension == dimension:
-        kept = source.labels if len(result) == len(source.labels) else numbered
-        return _with_stack(data, result, rest, axis, replace(source, labels=kept))
+        if len(result) != len(source.labels):
+            source = _numbered(source, numbered)
+        return _with_stack(data, result, rest, axis, source)
     if target_dimension not in data.names:
         made = Dimension(target_dimension, Kind.OTHER, numbered)
         return _with_stack(data, result, rest, axis, made)
@@ -159,7 +161,17 @@ def apply_dimension(
     place = rest.index(target)
     squeezed = Stack(result.values.squeeze(place + 1), result.valid.squeeze(place + 1))
     del rest[place]
-    return _with_stack(data, squeezed, rest, place, replace(target, labels=numbered))
+    return _with_stack(data, squeezed, rest, place, _numbered(target, numbered))
+
+
+def _numbered(dimension: Dimension, numbers: tuple[int, ...]) -> Dimension:
+    """Return a dimension with numbers in place of its labels; geometries cannot be made up."""
+    if dimension.kind is Kind.GEOMETRY:
+        raise ArgumentInvalid(
+            f"The callback returns {len(numbers)} values for the geometries of {dimension.name!r}, "
+            "which they do not belong to. Give them a new `target_dimension`."
+        )
+    return replace(dimension, labels=numbers)
 
 
 def _with_stack(
@@ -187,7 +199,7 @@ def _labels_beside_time(
     "aggregate_temporal",
     Role.CUBE,
     categories=("cubes", "aggregate"),
-    rules=Rules(labels=_labels_beside_time, scratch=2.0),
+    rules=Rules(labels=_labels_beside_time, makes_all=True, scratch=2.0),
 )
 def aggregate_temporal(
     data: TemporalCube,
@@ -236,7 +248,7 @@ def aggregate_temporal(
     instants = [parse_time(str(label)) for label in temporal.labels]
     groups = [[i for i, instant in enumerate(instants) if test(instant)] for test in tests]
     kept: tuple[Label, ...] = tuple(label for label in named if label is not None)
-    return _aggregated(data, temporal, groups, kept, reducer, context)
+    return aggregated(data, temporal, groups, kept, reducer, context)
 
 
 @process(
@@ -284,10 +296,10 @@ def aggregate_temporal_period(
     for index, ordinal in enumerate(ordinals):
         groups[ordinal - spanned.start].append(index)
     labels = tuple(label_of(period, ordinal) for ordinal in spanned)
-    return _aggregated(data, temporal, groups, labels, reducer, context)
+    return aggregated(data, temporal, groups, labels, reducer, context)
 
 
-def _aggregated(
+def aggregated(
     data: Cube,
     temporal: Dimension,
     groups: Sequence[Sequence[int]],
@@ -295,6 +307,16 @@ def _aggregated(
     reducer: Callback,
     context: Any,
 ) -> Cube:
+    """Return a cube with one label per group of dates, whose values a reducer makes of theirs.
+
+    Args:
+        data: any cube.
+        temporal: its dimension that is aggregated.
+        groups: positions along it; may be empty, and may share dates.
+        labels: one per group.
+        reducer: called with the values of a group as `data`.
+        context: passed on to `reducer`.
+    """
     shape = data.stack(temporal.name).values.shape[1:]
     done: dict[tuple[int, ...], Pixels] = {}
     for group in map(tuple, groups):
@@ -312,7 +334,7 @@ def _aggregated(
 def _interval_test(start: str | None, end: str | None) -> Callable[[datetime], bool]:
     """Return the question whether an instant lies in an interval of instants or times of day."""
     if not any(isinstance(edge, str) and edge[2:3] == ":" for edge in (start, end)):
-        interval = parse_interval(start, end)
+        interval = parse_filter(start, end)
         return lambda instant: contains(interval, instant)
     first, stop = _second_of_day(start, 0), _second_of_day(end, 86_400)
     if first == stop:

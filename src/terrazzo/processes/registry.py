@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -23,7 +23,9 @@ from terrazzo.processes.describe import describe
 if TYPE_CHECKING:
     from terrazzo.cube import Cube
     from terrazzo.geo.extent import SpatialExtent
+    from terrazzo.geo.grid import Grid
     from terrazzo.graph.spec import ProcessSpec
+    from terrazzo.processes.stage import Finding, Stage
 
 Labels = Mapping[str, tuple[int, ...]]
 """Positions of labels that are wanted, by dimension; a dimension not named is wanted whole."""
@@ -55,7 +57,11 @@ class Place:
     extent: Window
     """All pixels that the first input cube has on this grid."""
     extents: Mapping[str, Window] = field(default_factory=dict)
-    """All pixels that each input cube has on this grid, by parameter; empty at inference."""
+    """All pixels that each input cube has on this grid, by parameter; only those of rasters."""
+    grid: Grid | None = None
+    """The grid that the windows count on."""
+    found: Finding = field(default_factory=dict)
+    """What the process's own stage has found in all pixels; empty before it has run."""
 
 
 class WindowRule(Protocol):
@@ -104,6 +110,44 @@ def same_labels(
     return {"data": {name: kept for name, kept in wanted.items() if name in names}}
 
 
+class GridRule(Protocol):
+    """Says on which grid the result of a process lies, and which of its pixels there are."""
+
+    def __call__(
+        self, grid: Grid, place: Place, arguments: Mapping[str, Any]
+    ) -> tuple[Grid, Window]:
+        """Return grid and extent; `grid` and `place.extent` are those of the first input."""
+
+
+def same_grid(grid: Grid, place: Place, arguments: Mapping[str, Any]) -> tuple[Grid, Window]:
+    """Keep grid and extent."""
+    del arguments
+    return grid, place.extent
+
+
+class Unknown(Enum):
+    """The value of an argument that is not computed yet."""
+
+    UNKNOWN = "unknown"
+
+
+UNKNOWN = Unknown.UNKNOWN
+
+
+class NeedsRule(Protocol):
+    """Says which parts of the arguments a process needs, as far as some are known."""
+
+    def __call__(
+        self, arguments: Mapping[str, Any], value_of: Callable[[Any], Any]
+    ) -> tuple[Any, ...]:
+        """Return arguments, or entries of them, that must be computed.
+
+        It is asked again when they are. What it never returns is not computed, and the function
+        gets no-data in its place. `value_of` gives the value of a part, `UNKNOWN` until it is
+        computed.
+        """
+
+
 def no_crop(arguments: Mapping[str, Any]) -> SpatialExtent | None:
     """Keep the extent of the input."""
     del arguments
@@ -120,13 +164,23 @@ class Rules:
     """Whether pixel values pass unchanged (filters, renames): resampling may then move below."""
     crops: Callable[[Mapping[str, Any]], SpatialExtent | None] = no_crop
     """The extent, made from the arguments, to which the process crops its cube."""
+    grid: GridRule = same_grid
+    """The grid and extent that come out. Where the grid is another one than that of the input, it
+    is fixed, and `window` counts in pixels of the input's grid."""
     once: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     """What is made of an argument once per plan, where making it in every block would take long
     (a geometry out of GeoJSON); the function gets what was made."""
+    needs: NeedsRule | None = None
+    """Which arguments are needed, told by those that are known (`if`, `and`); None for all."""
     joins: bool = False
     """Whether the result covers what any input covers (merge), not only what `data` does."""
     borders: bool = False
     """Whether the function treats the border of the cube itself: it then gets no padding."""
+    labels_of: frozenset[str] = frozenset()
+    """Parameters whose cubes count for their labels only: they come without pixels, and none of
+    them is read."""
+    makes_all: bool = False
+    """Whether the function makes all of its new labels, whichever are wanted."""
     scratch: float = 1.0
     """Temporary memory while it runs, in multiples of the bytes of its largest cube."""
 
@@ -149,6 +203,11 @@ class Process:
     kinds: Mapping[str, frozenset[type]] = field(default_factory=dict)
     """By openEO name: which of `describe.COMPUTED` a parameter takes, and `object` if it takes
     JSON values; a parameter that takes anything is left out."""
+    stage: Stage | None = None
+    """How all blocks are brought together, for `Role.STAGE`."""
+    sandbox: str = ""
+    """Name of the parameter that takes the `Sandbox` in which code of users runs; empty for all
+    that run none."""
 
     @property
     def id(self) -> str:
@@ -164,9 +223,14 @@ class Process:
         """Tell whether a parameter takes a `Stack`."""
         return parameter in self.stacks
 
-    def nowhere(self, extent: Window) -> Place:
+    def nowhere(
+        self,
+        extent: Window,
+        grid: Grid | None = None,
+        found: Finding = MappingProxyType({}),
+    ) -> Place:
         """Return the place of a block without pixels, for inference."""
-        return Place(Window(extent.row, extent.col, 0, 0), extent)
+        return Place(Window(extent.row, extent.col, 0, 0), extent, grid=grid, found=found)
 
 
 _PROCESSES: dict[str, Process] = {}
@@ -201,12 +265,14 @@ def process(
     *,
     categories: tuple[str, ...] = (),
     rules: Rules | None = None,
+    stage: Stage | None = None,
     experimental: bool = False,
 ) -> Callable[[F], F]:
     """Register a function as an openEO process under `name`; the function stays what it is.
 
     The summary, parameters, return value and exceptions of the openEO description come from
-    its docstring (Google style) and its annotations (see `terrazzo.processes.schemas`).
+    its docstring (Google style) and its annotations (see `terrazzo.processes.schemas`). With
+    `Role.STAGE`, `stage` says how its blocks are brought together.
     """
 
     def register(function: F) -> F:
@@ -222,6 +288,8 @@ def process(
             told.python_names,
             told.stacks,
             told.kinds,
+            stage,
+            told.sandbox,
         )
         return function
 

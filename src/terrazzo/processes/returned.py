@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +86,34 @@ def stacked(parts: Sequence[Pixels], shape: tuple[int, ...], dtype: np.dtype[Any
     if all(known_everywhere(part.valid) for part in parts):
         return Stack(values, all_valid(values.shape))
     return Stack(values, np.stack([part.valid for part in parts]))
+
+
+@dataclass(eq=False)
+class Mosaic:
+    """Pixels put together piece by piece, so that only one piece is held at a time."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    """Of a mosaic without pieces; else it is the smallest type that holds them all."""
+    _made: Pixels | None = None
+
+    def put(self, place: tuple[Any, ...], piece: Pixels, where: Any = True) -> None:
+        """Put pixels, of one piece or some of them, at a place of the whole: slices of it."""
+        held = self._made
+        if held is None:
+            held = Pixels(np.zeros(self.shape, piece.dtype), np.zeros(self.shape, np.bool_))
+        dtype = np.result_type(held.dtype, piece.dtype)
+        if dtype != held.dtype:
+            held = Pixels(held.values.astype(dtype), held.valid)
+        np.copyto(held.values[place], piece.values, where=where)
+        np.copyto(held.valid[place], piece.valid, where=where)
+        self._made = held
+
+    def whole(self) -> Pixels:
+        """Return all pixels; no-data where no piece was put."""
+        if self._made is None:
+            return Pixels(np.zeros(self.shape, self.dtype), np.zeros(self.shape, np.bool_))
+        return self._made
 
 
 def is_true(result: Any) -> bool:

@@ -14,6 +14,9 @@ class Schema:
 
     json: Any
     """A schema, or a list of alternatives."""
+    checked: Any = None
+    """What arguments must match where that is less, because the process itself says what becomes
+    of the others; None where it is all of it."""
 
 
 class Callback(Protocol):

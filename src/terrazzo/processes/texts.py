@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Annotated, Any
 
-from terrazzo.cube import Pixels, Stack
+from terrazzo.cube import Pixels
 from terrazzo.errors import ArgumentInvalid
-from terrazzo.processes.convert import as_stack, entries_of, scalar
+from terrazzo.processes.convert import scalar
 from terrazzo.processes.registry import Role, process
 from terrazzo.processes.schemas import BooleanOrNull, Schema
 
@@ -17,8 +19,9 @@ _PARTS = {"type": ["string", "number", "boolean", "null"]}
 TextOrNull = Annotated[str | None, Schema({"type": ["string", "null"]})]
 Text = Annotated[str, Schema({"type": "string"})]
 Flag = Annotated[bool, Schema({"type": "boolean"})]
-Part = Annotated[Any, Schema(_PARTS)]
-Parts = Annotated[Stack, Schema({"type": "array", "items": _PARTS})]
+Found = Annotated[int | None, Schema({"type": ["integer", "null"], "minimum": 0})]
+Part = Annotated[str | float | bool | None, Schema(_PARTS)]
+Parts = Annotated[Sequence[Any], Schema({"type": "array", "items": _PARTS})]
 
 
 @process("text_begins", Role.SCALAR, categories=_FOUND)
@@ -81,6 +84,31 @@ def text_ends(data: TextOrNull, pattern: Text, case_sensitive: Flag = True) -> B
     return _folded(data, case_sensitive).endswith(_folded(pattern, case_sensitive))
 
 
+@process("text_find", Role.SCALAR, categories=("texts",), experimental=True)
+def text_find(data: TextOrNull, pattern: Text, case_sensitive: Flag = True) -> Found:
+    """Position of a text in another, min {i: data[i:] = pattern + rest}.
+
+    Args:
+        data: text to look into; no-data passes.
+        pattern: text to look for, taken literally.
+        case_sensitive: whether "a" and "A" differ.
+
+    Returns:
+        Number of characters before the first place where it stands; no-data if there is none.
+
+    Source:
+        openEO process `text_find` 2.0.0-rc.2.
+    """
+    if data is None:
+        return None
+    found = _folded(data, case_sensitive).find(_folded(pattern, case_sensitive))
+    if found < 0 or case_sensitive:
+        return found if found >= 0 else None
+    # A character may be folded to several: those before are counted in the text as it is.
+    ends = accumulate(len(character.casefold()) for character in data)
+    return sum(end <= found for end in ends)
+
+
 @process("text_concat", Role.SCALAR, categories=("texts",))
 def text_concat(data: Parts, separator: Part = "") -> Text:
     """Text of several values in a row, data[0] + separator + data[1] + ...
@@ -98,7 +126,7 @@ def text_concat(data: Parts, separator: Part = "") -> Text:
     Source:
         openEO process `text_concat` 2.0.0-rc.2.
     """
-    return _written(separator).join(_written(entry) for entry in entries_of(as_stack(data)))
+    return _written(separator).join(map(_written, data))
 
 
 def _folded(text: Any, case_sensitive: bool) -> str:

@@ -156,9 +156,9 @@ class LayerStore:
     def _open(self, stored: StoredLayer, graph: Graph) -> OpenLayer:
         # Versions first: what changes while items are chosen is then seen as a change.
         versions = self._versions(graph)
-        inference = infer(graph, self._opener)
+        tiles = TileLayer(infer(graph, self._opener))
         sources = tuple(_source(self._catalog.collection(name)) for name in _collections(graph))
-        return OpenLayer(stored, inference, TileLayer(inference), versions, sources)
+        return OpenLayer(stored, tiles.inference, tiles, versions, sources)
 
     def _versions(self, graph: Graph) -> tuple[str, ...]:
         return tuple(self._catalog.version(name) for name in _collections(graph))

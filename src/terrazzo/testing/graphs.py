@@ -7,100 +7,55 @@ reduce them in any order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from terrazzo.geo.grid import Grid
-from terrazzo.testing.synthetic import SyntheticOpener, SyntheticSource
+from terrazzo.testing.grown import (
+    DATA,
+    LEFT,
+    REDUCERS,
+    TIMES,
+    TOP,
+    Draw,
+    Ground,
+    Grown,
+    X,
+    callback,
+    collections,
+    load,
+)
+from terrazzo.testing.label_steps import aligned, anomaly, curve, flat
+from terrazzo.testing.stage_steps import centred, trimmed
+from terrazzo.testing.structure_steps import apart, chunks, constant, marks, polygons, static
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LEFT, TOP = 500_000.0, 5_000_000.0
-"""Upper left corner of the collections, metres of EPSG:32633."""
-TIMES = ("2020-01-05T10:00:00Z", "2020-01-25T10:00:00Z", "2020-03-02T10:00:00Z")
-REDUCERS = ("median", "mean", "max", "min", "sum", "sd", "first", "last", "count")
+__all__ = [
+    "LEFT",
+    "STAGES",
+    "STEPS",
+    "TIMES",
+    "TOP",
+    "Ground",
+    "Grown",
+    "callback",
+    "collections",
+    "graphs",
+]
+
 REDUCERS_OF_TWO = ("max",)
+ALONG = (
+    *("cumsum", "cumproduct", "cummin", "cummax", "sort", "order"),
+    "array_interpolate_linear",
+)
+FUNCTIONS = (
+    *("exp", "ln", "sin", "cos", "tan", "arcsin", "arctan", "sinh", "tanh", "arsinh", "artanh"),
+    *("log", "power", "mod", "arctan2"),
+)
 METHODS = ("near", "bilinear", "cubic", "average", "mode", "max")
-DATA = {"from_parameter": "data"}
-X = {"from_parameter": "x"}
-
-Draw = Any
-
-
-@dataclass(frozen=True)
-class Ground:
-    """The collections that graphs start from: two bands each, in one place."""
-
-    collections: tuple[str, ...] = ("fine", "coarse")
-    """Their ids."""
-    bands: tuple[str, str] = ("red", "nir")
-    """Red and near infrared, in the order in which they are loaded by default."""
-    extent: tuple[str, str] = ("2020-01-01", "2020-02-01")
-    """A period with some of the dates."""
-    box: tuple[float, float, float, float] = (LEFT + 33, TOP - 471, LEFT + 444, TOP - 57)
-    """(left, bottom, right, top) of a part of them, `crs`."""
-    crs: int = 32633
-    """EPSG code of `box`."""
-    levels: tuple[float, float] = (100, 500)
-    """Values that some pixels are below."""
-
-
-def collections(*, dtype: str = "uint16") -> SyntheticOpener:
-    """Return two collections of one place: 10 m pixels, and 20 m pixels 5 m off their lattice."""
-    fine = SyntheticSource(Grid.of(32633, LEFT, TOP, 10.0, 60, 70), TIMES, dtype=dtype)
-    coarse = SyntheticSource(
-        Grid.of(32633, LEFT - 35.0, TOP + 45.0, 20.0, 34, 40), TIMES, dtype=dtype, gaps=17
-    )
-    return SyntheticOpener({"fine": fine, "coarse": coarse})
-
-
-@dataclass(frozen=True)
-class Grown:
-    """A graph that grows: its nodes so far and what its last node gives."""
-
-    nodes: dict[str, Any]
-    """Process graph, JSON values."""
-    last: str
-    """Id of the node at the end."""
-    time: bool = True
-    """Whether the cube has dimension `t`."""
-    bands: tuple[str, ...] = ("red", "nir")
-    """Labels of dimension `bands`; empty where it is gone."""
-    ground: Ground = Ground()
-    """What it starts from."""
-
-    def then(self, process: str, arguments: dict[str, Any], **changes: Any) -> Grown:
-        """Return the graph with one more node on its end."""
-        name = f"{process}{len(self.nodes)}"
-        node = {"process_id": process, "arguments": arguments}
-        return replace(self, nodes={**self.nodes, name: node}, last=name, **changes)
-
-    @property
-    def data(self) -> dict[str, str]:
-        """The last node as an argument."""
-        return {"from_node": self.last}
-
-
-def callback(process: str, /, **arguments: Any) -> dict[str, Any]:
-    """Return a callback of one node; `x` or `data` unless arguments say otherwise."""
-    node = {"process_id": process, "arguments": arguments, "result": True}
-    return {"process_graph": {"only": node}}
-
-
-def _load(draw: Draw, grown: Grown) -> Grown:
-    ground = grown.ground
-    name = draw(st.sampled_from(ground.collections))
-    turned = draw(st.booleans())
-    bands = ground.bands[::-1] if turned else ground.bands
-    arguments: dict[str, Any] = {"id": name, "spatial_extent": None, "temporal_extent": None}
-    if turned or ground != Ground():
-        arguments["bands"] = list(bands)
-    return Grown(grown.nodes, grown.last, ground=ground).then(
-        "load_collection", arguments, bands=bands
-    )
 
 
 def _kernel(draw: Draw, grown: Grown) -> Grown:
@@ -158,7 +113,7 @@ def _resample(draw: Draw, grown: Grown) -> Grown:
 
 
 def _merge(draw: Draw, grown: Grown) -> Grown:
-    other = _load(draw, grown)
+    other = load(draw, grown)
     cubes = {"cube1": grown.data, "cube2": other.data}
     nodes = replace(other, time=grown.time, bands=grown.bands)
     resolver = callback(
@@ -256,7 +211,7 @@ def _along(draw: Draw, grown: Grown) -> Grown:
     if not dimensions:
         return grown
     dimension = draw(st.sampled_from(dimensions))
-    process = callback(draw(st.sampled_from(("cumsum", "cummax", "sort"))), data=DATA)
+    process = callback(draw(st.sampled_from(ALONG)), data=DATA)
     return grown.then(
         "apply_dimension", {"data": grown.data, "process": process, "dimension": dimension}
     )
@@ -306,7 +261,7 @@ def _polygon(draw: Draw, grown: Grown) -> Grown:
 
 
 def _onto(draw: Draw, grown: Grown) -> Grown:
-    target = _load(draw, grown)
+    target = load(draw, grown)
     if draw(st.booleans()):
         target = target.then(
             "resample_spatial", {"data": target.data, "resolution": draw(st.sampled_from((15, 40)))}
@@ -336,6 +291,28 @@ def _maths(draw: Draw, grown: Grown) -> Grown:
                 "accept": {"from_node": "less"},
                 "reject": draw(st.sampled_from((None, -1, X))),
             },
+            "result": True,
+        },
+    }
+    return grown.then("apply", {"data": grown.data, "process": {"process_graph": nodes}})
+
+
+def _function(draw: Draw, grown: Grown) -> Grown:
+    """Apply a function beyond arithmetic to values of a size that suits it."""
+    name, number = draw(st.sampled_from(FUNCTIONS)), draw(st.sampled_from((-1.5, 2, 10)))
+    scaled = {"from_node": "scaled"}
+    seconds: dict[str, dict[str, Any]] = {
+        "log": {"x": scaled, "base": abs(number)},
+        "power": {"base": scaled, "p": number},
+        "mod": {"x": scaled, "y": number},
+        "arctan2": {"y": scaled, "x": number},
+        "exp": {"p": scaled},
+    }
+    nodes = {
+        "scaled": {"process_id": "multiply", "arguments": {"x": X, "y": 0.01}},
+        "only": {
+            "process_id": name,
+            "arguments": seconds.get(name, {"x": scaled}),
             "result": True,
         },
     }
@@ -400,10 +377,23 @@ STEPS = {
     "polygon": _polygon,
     "onto": _onto,
     "maths": _maths,
+    "function": _function,
     "index": _index,
     "two_sizes": _two_sizes,
+    "flat": flat,
+    "aligned": aligned,
+    "anomaly": anomaly,
+    "curve": curve,
+    "apart": apart,
+    "static": static,
+    "constant": constant,
+    "polygons": polygons,
+    "marks": marks,
+    "chunks": chunks,
 }
 """By name, what makes a graph grow."""
+STAGES = {"centred": centred, "trimmed": trimmed}
+"""More of it: what must look at all pixels before one is computed."""
 
 
 @st.composite
@@ -420,11 +410,11 @@ def graphs(
         draw: of hypothesis.
         steps: how often it grows after the first node, at most.
         ground: what it starts from; by default `collections()`.
-        kinds: in which ways it grows, of `STEPS`.
+        kinds: in which ways it grows, of `STEPS` and `STAGES`.
     """
-    grown = _load(draw, Grown({}, "", ground=ground or Ground()))
+    grown = load(draw, Grown({}, "", ground=ground or Ground()))
     for _ in range(draw(st.integers(0, steps))):
-        grown = STEPS[draw(st.sampled_from(kinds))](draw, grown)
+        grown = {**STEPS, **STAGES}[draw(st.sampled_from(kinds))](draw, grown)
     nodes = {name: dict(node) for name, node in grown.nodes.items()}
     nodes[grown.last]["result"] = True
     return nodes

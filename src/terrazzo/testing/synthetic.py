@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from terrazzo.cube import Cube, Dimension, Kind, ReadCost, empty_cube
-from terrazzo.errors import BandNotFound, CollectionNotFound
+from terrazzo.errors import AssetForbidden, BandNotFound, CollectionNotFound
 from terrazzo.geo.crs import transformer
 from terrazzo.geo.grid import Grid, Window
 from terrazzo.geo.times import contains, parse_time
@@ -20,7 +20,7 @@ from terrazzo.geo.times import contains, parse_time
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from terrazzo.processes.load import LoadRequest
+    from terrazzo.processes.load import FileRequest, LoadRequest
 
 PRIME = 1009
 """Values lie in 0..1008: exact in every type, and neighbours differ."""
@@ -144,3 +144,11 @@ class SyntheticOpener:
                 t for t in source.times if contains(request.interval, parse_time(t))
             )
         return replace(source, **changes) if changes else source
+
+    def load(self, request: FileRequest) -> Cube:
+        """Refuse: there are no files beside the collections.
+
+        Raises:
+            AssetForbidden: always.
+        """
+        raise AssetForbidden(f"{request.url} is not loaded here.")
