@@ -80,11 +80,11 @@ def rows_of(page: str, title: str) -> list[list[str]]:
 @pytest.mark.slow
 def test_a_quick_run_has_every_table_and_all_results_agree(tmp_path: Path) -> None:
     # `.ci/run` runs the rest of them.
-    names = ["composite", "kernel", "parcels", "pixels", "planning", "scaling", "import"]
+    parts = "composite kernel parcels callbacks pixels planning scaling import"
     out = tmp_path / "page.md"
     arguments = [f"--size={SIZE}", f"--dates={DATES}", f"--data={tmp_path}", f"--out={out}"]
 
-    done = bench("--quick", *names, *arguments)
+    done = bench("--quick", *parts.split(), *arguments)
 
     # 0: all results agree (tile.ALIKE, tile.EXACT, Rival.tolerance, parcels.TOLERANCE) and the
     # targets that depend on no machine are met, such as pixels.MOST.
