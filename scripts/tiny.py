@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from terrazzo.cube import Cube, Dimension, Kind, ReadCost
-from terrazzo.cube.warp import source_window, warp
-from terrazzo.geo.grid import Grid, Window
-from terrazzo.geo.pixelmap import PixelMap
-from terrazzo.geo.scale import scale_between
+from terrazzo.cube import Cube, Dimension, Kind
+from terrazzo.geo.grid import Grid
 from terrazzo.processes.geometries import vector_cube
 from terrazzo.processes.vectors import feature_ids, geojson_held
+from terrazzo.testing.memory import CubeSource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from terrazzo.processes.load import FileRequest, LoadRequest
 
 TIMES = ("2020-01-05T10:00:00Z", "2020-02-05T10:00:00Z")
@@ -63,68 +58,15 @@ def _all_pixels() -> Cube:
     return Cube(values, valid, dimensions, GRID, GRID.window)
 
 
-@dataclass(frozen=True)
-class TinySource:
-    """Pixels that are in memory, as a source of graphs."""
-
-    pixels: Cube
-    """All there are."""
-
-    @property
-    def probe(self) -> Cube:
-        """All labels, no pixels."""
-        return self.pixels.crop(Window(0, 0, 0, 0))
-
-    @property
-    def extent(self) -> Window:
-        """The whole grid."""
-        return GRID.window
-
-    @property
-    def items(self) -> tuple[str, ...]:
-        """One image per date."""
-        return tuple(str(label) for label in self.pixels.dimension("t").labels)
-
-    def version(self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]) -> str:
-        """One: the pixels never change."""
-        del grid, window, labels
-        return "1"
-
-    @property
-    def bad_items(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    def read(
-        self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]], method: str
-    ) -> Cube:
-        """Return the pixels of a window of any grid."""
-        cube = self.pixels
-        for name, positions in labels.items():
-            cube = cube.take(name, positions)
-        pixel_map, scale = PixelMap.between(grid, window, GRID), scale_between(grid, GRID)
-        part = cube.crop(source_window(pixel_map, method, scale, GRID.window))
-        source = part.window or GRID.window
-        values, valid = warp(part.values, part.valid, source, pixel_map, method, scale)
-        return replace(cube, values=values, valid=valid, grid=grid, window=window)
-
-    def cost(
-        self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]], method: str
-    ) -> ReadCost:
-        """Count the pixels."""
-        del grid, labels, method
-        return ReadCost(len(self.items), window.pixels, 4 * window.pixels)
-
-
 class TinyOpener:
     """Opens the tiny collection, whatever it is called."""
 
-    def open(self, request: LoadRequest) -> TinySource:
+    def open(self, request: LoadRequest) -> CubeSource:
         """Return the collection with the bands that are asked for."""
         cube = _all_pixels()
         if request.bands is not None:
             cube = cube.take("bands", [BANDS.index(band) for band in request.bands])
-        return TinySource(cube)
+        return CubeSource(cube)
 
     def load(self, request: FileRequest) -> Cube:
         """Return the features of the example of `load_geojson`, whatever the address."""

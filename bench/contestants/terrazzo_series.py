@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,17 +20,17 @@ from bench.contestants.series import (
     TURN,
     Made,
 )
-from terrazzo.cube import Cube, Dimension, Kind, ReadCost, empty_cube
+from terrazzo.cube import Cube, Dimension, Kind
 from terrazzo.engine import evaluate, infer, make_plan
-from terrazzo.geo.grid import Grid, Window
+from terrazzo.geo.grid import Grid
 from terrazzo.graph import parse
 from terrazzo.processes import SPECS
+from terrazzo.testing.memory import CubeOpener
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from terrazzo.engine import Plan
-    from terrazzo.processes.load import FileRequest, LoadRequest
 
     Task = Callable[[], dict[str, np.ndarray]]
     Graph = dict[str, dict[str, Any]]
@@ -38,79 +38,10 @@ if TYPE_CHECKING:
 DATA, X = {"from_parameter": "data"}, {"from_parameter": "x"}
 
 
-@dataclass(frozen=True)
-class InMemory:
-    """A collection whose pixels are arrays: every read is a view."""
-
-    cube: Cube
-    """All of it."""
-
-    @property
-    def probe(self) -> Cube:
-        """All labels, no pixels."""
-        cube = self.cube
-        return empty_cube(cube.dimensions, cube.dtype, cube.grid, Window(0, 0, 0, 0))
-
-    @property
-    def extent(self) -> Window:
-        """Where there are pixels."""
-        if self.cube.window is None:
-            raise TypeError("A raster has a window.")
-        return self.cube.window
-
-    @property
-    def items(self) -> tuple[str, ...]:
-        """None: it was made here."""
-        return ()
-
-    @property
-    def bad_items(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    def version(self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]) -> str:
-        """One: it never changes."""
-        del grid, window, labels
-        return "1"
-
-    def read(
-        self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]], method: str
-    ) -> Cube:
-        """Return a window of the native grid."""
-        del grid, method
-        cube = self.cube.crop(window)
-        for name, positions in labels.items():
-            if len(positions) < len(cube.dimension(name).labels):
-                cube = cube.take(name, positions)
-        return cube
-
-    def cost(
-        self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]], method: str
-    ) -> ReadCost:
-        """Count nothing: it is there."""
-        del grid, window, labels, method
-        return ReadCost(0, 0, 0)
-
-
-@dataclass(frozen=True)
-class Opener:
-    """Opens collections that consist of the bands that they are named by."""
-
-    sources: Mapping[str, InMemory]
-
-    def open(self, request: LoadRequest) -> InMemory:
-        """Return the collection."""
-        return self.sources[str(request.collection)]
-
-    def load(self, request: FileRequest) -> Cube:
-        """Refuse: there are no files."""
-        raise FileNotFoundError(request.url)
-
-
 def contestant(parameters: dict[str, Any]) -> dict[str, Task]:
     """Plan every task; a plan serves all blocks of a run, so that it is no part of them."""
     made = Made.of(parameters)
-    opener = Opener({"one": _collection(made, BANDS[-1:]), "three": _collection(made, BANDS)})
+    opener = CubeOpener({"one": _collection(made, BANDS[-1:]), "three": _collection(made, BANDS)})
     plans = {
         name: make_plan(infer(parse(graph, specs=SPECS), opener))
         for name, graph in zip(TASKS, graphs(made), strict=True)
@@ -124,7 +55,7 @@ def _run(plan: Plan) -> dict[str, np.ndarray]:
     return {"values": squeezed.values, "valid": squeezed.valid}
 
 
-def _collection(made: Made, bands: tuple[str, ...]) -> InMemory:
+def _collection(made: Made, bands: tuple[str, ...]) -> Cube:
     values, valid = (
         np.stack([of[band] for band in bands], axis=1) for of in (made.values, made.valid)
     )
@@ -137,7 +68,7 @@ def _collection(made: Made, bands: tuple[str, ...]) -> InMemory:
     )
     height, width = values.shape[-2:]
     grid = Grid.of(32633, 500_000.0, 5_000_000.0, 10.0, height, width)
-    return InMemory(Cube(values, valid, dimensions, grid, grid.window))
+    return Cube(values, valid, dimensions, grid, grid.window)
 
 
 def graphs(made: Made) -> tuple[Graph, ...]:

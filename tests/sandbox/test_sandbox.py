@@ -511,10 +511,11 @@ def test_work_of_many_blocks_does_not_use_up_a_worker() -> None:
     sandbox = Sandbox(Mode.SANDBOXED, Limits(workers=1, cpu_seconds=0.2))
     body = "import time\nend = time.process_time() + 0.1\nwhile time.process_time() < end: pass"
 
-    for _ in range(60):  # 6 seconds; a worker is killed after 5
-        run(sandbox, f"{body}\nreturn cube")
-
+    found = [run(sandbox, f"{body}\nreturn cube") for _ in range(60)]
     sandbox.close()
+
+    # 6 seconds; a worker is killed after 5.
+    assert all(np.array_equal(cube.values, VALUES) for cube in found)
 
 
 def test_workers_are_watched_by_servers_with_many_open_files() -> None:

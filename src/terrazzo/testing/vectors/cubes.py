@@ -1,32 +1,22 @@
-"""Cubes of vectors: from their JSON to sources in memory that the engine can read."""
+"""Cubes of vectors: from their JSON to cubes."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
 
-from terrazzo.cube import Cube, Dimension, Geometries, Kind, ReadCost, empty_cube
-from terrazzo.cube.warp import warp
-from terrazzo.errors import AssetForbidden, CollectionNotFound
+from terrazzo.cube import Cube, Dimension, Geometries, Kind
 from terrazzo.geo.crs import WGS84, crs_name
-from terrazzo.geo.grid import Grid, Window
-from terrazzo.geo.pixelmap import PixelMap
-from terrazzo.geo.scale import scale_between
+from terrazzo.geo.grid import Grid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from terrazzo.cube import Source
-    from terrazzo.engine import Opener
-    from terrazzo.processes.load import FileRequest, LoadRequest
-
     Document = Mapping[str, Any]
 
-NO_PIXELS = Window(0, 0, 0, 0)
 _WHOLE = np.int64
 REGULAR = 1e-6
 """How much distances between pixels may differ, relatively."""
@@ -34,95 +24,6 @@ REGULAR = 1e-6
 
 class CubeMalformed(Exception):
     """The JSON of a cube contradicts itself, or describes none that the engine can hold."""
-
-
-@dataclass(frozen=True, slots=True)
-class CubeSource:
-    """A cube in memory that the engine reads as it reads a collection."""
-
-    cube: Cube
-    """All of it."""
-
-    @property
-    def probe(self) -> Cube:
-        """All labels and no pixels; a cube without space has its values."""
-        if self.cube.grid is None:
-            return self.cube
-        return empty_cube(self.cube.dimensions, self.cube.dtype, self.cube.grid, NO_PIXELS)
-
-    @property
-    def extent(self) -> Window:
-        """All of its pixels."""
-        return self.cube.window or NO_PIXELS
-
-    @property
-    def items(self) -> tuple[str, ...]:
-        """None: it was made of nothing."""
-        return ()
-
-    def version(self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]) -> str:
-        """One: it never changes."""
-        del grid, window, labels
-        return "1"
-
-    @property
-    def bad_items(self) -> tuple[str, ...]:
-        """None: every pixel is known."""
-        return ()
-
-    def read(
-        self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]], method: str
-    ) -> Cube:
-        """Return a window of any grid, resampled where the lattices differ."""
-        cube = self.cube
-        if cube.grid is None or cube.window is None:
-            raise TypeError("A cube without space is known without being read.")
-        for name, positions in labels.items():
-            cube = cube.take(name, positions)
-        pixels = PixelMap.between(grid, window, self.cube.grid or grid)
-        scale = scale_between(grid, self.cube.grid or grid)
-        values, valid = warp(cube.values, cube.valid, self.extent, pixels, method, scale)
-        return replace(cube, values=values, valid=valid, grid=grid, window=window)
-
-    def cost(
-        self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]], method: str
-    ) -> ReadCost:
-        """Cost nothing: it is in memory."""
-        del grid, window, labels, method
-        return ReadCost(0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class CubeOpener:
-    """Opens cubes in memory by name."""
-
-    cubes: Mapping[str, Cube]
-    """By collection id."""
-    others: Opener | None = None
-    """Opens what is none of them."""
-
-    def open(self, request: LoadRequest) -> Source:
-        """Return the cube of that name.
-
-        Raises:
-            CollectionNotFound: there is none, and nothing opens others.
-        """
-        name = request.collection or ""
-        if name in self.cubes:
-            return CubeSource(self.cubes[name])
-        if self.others is None:
-            raise CollectionNotFound(str(name or request.url), tuple(self.cubes))
-        return self.others.open(request)
-
-    def load(self, request: FileRequest) -> Cube:
-        """Load a file.
-
-        Raises:
-            AssetForbidden: nothing opens others.
-        """
-        if self.others is None:
-            raise AssetForbidden(f"{request.url} is not loaded here.")
-        return self.others.load(request)
 
 
 def is_cube(value: Any) -> bool:

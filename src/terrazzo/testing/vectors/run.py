@@ -20,8 +20,9 @@ from terrazzo.processes import PROCESSES, SPECS, Role
 from terrazzo.processes.convert import stack_of
 from terrazzo.progress import Progress
 from terrazzo.testing.compare import assert_same_pixels
+from terrazzo.testing.memory import CubeOpener
 from terrazzo.testing.vectors.compare import difference, shown
-from terrazzo.testing.vectors.cubes import CubeOpener, is_cube, read_cube
+from terrazzo.testing.vectors.cubes import is_cube, read_cube
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
