@@ -159,8 +159,9 @@ def main(home: str, tile_cache: str) -> None:
     """Serve a workspace until the standard input ends."""
     from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - only the server needs it
     from terrazzo.server.listen import serving  # noqa: PLC0415 - as above
+    from terrazzo.server.settings import ServerSettings  # noqa: PLC0415 - as above
 
-    with serving(Workspace(Path(home)), kept_bytes=int(tile_cache)) as url:
+    with serving(Workspace(Path(home)), settings=ServerSettings(kept_bytes=int(tile_cache))) as url:
         sys.stdout.write(url + "\n")
         sys.stdout.flush()
         sys.stdin.read()

@@ -412,6 +412,12 @@ class CatalogUnusable(TerrazzoError):
     code, status = "CatalogUnusable", 500
 
 
+class DatabaseUnusable(TerrazzoError):
+    """The database of users and jobs cannot be reached, or is newer than this code."""
+
+    code, status = "DatabaseUnusable", 500
+
+
 class ItemNotFound(TerrazzoError):
     """A collection has no such item."""
 

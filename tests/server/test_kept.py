@@ -14,6 +14,7 @@ from tests.server.small import COLLECTION, graph, make_home
 
 from terrazzo.server.app import create_app
 from terrazzo.server.kept import OVERHEAD, KeptTiles
+from terrazzo.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +79,7 @@ def test_failures_are_not_kept() -> None:
 
 def counted(app: Any, layer: str) -> list[tuple[Any, ...]]:
     """Return a list that grows with every tile that is computed."""
-    opened, computed = app.state.services.store.open(layer).tiles, []
+    opened, computed = app.state.parts.store.open(layer).tiles, []
     make = opened.picture
 
     def picture(*where: Any, **how: Any) -> bytes | None:
@@ -93,7 +94,7 @@ def counted(app: Any, layer: str) -> list[tuple[Any, ...]]:
 def test_a_tile_is_computed_once_for_each_way_to_show_it(
     workspace: Workspace, layer: dict[str, Any], room: int, computations: int
 ) -> None:
-    app = create_app(workspace, kept_bytes=room)
+    app = create_app(workspace, ServerSettings(kept_bytes=room))
     tile = f"/layers/{layer['id']}/tiles/native/1/0/0.png"
     with TestClient(app) as client:
         computed = counted(app, layer["id"])

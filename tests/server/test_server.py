@@ -89,7 +89,7 @@ def test_faults_of_ours_tell_nothing_of_the_inside(
     def broken() -> None:
         raise RuntimeError("secret /etc/path")
 
-    monkeypatch.setattr(app.state.services.store, "layers", broken)
+    monkeypatch.setattr(app.state.parts.store, "layers", broken)
     with TestClient(app, raise_server_exceptions=False) as client:
         answer = client.get("/layers")
 

@@ -52,21 +52,35 @@ class Catalog:
     never wait. The object can be pickled: it is opened again by path where it arrives.
     """
 
-    def __init__(self, path: Path | str, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        read_only: bool = False,
+        hidden: frozenset[str] = frozenset(),
+    ) -> None:
         """Open the catalogue at `path`; without `read_only` a missing file is made.
+
+        Args:
+            path: of the file.
+            read_only: whether nothing may be changed.
+            hidden: collections that do not exist for whoever uses this object.
 
         Raises:
             CatalogUnusable: the file is no catalogue, is of a later Terrazzo, or cannot be opened.
         """
         self.path = Path(path)
         self.read_only = read_only
+        self.hidden = hidden
         self._connections = Connections(self.path, read_only=read_only)
         self._connections.get()
 
     @override
-    def __reduce__(self) -> tuple[Callable[[str, bool], Catalog], tuple[str, bool]]:
+    def __reduce__(
+        self,
+    ) -> tuple[Callable[[str, bool, frozenset[str]], Catalog], tuple[str, bool, frozenset[str]]]:
         """Pickle as path and mode."""
-        return _reopened, (str(self.path.absolute()), self.read_only)
+        return _reopened, (str(self.path.absolute()), self.read_only, self.hidden)
 
     def __enter__(self) -> Self:
         return self
@@ -101,8 +115,8 @@ class Catalog:
 
     def collections(self) -> list[dict[str, Any]]:
         """Return the documents of all collections, by id."""
-        rows = self._connections.get().execute("SELECT body FROM collection ORDER BY id")
-        return [unpacked(body) for (body,) in rows.fetchall()]
+        rows = self._connections.get().execute("SELECT id, body FROM collection ORDER BY id")
+        return [unpacked(body) for name, body in rows.fetchall() if name not in self.hidden]
 
     def delete_collection(self, id: str) -> None:  # noqa: A002
         """Delete a collection and all its items.
@@ -143,12 +157,14 @@ class Catalog:
         found = None
         with span("catalogue"):
             connection = self._connections.get()
-            if isinstance(collection, str):
+            name = collection if isinstance(collection, str) else ""
+            if name not in self.hidden:
                 query = f"SELECT {column} FROM collection WHERE id = ?"  # noqa: S608 - a literal
-                found = connection.execute(query, (_bindable(collection),)).fetchone()
+                found = connection.execute(query, (_bindable(name),)).fetchone()
         if found is None:
             rows = connection.execute("SELECT id FROM collection ORDER BY id").fetchall()
-            raise CollectionNotFound(collection, [name for (name,) in rows])
+            names = [name for (name,) in rows if name not in self.hidden]
+            raise CollectionNotFound(collection, names)
         return found[0]
 
     # items
@@ -299,7 +315,8 @@ class Catalog:
         """Return the numbers of the named collections, or of all."""
         if collections:
             return {name: self._row(name, "number") for name in collections}
-        return dict(self._connections.get().execute("SELECT id, number FROM collection").fetchall())
+        rows = self._connections.get().execute("SELECT id, number FROM collection").fetchall()
+        return {name: number for name, number in rows if name not in self.hidden}
 
     def _matches(
         self, query: Query, numbers: Sequence[int], after: Key | None
@@ -337,9 +354,9 @@ class Catalog:
         return connection.execute(sql, values).fetchall()
 
 
-def _reopened(path: str, read_only: bool) -> Catalog:
+def _reopened(path: str, read_only: bool, hidden: frozenset[str]) -> Catalog:
     """Open a catalogue that was pickled."""
-    return Catalog(path, read_only=read_only)
+    return Catalog(path, read_only=read_only, hidden=hidden)
 
 
 def _new_version() -> str:

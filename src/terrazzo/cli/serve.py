@@ -38,6 +38,7 @@ def serve(settings: Settings, host: str, port: int, tile_cache: int) -> None:
       terrazzo serve --port 8081
     """  # noqa: D301 - \b is click's mark, not an escape
     from terrazzo.server.listen import listen  # noqa: PLC0415
+    from terrazzo.server.settings import ServerSettings  # noqa: PLC0415
 
     listen(
         settings.workspace(),
@@ -45,5 +46,5 @@ def serve(settings: Settings, host: str, port: int, tile_cache: int) -> None:
         port,
         ready=lambda url: click.echo(f"Serving {settings.home} at {url}  (Ctrl-C stops)", err=True),
         say=lambda message: click.echo(message, err=True),
-        kept_bytes=tile_cache * 1_000_000,
+        settings=ServerSettings(kept_bytes=tile_cache * 1_000_000),
     )

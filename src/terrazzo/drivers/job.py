@@ -47,6 +47,8 @@ class Workspace:
     """Bound of the cache of decoded tiles."""
     udf: Mode = Mode.SANDBOXED
     """Whether code of users is run, and how."""
+    hidden: frozenset[str] = frozenset()
+    """Collections that do not exist for whoever asks."""
 
     @classmethod
     def of(
@@ -88,7 +90,7 @@ class Workspace:
                 "--collection ID`, try `terrazzo demo`, or name another folder with --home."
             )
         self.home.mkdir(parents=True, exist_ok=True)
-        return Catalog(self.catalog_path)
+        return Catalog(self.catalog_path, hidden=self.hidden)
 
     def opener(self, *, skip_bad: bool = False) -> CatalogOpener:
         """Return what opens the collections that a graph names."""

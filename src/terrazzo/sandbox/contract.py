@@ -11,6 +11,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from terrazzo.sandbox import metadata
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -105,8 +107,21 @@ class UdfData:
         self.structured_data_list = structured_data_list
 
 
-class CollectionMetadata:
-    """Annotates `apply_metadata`, which is not called: metadata are found by running the UDF."""
+_METADATA = {
+    one.__name__: one
+    for one in (
+        metadata.Band,
+        metadata.BandDimension,
+        metadata.CollectionMetadata,
+        metadata.CubeMetadata,
+        metadata.Dimension,
+        metadata.DimensionAlreadyExistsException,
+        metadata.GeometryDimension,
+        metadata.MetadataException,
+        metadata.SpatialDimension,
+        metadata.TemporalDimension,
+    )
+}
 
 
 def install(tell: Tell) -> None:
@@ -124,10 +139,7 @@ def install(tell: Tell) -> None:
 
     names: dict[str, dict[str, Any]] = {
         "openeo": {},
-        "openeo.metadata": {
-            "CollectionMetadata": CollectionMetadata,
-            "CubeMetadata": CollectionMetadata,
-        },
+        "openeo.metadata": _METADATA,
         "openeo.udf": {
             "FeatureCollection": FeatureCollection,
             "OpenEoUdfException": OpenEoUdfException,

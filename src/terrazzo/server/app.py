@@ -10,9 +10,11 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from terrazzo import __version__
+from terrazzo.ledger import Database, Signer, database_url
 from terrazzo.server import faults, home, layers, tiles
 from terrazzo.server.kept import KeptTiles
-from terrazzo.server.services import Services
+from terrazzo.server.parts import Parts
+from terrazzo.server.settings import ServerSettings
 from terrazzo.server.store import LayerStore
 from terrazzo.server.work import Work
 
@@ -22,36 +24,46 @@ if TYPE_CHECKING:
     from terrazzo.drivers.job import Workspace
 
 STATIC = Path(__file__).parent / "static"
-KEPT_BYTES = 64_000_000
-"""Bytes of encoded tiles that are kept, some thousand of them."""
+ROUTERS = (home.router, layers.router, tiles.router)
+"""One module per family of routes."""
 
 
-def create_app(workspace: Workspace, *, threads: int = 0, kept_bytes: int = KEPT_BYTES) -> FastAPI:
+def create_app(workspace: Workspace, settings: ServerSettings | None = None) -> FastAPI:
     """Return the web application over a workspace.
 
     Args:
-        workspace: where collections and layers are; its folder and catalogue are made if missing.
-        threads: how many tiles are computed at a time; 0 = one per core.
-        kept_bytes: bytes of encoded tiles that are kept for those who ask next; 0 = none.
+        workspace: where collections and files are; its folder and catalogue are made if missing.
+        settings: what the operator chose.
 
     Raises:
-        CatalogUnusable, OutputFailed: the catalogue cannot be opened or made.
+        CatalogUnusable, DatabaseUnusable, OutputFailed: what is kept cannot be opened or made.
     """
-    parts = Services(LayerStore(workspace), Work(threads), KeptTiles(kept_bytes))
+    settings = settings or ServerSettings()
+    workspace.catalog(create=True).close()
+    database = Database(settings.database or database_url(workspace.home))
+    parts = Parts(
+        settings,
+        workspace,
+        database,
+        Signer.of(workspace.home),
+        LayerStore(workspace),
+        Work(settings.threads),
+        KeptTiles(settings.kept_bytes),
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         parts.work.close()
+        database.close()
 
     # The documentation pages of FastAPI load scripts from another host, so they stay off.
     app = FastAPI(
         title="Terrazzo", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan
     )
-    app.state.services = parts
+    app.state.parts = parts
     faults.install(app)
-    app.include_router(home.router)
-    app.include_router(layers.router)
-    app.include_router(tiles.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

@@ -44,6 +44,18 @@ class RequestTooLarge(TerrazzoError):
     code, status = "RequestTooLarge", 413
 
 
+class AuthenticationRequired(TerrazzoError):
+    """The route needs a log-in."""
+
+    code, status = "AuthenticationRequired", 401
+
+
+class TokenInvalid(TerrazzoError):
+    """The request has a token that is wrong, has expired, or is not for this server."""
+
+    code, status = "TokenInvalid", 403
+
+
 class ServerBusy(TerrazzoError):
     """More requests wait than can be answered in time."""
 

@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from terrazzo.server.about import about, listed, values_at
 from terrazzo.server.body import read_layer
 from terrazzo.server.look import stretched
-from terrazzo.server.services import Services, services
+from terrazzo.server.parts import Parts, parts
 
 router = APIRouter()
 
-Parts = Annotated[Services, Depends(services)]
+Shared = Annotated[Parts, Depends(parts)]
 
 
 class Place(BaseModel):
@@ -26,37 +26,37 @@ class Place(BaseModel):
 
 
 @router.post("/layers", status_code=201)
-async def store(request: Request, parts: Parts) -> dict[str, Any]:
+async def store(request: Request, shared: Shared) -> dict[str, Any]:
     """Store a process graph as a layer; body: `{process_graph | process, title?, style?}`."""
     given = await read_layer(request)
 
     def keep() -> dict[str, Any]:
-        stored = parts.store.put(given.document, given.title, given.style)
-        style = stretched(parts.store.open(stored.digest))
+        stored = shared.store.put(given.document, given.title, given.style)
+        style = stretched(shared.store.open(stored.digest))
         if style != stored.style:
-            stored = parts.store.put(given.document, given.title, style)
-        return about(parts.store.open(stored.digest))
+            stored = shared.store.put(given.document, given.title, style)
+        return about(shared.store.open(stored.digest))
 
-    return await parts.work.run(request, keep)
+    return await shared.work.run(request, keep)
 
 
 @router.get("/layers")
-async def layers(parts: Parts) -> dict[str, Any]:
+async def layers(shared: Shared) -> dict[str, Any]:
     """List the layers, the newest first."""
-    return {"layers": listed(await run_in_threadpool(parts.store.layers)), "links": []}
+    return {"layers": listed(await run_in_threadpool(shared.store.layers)), "links": []}
 
 
 @router.get("/layers/{name}")
-async def layer(name: str, request: Request, parts: Parts) -> dict[str, Any]:
+async def layer(name: str, request: Request, shared: Shared) -> dict[str, Any]:
     """Tell everything that a map needs to show a layer."""
-    return await parts.work.run(request, lambda: about(parts.store.open(name)))
+    return await shared.work.run(request, lambda: about(shared.store.open(name)))
 
 
 @router.get("/layers/{name}/point")
 async def point(
-    name: str, place: Annotated[Place, Query()], request: Request, parts: Parts
+    name: str, place: Annotated[Place, Query()], request: Request, shared: Shared
 ) -> dict[str, Any]:
     """Compute all values of the layer's own pixel at a place."""
-    return await parts.work.run(
-        request, lambda: values_at(parts.store.open(name), place.lon, place.lat)
+    return await shared.work.run(
+        request, lambda: values_at(shared.store.open(name), place.lon, place.lat)
     )

@@ -15,12 +15,13 @@ from typing_extensions import override
 from terrazzo.drivers.ready import make_ready
 from terrazzo.errors import ArgumentInvalid, TerrazzoError
 from terrazzo.progress import Cancelled, Progress
-from terrazzo.server.app import KEPT_BYTES, create_app
+from terrazzo.server.app import create_app
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from terrazzo.drivers.job import Workspace
+    from terrazzo.server.settings import ServerSettings
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def listen(
     *,
     ready: Callable[[str], None],
     say: Callable[[str], None],
-    kept_bytes: int = KEPT_BYTES,
+    settings: ServerSettings | None = None,
 ) -> None:
     """Serve until Ctrl-C, and meanwhile load or compile the kernels of ordinary graphs.
 
@@ -47,13 +48,13 @@ def listen(
         port: 0 is any free one.
         ready: called once, with the address, as soon as requests are answered.
         say: told if kernels have to be compiled.
-        kept_bytes: see `create_app`.
+        settings: see `create_app`.
 
     Raises:
         ArgumentInvalid: the address or port cannot be had.
     """
     with bound(host, port) as listener:
-        server = _server(workspace, kept_bytes)
+        server = _server(workspace, settings)
         server.when_ready = lambda: ready(url_of(listener))
         with contextlib.suppress(KeyboardInterrupt), preparing(say):
             server.run(sockets=[listener])
@@ -105,7 +106,10 @@ class _Stoppable(Progress):
 
 @contextlib.contextmanager
 def serving(
-    workspace: Workspace, host: str = "127.0.0.1", port: int = 0, kept_bytes: int = KEPT_BYTES
+    workspace: Workspace,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    settings: ServerSettings | None = None,
 ) -> Iterator[str]:
     """Serve in a thread while the block runs; yields the address. Port 0 is any free one.
 
@@ -114,7 +118,7 @@ def serving(
     """
     ready = threading.Event()
     with bound(host, port) as listener:
-        server = _server(workspace, kept_bytes)
+        server = _server(workspace, settings)
         server.when_ready = ready.set
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -127,8 +131,8 @@ def serving(
             thread.join()
 
 
-def _server(workspace: Workspace, kept_bytes: int) -> _Server:
-    app = create_app(workspace, kept_bytes=kept_bytes)
+def _server(workspace: Workspace, settings: ServerSettings | None) -> _Server:
+    app = create_app(workspace, settings)
     return _Server(uvicorn.Config(app, log_level="warning", access_log=False))
 
 

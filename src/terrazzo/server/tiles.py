@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from terrazzo.server.look import Look
+from terrazzo.server.parts import Parts, parts
 from terrazzo.server.picture import Tile, answer
-from terrazzo.server.services import Services, services
 from terrazzo.server.work import ClientGone
 
 router = APIRouter()
@@ -26,16 +26,16 @@ async def tile(
     form: str,
     look: Annotated[Look, Query()],
     request: Request,
-    parts: Annotated[Services, Depends(services)],
+    shared: Annotated[Parts, Depends(parts)],
 ) -> Response:
     """Compute a tile of a layer as png, webp or npy."""
     wanted = Tile(name, matrix, z, x, y, form)
     known = request.headers.get("if-none-match", "")
 
     def made() -> Response:
-        return answer(parts.store, parts.kept, wanted, look, known)
+        return answer(shared.store, shared.kept, wanted, look, known)
 
     try:
-        return await parts.work.run(request, made)
+        return await shared.work.run(request, made)
     except ClientGone:
         return Response(status_code=CLIENT_CLOSED)
