@@ -157,10 +157,10 @@ class Catalog:
         found = None
         with span("catalogue"):
             connection = self._connections.get()
-            name = collection if isinstance(collection, str) else ""
-            if name not in self.hidden:
-                query = f"SELECT {column} FROM collection WHERE id = ?"  # noqa: S608 - a literal
-                found = connection.execute(query, (_bindable(name),)).fetchone()
+            if isinstance(collection, str):  # noqa: SIM102 - graphs of strangers hold anything
+                if collection not in self.hidden:
+                    query = f"SELECT {column} FROM collection WHERE id = ?"  # noqa: S608 - a literal
+                    found = connection.execute(query, (_bindable(collection),)).fetchone()
         if found is None:
             rows = connection.execute("SELECT id FROM collection ORDER BY id").fetchall()
             names = [name for (name,) in rows if name not in self.hidden]

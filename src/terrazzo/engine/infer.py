@@ -27,7 +27,7 @@ from terrazzo.engine.callbacks import (
 from terrazzo.engine.grids import extent_on, extents_on, resampled_grid, union_on
 from terrazzo.engine.kinds import fitted, is_open, unboxed
 from terrazzo.engine.lazy import needed, pruned
-from terrazzo.engine.udfs import running_in, sandbox_for
+from terrazzo.engine.udfs import guessing, running_in, sandbox_for
 from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
 from terrazzo.geo.pixelmap import PixelMap
 from terrazzo.graph import Callback, Graph, Parameter, Ref
@@ -145,7 +145,7 @@ def _bind(node: Node, nodes: Mapping[str, Bound], opener: Opener, found: Finding
 
     if all(nodes[name].settled for name in kept):
         return checked_call(process, node.id, bound)
-    with logs.collected():  # what is said of a guess is of no use
+    with logs.collected(), guessing():  # what is said of a guess is of no use
         made = checked_call(process, node.id, bound)
     if not isinstance(made.result, Cube):
         return Bound(node.id, process, {}, Pending.PENDING, settled=False)

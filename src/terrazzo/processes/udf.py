@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
+import shapely
 
-from terrazzo.cube import Cube, Dimension, Kind, Mask, Pixels, Stack, Values, all_valid
+from terrazzo.cube import Cube, Dimension, Geometries, Kind, Mask, Pixels, Stack, Values, all_valid
 from terrazzo.cube.pixels import compute_dtype, is_all_valid
 from terrazzo.cube.tape import Untraceable
 from terrazzo.errors import ArgumentInvalid, FileNotFound, UdfFailed, UdfInvalid
@@ -109,7 +110,13 @@ class _Call:
     code: str
     context: Any
 
-    def __call__(self, values: Values, valid: Mask, axes: tuple[Axis, ...]) -> Block:
+    def __call__(
+        self,
+        values: Values,
+        valid: Mask,
+        axes: tuple[Axis, ...],
+        geometries: Geometries | None = None,
+    ) -> Block:
         """Call it with the axes in openEO's order."""
         if not isinstance(values, (np.ndarray, np.generic)):
             raise Untraceable("Code of users.")
@@ -121,8 +128,19 @@ class _Call:
             tuple(axes[axis] for axis in order),
             None if is_all_valid(valid) else np.asarray(valid).transpose(order),
             compute_dtype(values.dtype),
+            None if geometries is None else _told(geometries),
         )
         return self.sandbox.run(self.code, block, self.context)
+
+
+def _told(geometries: Geometries) -> dict[str, Any]:
+    """Return geometries as a worker gets them."""
+    shapes = np.array([*geometries.shapes, None], dtype=object)[:-1]
+    return {
+        "wkb": list(shapely.to_wkb(shapes, hex=True)),
+        "crs": geometries.crs,
+        "properties": [dict(entry) for entry in geometries.properties],
+    }
 
 
 def _run(call: _Call, data: Any) -> Any:
@@ -202,14 +220,14 @@ def _arranged(
     sizes = dict(zip(names, result.values.shape, strict=True))
     if sorted(names) != sorted(wanted):
         raise UdfFailed(
-            f"The UDF returns the dimensions ({', '.join(names)}); here they must be "
-            f"({', '.join(wanted)})."
+            f"The UDF, {result.where}, returns the dimensions ({', '.join(names)}); here they must "
+            f"be ({', '.join(wanted)})."
         )
     for axis in axes:
         if axis.labels is not None and axis.name != free and sizes[axis.name] != len(axis.labels):
             raise UdfFailed(
-                f"The UDF returns {sizes[axis.name]} entries along {axis.name!r}, and here it must "
-                f"keep the {len(axis.labels)} that there are."
+                f"The UDF, {result.where}, returns {sizes[axis.name]} entries along {axis.name!r}, "
+                f"and here it must keep the {len(axis.labels)} that there are."
             )
     order = [names.index(name) for name in wanted]
     values = result.values.transpose(order)
@@ -227,7 +245,7 @@ def _validity(values: Values) -> Mask:
 def _on_cube(call: _Call, data: Cube) -> Cube:
     """Call with a cube; what comes back may have any dimensions besides x and y."""
     axes = tuple(_placed(_axis(dimension), data) for dimension in data.dimensions)
-    result = call(data.values, data.valid, axes)
+    result = call(data.values, data.valid, axes, data.geometries)
     known = {dimension.name: dimension for dimension in data.dimensions}
     named = {axis.name: place for place, axis in enumerate(result.axes)}
     kept = [name for name in data.names if name in named]

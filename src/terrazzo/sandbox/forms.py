@@ -4,8 +4,12 @@
 |---|---|---|
 | `apply_datacube(cube, context)` | a DataArray, or an `XarrayDataCube` if so annotated | the same |
 | `apply_timeseries(series, context)` | a Series of each pixel and band | a Series as long |
+| `apply_vectorcube(geometries, cube, context)` | a GeoDataFrame, a DataArray | both |
 | `apply_udf_data(data)` | a `UdfData` | changes it, or returns another |
 | a script that assigns `img` | `band0`, `band1`, ..., and bands by their names | an array |
+
+Beside a function there may be `apply_metadata(metadata, context)`, which says beforehand what
+dimensions and labels come back.
 """
 
 from __future__ import annotations
@@ -25,7 +29,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from terrazzo.sandbox import contract
+from terrazzo.sandbox import contract, tables
+from terrazzo.sandbox.metadata import CubeMetadata
+from terrazzo.sandbox.unusable import Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -38,10 +44,6 @@ _MOST = 1 << 63
 _SPATIAL, _TEMPORAL, _BANDS = "spatial", "temporal", "bands"
 
 
-class Unusable(Exception):
-    """User code does not keep to a form; the message says how it would."""
-
-
 @dataclass(frozen=True, slots=True)
 class Block:
     """An array with what its axes are."""
@@ -51,6 +53,8 @@ class Block:
     dimensions: tuple[Mapping[str, Any], ...]
     """One per axis: `name`, `kind`, and `labels`, a list, null, or (for positions on a grid)
     `{"origin", "first", "step"}`."""
+    geometries: Mapping[str, Any] | None = None
+    """Of a vector cube, if they were asked for: `wkb`, `crs` and `properties`."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,7 +62,19 @@ class Block:
         return tuple(str(dimension["name"]) for dimension in self.dimensions)
 
 
-def load(text: str) -> Callable[[Block, Any], Block]:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """User code that has been run once: how it is called."""
+
+    call: Callable[[Block, Any], Block]
+    """Takes an array and the context."""
+    where: str
+    """The function, or the assignment, that gives the result, and its line."""
+    metadata: Callable[..., Any] | None = None
+    """The user's `apply_metadata`."""
+
+
+def load(text: str) -> Form:
     """Run the code once and return how it is called.
 
     Raises:
@@ -68,8 +84,9 @@ def load(text: str) -> Callable[[Block, Any], Block]:
     linecache.cache[FILE] = (len(text), None, text.splitlines(keepends=True), FILE)
     tree = ast.parse(text, FILE)
     code = compile(tree, FILE, "exec", dont_inherit=True)
-    if _assigns_image(tree):
-        return lambda block, context: _script(code, block, context)
+    line = _image_line(tree)
+    if line:
+        return Form(lambda block, context: _script(code, block, context), f"`img` (line {line})")
     module = ModuleType(MODULE)
     module.__dict__.update(_given())
     sys.modules[MODULE] = module
@@ -94,34 +111,82 @@ def _given() -> dict[str, Any]:
     }
 
 
-def _form_of(names: Mapping[str, Any]) -> Callable[[Block, Any], Block]:
-    series = names.get("apply_timeseries")
-    if callable(series):
-        return lambda block, context: _timeseries(series, block, context)
-    for name in ("apply_datacube", "apply_hypercube"):
-        cube = names.get(name)
-        if callable(cube):
-            return lambda block, context: _datacube(cube, block, context)
+def _form_of(names: Mapping[str, Any]) -> Form:
+    described = names.get("apply_metadata")
+    described = described if callable(described) else None
+
+    def made(function: Any, call: Callable[[Any, Block, Any], Block]) -> Form:
+        return Form(
+            lambda block, context: call(function, block, context), _place(function), described
+        )
+
+    kinds = {
+        "apply_timeseries": _timeseries,
+        "apply_datacube": _datacube,
+        "apply_hypercube": _datacube,
+        "apply_vectorcube": _vectorcube,
+    }
+    for name, call in kinds.items():
+        if callable(names.get(name)):
+            return made(names[name], call)
     for name, data in names.items():
         if inspect.isfunction(data) and (name == "apply_udf_data" or _takes_udf_data(data)):
-            return lambda block, context: _udf_data(data, block, context)
+            return made(data, _udf_data)
     raise Unusable(
         "The code has no function `apply_datacube(cube, context)`, `apply_timeseries(series, "
-        "context)` or `apply_udf_data(data)`, and assigns no `img`. Define one of them."
+        "context)`, `apply_vectorcube(geometries, cube, context)` or `apply_udf_data(data)`, and "
+        "assigns no `img`. Define one of them."
     )
 
 
-def _assigns_image(tree: ast.Module) -> bool:
-    """Tell whether a script, outside of functions, assigns `img`."""
+def _place(function: Any) -> str:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    line = f" (line {code.co_firstlineno})" if code is not None else ""
+    return f"`{getattr(function, '__name__', 'the code')}`{line}"
+
+
+def declared(form: Form, dimensions: Sequence[Mapping[str, Any]], context: Any) -> dict[str, Any]:
+    """Return what `apply_metadata` says: `dimensions`, names, and `labels` by name; or nothing.
+
+    Raises:
+        Unusable: it returns no metadata, or changes x and y.
+        Exception: what the code itself raises.
+    """
+    if form.metadata is None:
+        return {}
+    given = CubeMetadata.of(dimensions)
+    made = _called(form.metadata, given, context)
+    if not isinstance(made, CubeMetadata):
+        raise Unusable(
+            f"{_place(form.metadata)} must return the metadata that it gets, or a changed copy; it "
+            f"returns {type(made).__name__}."
+        )
+    steps = [[(d.name, d.step) for d in one.spatial_dimensions] for one in (given, made)]
+    if sorted(steps[0], key=str) != sorted(steps[1], key=str):
+        raise Unusable(
+            f"{_place(form.metadata)} changes x or y; a UDF must keep the pixels. Use "
+            "`resample_spatial` to change them."
+        )
+    labels = {
+        d.name: [_plain(label) for label in d.labels]
+        for d in made.dimensions
+        if d.labels is not None
+    }
+    return {"dimensions": made.dimension_names(), "labels": labels}
+
+
+def _image_line(tree: ast.Module) -> int:
+    """Return the last line that assigns `img` outside of functions, 0 if none does."""
+    found = 0
     waiting: list[ast.AST] = list(tree.body)
     while waiting:
         node = waiting.pop()
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
             continue
         if isinstance(node, ast.Name) and node.id == "img" and isinstance(node.ctx, ast.Store):
-            return True
+            found = max(found, node.lineno)
         waiting.extend(ast.iter_child_nodes(node))
-    return False
+    return found
 
 
 def _takes_udf_data(function: Any) -> bool:
@@ -156,9 +221,30 @@ def _datacube(function: Any, block: Block, context: Any) -> Block:
     return _as_block(result, block, function.__name__)
 
 
+def _vectorcube(function: Any, block: Block, context: Any) -> Block:
+    if block.geometries is None:
+        raise Unusable(
+            "`apply_vectorcube` needs a vector cube, and the data have no geometries. Call it with "
+            "what `aggregate_spatial` or `load_geojson` gives."
+        )
+    frame = tables.frame_of(block.geometries)
+    array = tables.numbered(_as_array(block), block.dimensions)
+    parameters = list(inspect.signature(function).parameters)
+    more = (context,) if len(parameters) > 2 else ()  # noqa: PLR2004 - geometries and cube
+    result = function(frame.copy(), array, *more)
+    made, cube = result if isinstance(result, tuple) else (frame, result)
+    cube = tables.renamed(made, frame, cube, block.dimensions)
+    return _as_block(cube, block, function.__name__)
+
+
 def _udf_data(function: Any, block: Block, context: Any) -> Block:
+    features = []
+    if block.geometries is not None:
+        features = [contract.FeatureCollection("geometries", tables.frame_of(block.geometries))]
     data = contract.UdfData(
-        datacube_list=[contract.XarrayDataCube(_as_array(block))], user_context=context
+        datacube_list=[contract.XarrayDataCube(_as_array(block))],
+        feature_collection_list=features or None,
+        user_context=context,
     )
     returned = function(data)
     data = returned if isinstance(returned, contract.UdfData) else data

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import math
 import platform
 import re
 import sys
 import tomllib
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,12 @@ PACKAGES: Mapping[str, str] = {
 """Packages that user code may ask for, and the modules that they are imported as."""
 _OPENING = re.compile(r"# /// (?P<type>[a-zA-Z0-9-]+)\s*")
 _MOST_HEADER = 20_000
+_RESULT = ("dtype", "dimensions", "labels")
+DTYPES = (
+    *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+    *("float32", "float64"),
+)
+"""Types that may be declared for a result."""
 _RUNTIME = "Python"
 
 
@@ -110,6 +118,76 @@ def check_header(code: str) -> None:
         raise UdfInvalid(
             f"The UDF requires Python {python}, and this one is {platform.python_version()}."
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the header of user code says that it returns: `[tool.terrazzo.result]`."""
+
+    dtype: str | None = None
+    """NumPy's name of the type of its numbers."""
+    dimensions: tuple[str, ...] | None = None
+    """All but x and y, which stay; None says nothing."""
+    labels: Mapping[str, tuple[str | float, ...]] = field(default_factory=dict)
+    """Of dimensions that get other labels than they had."""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Return it as a worker gets it."""
+        found: dict[str, Any] = {"labels": {n: list(one) for n, one in self.labels.items()}}
+        if self.dtype is not None:
+            found["dtype"] = self.dtype
+        if self.dimensions is not None:
+            found["dimensions"] = list(self.dimensions)
+        return found
+
+
+def declared_result(code: str) -> Declared:
+    """Return what the header of a code declares of its result.
+
+    Raises:
+        UdfInvalid: it cannot be read, or says what makes no sense.
+    """
+    told = _header(code)
+    for key in ("tool", "terrazzo", "result"):
+        told = told.get(key, {})
+        if not isinstance(told, dict):
+            raise UdfInvalid(f"`{key}` in the header of the UDF is a table.")
+    unknown = [key for key in told if key not in _RESULT]
+    if unknown:
+        raise UdfInvalid(
+            f"`[tool.terrazzo.result]` in the header of the UDF knows no {unknown[0][:100]!r}."
+            f"{suggest(unknown[0][:100], _RESULT)} It knows {', '.join(_RESULT)}."
+        )
+    dtype, names = told.get("dtype"), told.get("dimensions")
+    labels = told.get("labels", {})
+    if dtype is not None and dtype not in DTYPES:
+        raise UdfInvalid(
+            f"`dtype` in the header of the UDF is one of {', '.join(DTYPES)}, not {dtype!r:.100}."
+        )
+    if names is not None and not _are_labels(names, str):
+        raise UdfInvalid("`dimensions` in the header of the UDF are names that differ.")
+    if not isinstance(labels, dict) or not all(
+        _are_labels(one, (str, int, float)) for one in labels.values()
+    ):
+        raise UdfInvalid(
+            "`labels` in the header of the UDF has a list of texts or numbers that differ for each "
+            "dimension."
+        )
+    return Declared(
+        dtype,
+        None if names is None else tuple(names),
+        {name: tuple(one) for name, one in labels.items()},
+    )
+
+
+def _are_labels(value: Any, kinds: type | tuple[type, ...]) -> bool:
+    return (
+        isinstance(value, list)
+        and all(isinstance(one, kinds) and not isinstance(one, bool) for one in value)
+        and all(not isinstance(one, float) or math.isfinite(one) for one in value)
+        and len(set(value)) == len(value)
+    )
 
 
 def _header(code: str) -> dict[str, Any]:

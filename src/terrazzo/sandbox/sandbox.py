@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
 import os
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -18,7 +20,7 @@ import numpy as np
 from terrazzo import logs
 from terrazzo.errors import UdfFailed, UdfRefused
 from terrazzo.sandbox.handle import request_of
-from terrazzo.sandbox.header import check_header
+from terrazzo.sandbox.header import Declared, check_header, declared_result
 from terrazzo.sandbox.limits import Limits, Mode
 from terrazzo.sandbox.pool import Pool
 
@@ -44,6 +46,9 @@ _DEEPEST = 50
 """Lists within lists that a log entry may have."""
 _KNOWN = 256
 _MOST_LABELS = 100_000
+_MOST_WHERE = 150
+_GEOMETRIES = re.compile("apply_vectorcube|UdfData|feature_collection")
+"""Code that does not name these does not look at geometries, and is not sent them."""
 _SHOWN = 300
 """Letters of labels in an error."""
 
@@ -83,6 +88,10 @@ class Block:
     """Same shape, on the way in: NaN is given where it is False; None gives all as they are."""
     dtype: np.dtype[Any] = _FLOAT32
     """The floating type in which numbers are given."""
+    geometries: Mapping[str, Any] | None = None
+    """Of a vector cube, on the way in: `wkb` (hexadecimal), `crs` and `properties`, JSON values."""
+    where: str = ""
+    """Which part of the code has returned it, on the way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +102,8 @@ class _Shape:
     sizes: tuple[int | None, ...]
     """Entries of each axis; None where it has as many as the input's axis of that name."""
     dtype: np.dtype[Any]
+    where: str
+    """Which part of the code returns it."""
 
     def of(self, block: Block) -> tuple[int, ...]:
         """Return the shape for a block."""
@@ -116,7 +127,15 @@ class Sandbox:
         self._pool = Pool(self.limits, sealed=mode is not Mode.TRUSTED)
         self._known: OrderedDict[Any, _Shape] = OrderedDict()
         self._lock = threading.Lock()
+        self._looks = False
         _SANDBOXES.add(self)
+
+    def looking(self) -> Sandbox:
+        """Return it so that it finds out what comes back, and computes nothing but that."""
+        made = copy.copy(self)
+        made._looks = True  # noqa: SLF001 - its own
+        _SANDBOXES.add(made)
+        return made
 
     def begin_anew(self) -> None:
         """Start with workers of its own, in a process that was forked from the one that had it."""
@@ -146,9 +165,10 @@ class Sandbox:
                 "UDFs are switched off here. An operator may allow them with `--udf sandboxed`."
             )
         shape = self._shape(code, block, context)
-        if not block.values.size:
+        if self._looks or not block.values.size:
             nothing = np.nan if shape.dtype.kind == "f" else 0
-            return Block(np.full(shape.of(block), nothing, shape.dtype), shape.axes)
+            values = np.full(shape.of(block), nothing, shape.dtype)
+            return Block(values, shape.axes, where=shape.where)
         expected = shape.of(block)
         result = self._called(code, block, context, shape, told=True)
         return _checked(result, shape, expected)
@@ -168,7 +188,8 @@ class Sandbox:
                 return found
         check_header(code)
         probe = _probe(block)
-        result = self._called(code, probe, context, None, told=False)
+        declared = declared_result(code)
+        result = self._called(code, probe, context, declared, told=False)
         found = _shape_of(probe, result)
         with self._lock:
             self._known[key] = found
@@ -177,7 +198,7 @@ class Sandbox:
         return found
 
     def _called(
-        self, code: str, block: Block, context: Any, shape: _Shape | None, *, told: bool
+        self, code: str, block: Block, context: Any, shape: _Shape | Declared, *, told: bool
     ) -> Block:
         worker = self._pool.take(_digest(code))
         try:
@@ -219,7 +240,7 @@ def _probe(block: Block) -> Block:
     )
     places = np.arange(math.prod(shape))
     values = np.where(places % 7 == 3, np.nan, places * 0.37 % 1).astype(block.dtype)  # noqa: PLR2004
-    return Block(values.reshape(shape), block.axes, dtype=block.dtype)
+    return Block(values.reshape(shape), block.axes, dtype=block.dtype, geometries=block.geometries)
 
 
 def _call(
@@ -227,14 +248,14 @@ def _call(
     code: str,
     block: Block,
     context: Any,
-    expected: _Shape | None,
+    expected: _Shape | Declared,
     limits: Limits,
     *,
     told: bool,
 ) -> Block:
     worker.calls += 1
     dtype, shape = block.dtype, block.values.shape
-    room = _PROBE_ROOM if expected is None else expected.nbytes(block)
+    room = _PROBE_ROOM if isinstance(expected, Declared) else expected.nbytes(block)
     with worker.memory(block.values.size * dtype.itemsize, room) as (given, taken, kind):
         _fill(given.array(dtype, shape), block)
         message = {
@@ -243,9 +264,11 @@ def _call(
             "shape": list(shape),
             "dtype": dtype.str,
             "dimensions": [axis.told for axis in block.axes],
+            "geometries": block.geometries if _GEOMETRIES.search(code) else None,
             "context": context,
             "room": room,
-            "expected": None if expected is None else expected.dtype.str,
+            "expected": None if isinstance(expected, Declared) else expected.dtype.str,
+            "look": expected.told if isinstance(expected, Declared) else None,
             "memory": kind,
         }
         files = () if kind == "kept" else (given.file, taken.file)
@@ -317,9 +340,10 @@ def _read(answer: Mapping[str, Any], number: int, taken: SharedMemory) -> Block:
         fits = False
     if not fits:
         raise UdfFailed("The UDF has upset its worker: what it answers makes no sense.")
+    where = str(answer.get("where", "the code"))[:_MOST_WHERE]
     if dtype.kind == "b":
-        return Block(taken.array(np.dtype(np.uint8), shape) != 0, axes)
-    return Block(taken.array(dtype, shape).copy(), axes)
+        return Block(taken.array(np.dtype(np.uint8), shape) != 0, axes, where=where)
+    return Block(taken.array(dtype, shape).copy(), axes, where=where)
 
 
 def _failure(error: Mapping[str, Any]) -> str:
@@ -353,12 +377,13 @@ def _shape_of(probe: Block, result: Block) -> _Shape:
     given = {axis.name: (axis, n) for axis, n in zip(probe.axes, probe.values.shape, strict=True)}
     names = [axis.name for axis in result.axes]
     sizes = dict(zip(names, result.values.shape, strict=True))
+    where = result.where
     if len(sizes) < len(names):
-        raise UdfFailed(f"The UDF returns a dimension twice: {', '.join(names)}.")
+        raise UdfFailed(f"The UDF, {where}, returns a dimension twice: {', '.join(names)}.")
     for name, (axis, size) in given.items():
         if axis.kind == SPATIAL and sizes.get(name) != size:
             raise UdfFailed(
-                f"The UDF must keep the pixels: along {name!r} it gets {size} and returns "
+                f"The UDF must keep the pixels: along {name!r} {where} gets {size} and returns "
                 f"{sizes.get(name, 'none')}. Use `resample_spatial` or `aggregate_spatial` to "
                 "change them."
             )
@@ -368,12 +393,12 @@ def _shape_of(probe: Block, result: Block) -> _Shape:
         same = known is not None and known.labels is None and size == before
         if not same and size > _MOST_LABELS:
             raise UdfFailed(
-                f"The UDF returns {size} entries along {axis.name[:100]!r}; a dimension has at "
-                f"most {_MOST_LABELS} labels."
+                f"The UDF, {where}, returns {size} entries along {axis.name[:100]!r}; a dimension "
+                f"has at most {_MOST_LABELS} labels."
             )
         axes.append(replace(axis, kind=known.kind if known is not None else "other"))
         counts.append(None if same else size)
-    return _Shape(tuple(axes), tuple(counts), result.values.dtype)
+    return _Shape(tuple(axes), tuple(counts), result.values.dtype, where)
 
 
 def _checked(result: Block, shape: _Shape, expected: tuple[int, ...]) -> Block:
@@ -382,23 +407,32 @@ def _checked(result: Block, shape: _Shape, expected: tuple[int, ...]) -> Block:
     Raises:
         UdfFailed: it has others.
     """
-    values = result.values
-    named = [axis.name for axis in shape.axes]
-    if [axis.name for axis in result.axes] != named or values.shape != expected:
+    values, where = result.values, result.where
+    named, names = [axis.name for axis in shape.axes], [axis.name for axis in result.axes]
+    if names != named and sorted(names) == sorted(named):
+        order = [names.index(name) for name in named]
+        values, result = (
+            values.transpose(order),
+            replace(result, axes=tuple(result.axes[place] for place in order)),
+        )
+        names = named
+    if names != named or values.shape != expected:
         raise UdfFailed(
-            f"The UDF returns {_shown(result.axes, values.shape)} here, and where its result was "
-            f"looked at first it was {_shown(shape.axes, expected)}. A UDF must return the same "
-            "dimensions for every block, whatever the pixels."
+            f"The UDF, {where}, returns {_shown(result.axes, values.shape)} here, and as it was "
+            f"declared, or where it was looked at first, its result is "
+            f"{_shown(shape.axes, expected)}. A UDF must return the same dimensions for every "
+            "block, whatever the pixels."
         )
     for axis, before in zip(result.axes, shape.axes, strict=True):
-        if before.kind != SPATIAL and axis.labels != before.labels:
+        if before.kind != SPATIAL and axis.labels not in {None, before.labels}:
             raise UdfFailed(
-                f"The UDF returns other labels along {axis.name!r} than for the block on which "
-                f"its result was looked at: {_cut(axis.labels)} and {_cut(before.labels)}."
+                f"The UDF, {where}, returns other labels along {axis.name!r} than declared, or "
+                f"than for the block on which its result was looked at: {_cut(axis.labels)} and "
+                f"{_cut(before.labels)}."
             )
     if values.dtype != shape.dtype:
         raise UdfFailed(f"The UDF has upset its worker: {values.dtype} instead of {shape.dtype}.")
-    return Block(values, shape.axes)
+    return Block(values, shape.axes, where=where)
 
 
 def _cut(labels: Any) -> str:

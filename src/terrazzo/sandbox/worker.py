@@ -24,9 +24,10 @@ from typing_extensions import override
 
 from terrazzo.sandbox import contract, forms
 from terrazzo.sandbox.channel import frame, receive, write
+from terrazzo.sandbox.unusable import Unusable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
     from socket import socket
     from types import TracebackType
 
@@ -167,7 +168,7 @@ def warm_up() -> None:
         " b = cube.sel(bands='B08') - cube.sel(bands='B04').fillna(0)\n"
         " return xarray.where(b > 0, b, 0).mean(dim='t', skipna=True)\n"
     )
-    forms.load(code)(block, {})
+    forms.load(code).call(block, {})
     sys.modules.pop(forms.MODULE, None)
 
 
@@ -186,7 +187,7 @@ def prepare(limits: Limits) -> None:
 def serve(channel: socket) -> None:
     """Answer calls until the server hangs up."""
     _teller.channel = channel.fileno()
-    form: Callable[[forms.Block, Any], forms.Block] | None = None
+    form: forms.Form | None = None
     kept: list[mmap.mmap] = []
     memory: list[mmap.mmap] = []
     while True:
@@ -226,47 +227,110 @@ def _mapped(files: list[int]) -> list[mmap.mmap]:
 
 
 def _answer(
-    form: Callable[[forms.Block, Any], forms.Block],
-    request: dict[str, Any],
-    given: mmap.mmap,
-    room: mmap.mmap,
+    form: forms.Form, request: dict[str, Any], given: mmap.mmap, room: mmap.mmap
 ) -> dict[str, Any]:
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - what user code uses: equal calls shall give equal numbers
     shape, dtype = request["shape"], np.dtype(request["dtype"])
     values = np.frombuffer(given, dtype, math.prod(shape)).reshape(shape)
-    block = forms.Block(values, tuple(request["dimensions"]))
+    block = forms.Block(values, tuple(request["dimensions"]), request["geometries"])
+    look, context, expected = request["look"], request["context"], request["expected"]
+    if look is not None:
+        look = look | forms.declared(form, block.dimensions, context)
+        known = _known(look, block)
+        if known is not None:
+            return {**known, "dtype": np.dtype(look["dtype"]).str, "where": form.where}
+        expected = look.get("dtype")
     with np.errstate(all="ignore"):
-        result = form(block, request["context"])
+        result = form.call(block, context)
     made = np.asarray(result.array)
     if made.dtype.kind not in "biuf" or made.dtype.itemsize > 8:  # noqa: PLR2004 - bytes
-        raise forms.Unusable(
-            f"The code returns an array of type {made.dtype}; it must be of numbers or truths."
+        raise Unusable(
+            f"{form.where} returns an array of type {made.dtype}; it must be of numbers or truths."
         )
-    made = _as_expected(made, request["expected"])
+    _check_type(made, expected, form.where, declared=look is not None)
     if made.nbytes > request["room"]:
-        raise forms.Unusable(
-            f"The code returns an array of shape {made.shape} and type {made.dtype}, "
+        raise Unusable(
+            f"{form.where} returns an array of shape {made.shape} and type {made.dtype}, "
             f"{made.nbytes} bytes; at most {request['room']} are expected here."
         )
     made = made.astype(made.dtype.newbyteorder("="), copy=False)
     if made.size:
         np.copyto(np.frombuffer(room, made.dtype, made.size).reshape(made.shape), made)
     told = [{"name": d["name"], "labels": _returned(d)} for d in result.dimensions]
-    return {"shape": list(made.shape), "dtype": made.dtype.str, "dimensions": told}
+    if look is not None:
+        spatial = {str(d["name"]) for d in block.dimensions if d["kind"] == "spatial"}
+        _check_labels(told, made.shape, look, form.where, spatial)
+    return {
+        "shape": list(made.shape),
+        "dtype": made.dtype.str,
+        "dimensions": told,
+        "where": form.where,
+    }
 
 
-def _as_expected(made: Any, expected: str | None) -> Any:
-    """Return numbers in the type that they had for the first block; None takes any."""
-    if expected is None or made.dtype == np.dtype(expected):
-        return made
-    if np.can_cast(made.dtype, np.dtype(expected)):
-        return made.astype(expected)
+def _known(look: Mapping[str, Any], block: forms.Block) -> dict[str, Any] | None:
+    """Return what a result will be like where all of it is declared; else None."""
+    names = look.get("dimensions")
+    if names is None or look.get("dtype") is None:
+        return None
+    sizes = dict(zip(block.names, block.array.shape, strict=True))
+    before = {str(d["name"]): d for d in block.dimensions}
+    names = [*names, *(n for n, d in before.items() if d["kind"] == "spatial" and n not in names)]
+    told, shape = [], []
+    for name in names:
+        labels = look.get("labels", {}).get(name)
+        if labels is None and name not in before:
+            return None
+        if labels is None:
+            labels = _returned(before[name])
+        told.append({"name": name, "labels": labels})
+        shape.append(sizes[name] if labels is None else len(labels))
+    return {"shape": shape, "dimensions": told}
+
+
+def _check_type(made: Any, expected: str | None, where: str, *, declared: bool) -> None:
+    """Refuse numbers of another type than declared, or than those of the first block."""
+    if expected is None or made.dtype.newbyteorder("=") == np.dtype(expected):
+        return
     wanted = np.dtype(expected)
-    raise forms.Unusable(
-        f"The code returns {made.dtype} here, and where its result was looked at first it was "
-        f"{wanted}. End it with `.astype({str(wanted)!r})` or another type."
+    first = "it is declared as" if declared else "where its result was looked at first it was"
+    raise Unusable(
+        f"{where} returns {made.dtype} here, and {first} {wanted}. Nothing is cast silently: end "
+        f"it with `.astype({str(wanted)!r})`, or another type that holds all results."
     )
+
+
+def _check_labels(
+    told: list[dict[str, Any]],
+    shape: tuple[int, ...],
+    look: Mapping[str, Any],
+    where: str,
+    spatial: set[str],
+) -> None:
+    """Refuse other dimensions or labels than declared; label what comes back without labels."""
+    names = [one["name"] for one in told]
+    declared = look.get("dimensions")
+    if declared is not None and set(names) | spatial != set(declared) | spatial:
+        raise Unusable(
+            f"{where} returns the dimensions ({', '.join(names)}), and declared are "
+            f"({', '.join(declared)})."
+        )
+    for name, labels in look.get("labels", {}).items():
+        place = names.index(name) if name in names else -1
+        if place < 0:
+            raise Unusable(
+                f"Labels are declared for the dimension {name!r}, and {where} returns "
+                f"({', '.join(names)})."
+            )
+        if told[place]["labels"] is None and shape[place] == len(labels):
+            told[place]["labels"] = labels
+        if told[place]["labels"] != labels:
+            found = told[place]["labels"]
+            raise Unusable(
+                f"{where} returns {shape[place] if found is None else found} along {name!r}, and "
+                f"declared are {labels}."
+            )
 
 
 def _returned(dimension: Any) -> Any:
@@ -276,7 +340,7 @@ def _returned(dimension: Any) -> Any:
 
 def _told(error: BaseException) -> dict[str, Any]:
     """Say what went wrong and where in the user's code."""
-    if isinstance(error, forms.Unusable):
+    if isinstance(error, Unusable):
         return {"kind": "unusable", "message": str(error)[:_MESSAGE], "trace": ""}
     if isinstance(error, MemoryError):
         return {"kind": "memory", "message": "", "trace": _trace(error.__traceback__)}

@@ -1,0 +1,65 @@
+"""Lists in pages: a client asks for `limit` entries and follows the link `next`.
+
+A page goes on behind the last entry of the one before, named by its keys, so that nothing comes
+twice and nothing is left out while others add and delete.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Query
+
+from terrazzo.server.faults import RequestInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MOST = 1000
+"""Entries of the largest page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is wanted; a dependency of routes."""
+
+    limit: Annotated[int | None, Query(ge=1, le=1_000_000)] = None
+    """How many entries; without it the list comes whole."""
+    after: Annotated[str, Query(max_length=1000)] = ""
+    """Where to go on: made by `token`, opaque to clients."""
+
+    @property
+    def size(self) -> int | None:
+        """Return how many entries to give."""
+        return None if self.limit is None else min(self.limit, MOST)
+
+    def key(self, count: int) -> tuple[str, ...] | None:
+        """Return the keys behind which to go on; None is the beginning.
+
+        Raises:
+            RequestInvalid: the token is not one of this list.
+        """
+        if not self.after:
+            return None
+        try:
+            keys: Any = json.loads(base64.urlsafe_b64decode(self.after.encode()))
+        except (ValueError, RecursionError):
+            keys = None
+        if (
+            not isinstance(keys, list)
+            or len(keys) != count
+            or not all(isinstance(key, str) and "\0" not in key for key in keys)
+        ):
+            raise RequestInvalid(
+                "`after` is not a place in this list. Follow the link with rel=next instead of "
+                "making one."
+            )
+        return tuple(keys)
+
+
+def token(keys: Sequence[str]) -> str:
+    """Return what `Page.after` is given to go on behind an entry with these keys."""
+    return base64.urlsafe_b64encode(json.dumps(list(keys)).encode()).decode()
