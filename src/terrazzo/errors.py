@@ -412,6 +412,10 @@ class CatalogUnusable(TerrazzoError):
     code, status = "CatalogUnusable", 500
 
 
+class FilterInvalid(ArgumentInvalid):
+    """A filter of items (CQL2) is not one, or asks for what the catalogue cannot do."""
+
+
 class DatabaseUnusable(TerrazzoError):
     """The database of users and jobs cannot be reached, or is newer than this code."""
 
@@ -469,10 +473,19 @@ class OutputFailed(TerrazzoError):
     code, status = "OutputFailed", 507
 
 
+class RunDiffers(ArgumentInvalid):
+    """A folder holds another run than the one that is to go on in it."""
+
+
 class RunIncomplete(TerrazzoError):
     """Some blocks of a run failed; what is done is kept and the run can be resumed."""
 
     code, status = "RunIncomplete", 500
+
+    def __init__(self, message: str, first: TerrazzoError | None = None) -> None:
+        self.first = first
+        """Why the first block failed, where that is something that a user may be told."""
+        super().__init__(message)
 
 
 def suggest(name: str, available: Sequence[str]) -> str:

@@ -287,7 +287,7 @@ def test_items_may_be_put_while_a_search_is_read(catalog):
         ({"interval": ("2020-01-02", "2020-01-01")}, TemporalExtentEmpty, "no instant"),
         ({"interval": ("soon", None)}, ArgumentInvalid, "not a time"),
         ({"limit": -1}, ArgumentInvalid, "limit"),
-        ({"sort": "cloud"}, ArgumentInvalid, "sort"),
+        ({"sort": ()}, ArgumentInvalid, "sort"),
         ({"ids": "abc"}, ArgumentInvalid, "ids"),
         ({"properties": (("a", "=", 1),)}, ArgumentInvalid, "PropertyFilter"),
         ({"collections": "s"}, ArgumentInvalid, "write"),

@@ -1,9 +1,10 @@
 """The catalogue: STAC collections and items, search, and the documents that fill them."""
 
 from terrazzo.catalog.bands import BandInfo, band_document, read_bands
+from terrazzo.catalog.cql2 import Filter
 from terrazzo.catalog.filters import PropertyFilter
-from terrazzo.catalog.refresh import refresh_collection
-from terrazzo.catalog.search import Position, position
+from terrazzo.catalog.order import Position, Sort, position
+from terrazzo.catalog.refresh import refresh_collection, refreshed
 from terrazzo.catalog.stac import make_asset, make_collection, make_item
 from terrazzo.catalog.store import Catalog
 from terrazzo.errors import CatalogUnusable, ItemNotFound
@@ -12,9 +13,11 @@ __all__ = [
     "BandInfo",
     "Catalog",
     "CatalogUnusable",
+    "Filter",
     "ItemNotFound",
     "Position",
     "PropertyFilter",
+    "Sort",
     "band_document",
     "make_asset",
     "make_collection",
@@ -22,4 +25,5 @@ __all__ = [
     "position",
     "read_bands",
     "refresh_collection",
+    "refreshed",
 ]

@@ -172,6 +172,11 @@ def column_name(name: str) -> str:
     return _UNSAFE.sub(lambda letter: f"%{ord(letter[0]):02X}", name) or "%"
 
 
+def column_value(value: object) -> Scalar | None:
+    """Return a property's value as the `properties` column has it; None where it has none."""
+    return value if isinstance(value, str | float | int) and _kind(value) else None
+
+
 def column_text(properties: Mapping[str, Any]) -> str:
     """Return the comparable properties as the JSON text that `narrow` searches in."""
     return json.dumps(

@@ -24,7 +24,7 @@ _NO_SUMMARY: Final = {
     "datetime", "start_datetime", "end_datetime", "created", "updated", "title", "description",
 }  # fmt: skip
 _BAND_FIELDS: Final = ("bands", "eo:bands", "raster:bands", "type", "roles", "data_type", "nodata")
-_OF_ONE_FILE: Final = ("href", "proj:", "file:", "created", "updated", "title")
+_OF_ONE_FILE: Final = ("href", "proj:", "file:", "terrazzo:", "created", "updated", "title")
 
 
 @dataclass(slots=True)
@@ -137,6 +137,25 @@ class _Survey:
 
 
 def refresh_collection(catalog: Catalog, id: str) -> dict[str, Any]:  # noqa: A002 - STAC's name
+    """Recompute a collection from its items (see `refreshed`) and put it back.
+
+    Args:
+        catalog: where the collection is.
+        id: of the collection.
+
+    Returns:
+        The new document.
+
+    Raises:
+        CollectionNotFound: lists the collections that there are.
+    """
+    collection = refreshed(catalog, id)
+    if catalog.count(id):
+        catalog.put_collection(collection)
+    return collection
+
+
+def refreshed(catalog: Catalog, id: str) -> dict[str, Any]:  # noqa: A002 - STAC's name
     """Recompute extents, cube dimensions, bands, assets and summaries from a collection's items.
 
     Bands and dimensions that the collection states itself are kept; what the items add is added.
@@ -144,7 +163,7 @@ def refresh_collection(catalog: Catalog, id: str) -> dict[str, Any]:  # noqa: A0
     collection without items is left as it is.
 
     Args:
-        catalog: where the collection is; it is put back there.
+        catalog: where the collection is; nothing in it is changed.
         id: of the collection.
 
     Returns:
@@ -177,7 +196,6 @@ def refresh_collection(catalog: Catalog, id: str) -> dict[str, Any]:  # noqa: A0
     collection["summaries"] = {**(collection.get("summaries") or {}), **survey.summaries()}
     known = list(collection.get("stac_extensions") or ())
     collection["stac_extensions"] = known + [u for u in extensions(collection) if u not in known]
-    catalog.put_collection(collection)
     return collection
 
 

@@ -4,39 +4,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final
 
+from terrazzo.catalog.cql2 import Filter
 from terrazzo.catalog.documents import in_period, item_period, microseconds
 from terrazzo.catalog.filters import PropertyFilter
+from terrazzo.catalog.narrowing import Hints, hints_of
+from terrazzo.catalog.order import Order
 from terrazzo.catalog.space import Region
 from terrazzo.errors import ArgumentInvalid
-from terrazzo.geo.times import format_time, parse_interval, parse_time
+from terrazzo.geo.times import parse_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
+    from terrazzo.catalog.order import Sort
     from terrazzo.geo.times import Interval
-
-Sort: TypeAlias = Literal["datetime", "-datetime"]
-"""Oldest first (ties: by id, then collection in order of creation), or exactly the reverse."""
-
-Position: TypeAlias = tuple[str, str, str]
-"""Where an item stands in a search: its (start) time, id and collection."""
 
 _DAY: Final = 86_400e6
 _FILTER_LIMIT: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """Where a candidate stands in the order of a search."""
-
-    start: int
-    """Its instant or start, microseconds since 1970."""
-    id: str
-    """Its id."""
-    collection: int
-    """The number of its collection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +38,12 @@ class Query:
     """Only these items; empty is any."""
     properties: tuple[PropertyFilter, ...]
     """Conditions that all must be met."""
-    newest_first: bool
-    """Whether the order is reversed."""
+    condition: Filter | None
+    """A further condition, in CQL2."""
+    hints: Hints
+    """What the condition tells SQL."""
+    order: Order
+    """In which order."""
     limit: int | None
     """How many items at most."""
 
@@ -63,60 +54,79 @@ class Query:
             all(condition.matches(properties) for condition in self.properties)
             and in_period(*item_period(item), self.interval)
             and (self.region is None or self.region.meets(item))
+            and (self.condition is None or self.condition.accepts(item))
         )
 
     def select(
-        self, collections: Sequence[int], longest: int, after: Key | None, count: int
+        self, collections: Sequence[int], longest: int, after: Sequence[object], count: int
     ) -> tuple[str, list[object]]:
         """Return SQL for the next `count` candidates behind `after`, and its bound values.
+
+        Its rows are the item's row, then the values of the keys of the order.
 
         Args:
             collections: numbers of the collections to search.
             longest: the longest period of an item in them, microseconds.
-            after: the last key that was seen.
+            after: the values of the keys of the last candidate that was seen; empty at first.
             count: how many candidates at most.
         """
-        source, values = self._source(after)
+        keys = self.order.keys
+        source, from_values = self._source(after)
         one = len(collections) == 1
-        ordered = self.region is None and not self.ids
+        ordered = self._region is None and not self.ids and self.order.by_time
         # "+" keeps SQLite from the index by collection where the index by time gives the order.
         name = "+i.collection" if ordered and not one else "i.collection"
         several = "IN (SELECT value FROM json_each(?))"
         where = [f"{name} {'= ?' if one else several}"]
-        values.append(collections[0] if one else json.dumps(list(collections)))
+        values: list[object] = [collections[0] if one else json.dumps(list(collections))]
         for sql, bounds in self._conditions(longest, after):
             where.append(sql)
             values += bounds
-        direction = "DESC" if self.newest_first else "ASC"
-        order = ", ".join(f"i.{column} {direction}" for column in ("start", "id", "collection"))
+        order, order_values = self.order.order_by()
+        columns = ", ".join(["i.row", *(key.sql for key in keys)])
+        bound = [value for key in keys for value in key.values]
         text = (
-            f"SELECT i.row, i.start, i.id, i.collection FROM {source} "  # noqa: S608 - no user text
+            f"SELECT {columns} FROM {source} "  # noqa: S608 - no user text
             f"WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?"
         )
-        return text, [*values, count]
+        return text, [*bound, *from_values, *values, *order_values, count]
 
-    def _source(self, after: Key | None) -> tuple[str, list[object]]:
+    @property
+    def _region(self) -> Region | None:
+        """Where to look for candidates."""
+        return self.region or self.hints.region
+
+    def _ends(self) -> tuple[datetime | None, datetime | None]:
+        """Return between which instants candidates lie."""
+        firsts = [end for end in (self.interval[0], self.hints.first) if end is not None]
+        lasts = [end for end in (self.interval[1], self.hints.last) if end is not None]
+        return max(firsts, default=None), min(lasts, default=None)
+
+    def _source(self, after: Sequence[object]) -> tuple[str, list[object]]:
         """Return the FROM clause: ids, else boxes, else items drive the search."""
         values: list[object] = []
+        region = self._region
         if self.ids:
             source = "json_each(?) k CROSS JOIN item i ON i.id = k.value"
             values.append(json.dumps(list(dict.fromkeys(self.ids))))
-        elif self.region is not None:
-            candidates, values = self._boxes(self.region, after)
+        elif region is not None:
+            candidates, values = self._boxes(region, after)
             source = f"({candidates}) b CROSS JOIN item i ON i.row = b.item"
         else:
             source = "item i"
-        if self.properties:
+        if self.properties or self.hints.documents or self.order.needs_documents:
             source += " CROSS JOIN document d ON d.row = i.row"
         return source, values
 
-    def _boxes(self, region: Region, after: Key | None) -> tuple[str, list[object]]:
+    def _boxes(self, region: Region, after: Sequence[object]) -> tuple[str, list[object]]:
         """Return SQL for the items whose boxes meet the region's, in space and time."""
-        first, last = (None if end is None else microseconds(end) / _DAY for end in self.interval)
-        if after is not None and self.newest_first:
-            last = min(after.start / _DAY, after.start / _DAY if last is None else last)
-        elif after is not None:
-            first = max(after.start / _DAY, after.start / _DAY if first is None else first)
+        first, last = (None if end is None else microseconds(end) / _DAY for end in self._ends())
+        if after and self.order.by_time and isinstance(after[0], int):
+            seen = after[0] / _DAY
+            if self.order.descending[0]:
+                last = min(seen, seen if last is None else last)
+            else:
+                first = max(seen, seen if first is None else first)
         selects, values = [], list[object]()
         for west, south, east, north in region.boxes:
             sql = "SELECT row >> 1 AS item FROM box WHERE east >= ? AND west <= ?"
@@ -131,7 +141,7 @@ class Query:
             selects.append(sql)
         return " UNION ".join([*selects, "SELECT NULL WHERE FALSE"]), values
 
-    def _conditions(self, longest: int, after: Key | None) -> list[tuple[str, list[object]]]:
+    def _conditions(self, longest: int, after: Sequence[object]) -> list[tuple[str, list[object]]]:
         """Return the conditions on time, place in the order, and properties."""
         found: list[tuple[str, list[object]]] = []
         first, last = (None if end is None else microseconds(end) for end in self.interval)
@@ -140,12 +150,9 @@ class Query:
             found.append(("(i.stop > ? OR i.start >= ?)", [first, first]))
         if last is not None:
             found.append(("i.start < ?", [last]))
-        if after is not None:
-            sign = "<" if self.newest_first else ">"
-            place: list[object] = [after.start, after.id, after.collection]
-            found.append((f"i.start {sign}= ?", [after.start]))
-            found.append((f"(i.start, i.id, i.collection) {sign} (?, ?, ?)", place))
-        return found + [condition.narrow() for condition in self.properties]
+        if after:
+            found.append(self.order.behind(after))
+        return found + [condition.narrow() for condition in self.properties] + [*self.hints.sql]
 
 
 def checked_query(
@@ -155,6 +162,7 @@ def checked_query(
     interval: tuple[str | None, str | None] | None,
     ids: Sequence[str],
     properties: Sequence[PropertyFilter],
+    condition: str | Mapping[str, Any] | Filter | None,
     sort: Sort,
     limit: int | None,
 ) -> Query:
@@ -171,8 +179,6 @@ def checked_query(
         region = Region.of_bbox(bbox)
     elif intersects is not None:
         region = Region.of_geometry(intersects)
-    if sort not in get_args(Sort):
-        raise ArgumentInvalid(f"sort {sort!r} is unknown. Valid are {', '.join(get_args(Sort))}.")
     if limit is not None and (type(limit) is not int or limit < 0):
         raise ArgumentInvalid(
             f"limit {limit!r} is not a number of items. Valid is 0 or more, or None."
@@ -191,33 +197,16 @@ def checked_query(
             f"A search takes {_FILTER_LIMIT} property filters, not {len(properties)}."
         )
     span = parse_interval(*interval) if interval is not None else (None, None)
+    given = condition
+    if given is not None and not isinstance(given, Filter):
+        given = Filter.of(given)
     return Query(
-        region, span, tuple(ids), tuple(properties), newest_first=sort == "-datetime", limit=limit
+        region=region,
+        interval=span,
+        ids=tuple(ids),
+        properties=tuple(properties),
+        condition=given,
+        hints=Hints() if given is None else hints_of(given.expression),
+        order=Order.of(sort),
+        limit=limit,
     )
-
-
-def position(item: Mapping[str, Any]) -> Position:
-    """Return where an item stands in a search, to carry on behind it later with `after=`."""
-    return format_time(item_period(item)[0]), item["id"], item["collection"]
-
-
-def key_of(after: Position, numbers: Mapping[str, int]) -> Key:
-    """Read a position.
-
-    Args:
-        after: as from `position`.
-        numbers: the numbers of the collections by id.
-
-    Raises:
-        ArgumentInvalid: it is no position, or its collection is not searched.
-    """
-    if [*map(type, after)] != [str, str, str]:
-        raise ArgumentInvalid(
-            f"after {after!r} is not (time, id, collection); see `position(item)`."
-        )
-    time, name, collection = after
-    if collection not in numbers:
-        raise ArgumentInvalid(
-            f"after {after!r} names a collection that this search does not cover."
-        )
-    return Key(microseconds(parse_time(time)), name, numbers[collection])

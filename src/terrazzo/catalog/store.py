@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from terrazzo.catalog.connections import Connections
 from terrazzo.catalog.documents import collection_row, item_row, unpacked
-from terrazzo.catalog.search import Key, Position, Query, Sort, checked_query, key_of
+from terrazzo.catalog.search import Query, checked_query
 from terrazzo.errors import (
     ArgumentInvalid,
     CollectionNotFound,
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from terrazzo.catalog.cql2 import Filter
     from terrazzo.catalog.documents import ItemRow
     from terrazzo.catalog.filters import PropertyFilter
+    from terrazzo.catalog.order import Position, Sort
 
 _DAY = 86_400e6
 _FIRST_KEYS, _MOST_KEYS, _DOCUMENTS = 64, 32_768, 128
@@ -268,11 +270,12 @@ class Catalog:
         interval: tuple[str | None, str | None] | None = None,
         ids: Sequence[str] = (),
         properties: Sequence[PropertyFilter] = (),
+        filter: str | Mapping[str, Any] | Filter | None = None,  # noqa: A002 - STAC's name
         sort: Sort = "datetime",
         limit: int | None = None,
         after: Position | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Find items, streamed in a stable order: by (start) time, then id, then collection.
+        """Find items, streamed in a stable order that ends with the id and the collection.
 
         No transaction stays open between items. What others change while the stream runs may
         or may not be seen, but nothing comes twice and nothing unchanged is missed.
@@ -287,9 +290,12 @@ class Catalog:
                 `datetime` is that instant, another the half-open period of its start and end.
             ids: only these items; empty is any.
             properties: conditions that all must be met.
-            sort: `"datetime"`, or `"-datetime"` for exactly the reverse order.
+            filter: a condition in CQL2, text or JSON.
+            sort: names of properties, `id` or `collection`, with `-` before those to reverse;
+                `"datetime"` is the (start) time. Items that lack a property come last, or first
+                where it is reversed.
             limit: how many items at most.
-            after: the `position` of the item behind which to carry on.
+            after: the `position` of the item behind which to carry on, in the same order.
 
         Returns:
             An iterator of documents; arguments are checked before it is returned.
@@ -297,6 +303,7 @@ class Catalog:
         Raises:
             CollectionNotFound: lists the collections that there are.
             ArgumentInvalid: an argument is wrong.
+            FilterInvalid: the filter is.
             TemporalExtentEmpty: the interval holds no instant.
         """
         if isinstance(collections, str):
@@ -305,11 +312,15 @@ class Catalog:
             )
         query = checked_query(
             bbox=bbox, intersects=intersects, interval=interval, ids=ids, properties=properties,
-            sort=sort, limit=limit,
+            condition=filter, sort=sort, limit=limit,
         )  # fmt: skip
         numbers = self._numbers(collections)
-        key = None if after is None else key_of(after, numbers)
-        return islice(self._matches(query, list(numbers.values()), key), limit)
+        place = () if after is None else query.order.place(after, numbers, self._read)
+        return islice(self._matches(query, list(numbers.values()), place), limit)
+
+    def _read(self, text: str) -> object:
+        """Read a JSON value as SQLite does."""
+        return self._connections.get().execute("SELECT json_extract(?, '$')", (text,)).fetchone()[0]
 
     def _numbers(self, collections: Sequence[str]) -> dict[str, int]:
         """Return the numbers of the named collections, or of all."""
@@ -319,7 +330,7 @@ class Catalog:
         return {name: number for name, number in rows if name not in self.hidden}
 
     def _matches(
-        self, query: Query, numbers: Sequence[int], after: Key | None
+        self, query: Query, numbers: Sequence[int], after: Sequence[object]
     ) -> Iterator[dict[str, Any]]:
         """Stream the candidates in pages behind a key, and keep what the query accepts."""
         page = _FIRST_KEYS
@@ -338,12 +349,12 @@ class Catalog:
                         yield item
             if len(keys) < page:
                 return
-            after = Key(*keys[-1][1:])
+            after = keys[-1][1:]
             page = min(4 * page, _MOST_KEYS)
 
     def _keys(
-        self, query: Query, numbers: Sequence[int], after: Key | None, count: int
-    ) -> list[tuple[int, int, str, int]]:
+        self, query: Query, numbers: Sequence[int], after: Sequence[object], count: int
+    ) -> list[tuple[Any, ...]]:
         """Return the next rows and keys of candidates."""
         connection = self._connections.get()
         (longest,) = connection.execute(
