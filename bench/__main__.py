@@ -19,6 +19,7 @@ from bench import (
     scaling,
     served,
     tile,
+    udf,
 )
 from bench.data import FOLDER, STRIP, dataset
 from bench.operations import OPERATIONS
@@ -38,6 +39,7 @@ BENCHMARKS = {
     "parcels": parcels.run,
     "real": real.run,
     "callbacks": callbacks.run,
+    "udf": udf.run,
     "pixels": pixels.run,
     "planning": planning.run,
     "scaling": scaling.run,

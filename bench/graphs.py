@@ -72,6 +72,24 @@ def ndvi(data: Dataset) -> Graph:
     }
 
 
+def first_index(data: Dataset, code: str = "") -> Graph:
+    """Return the index of the first date, by a node or by code of a user."""
+    loaded = load(data, ("B04", "B08"), dates=1)
+    if not code:
+        return {
+            "load": loaded,
+            "index": _node("ndvi", True, data=_from("load"), nir="B08", red="B04"),
+        }
+    call = _node("run_udf", True, data=_DATA, udf=code, runtime="Python")
+    reducer = {"process_graph": {"code": call}}
+    return {
+        "load": loaded,
+        "index": _node(
+            "reduce_dimension", True, data=_from("load"), dimension="bands", reducer=reducer
+        ),
+    }
+
+
 def _reducer(process: str) -> dict[str, Any]:
     return {"process_graph": {process: _node(process, True, data=_DATA)}}
 

@@ -14,7 +14,7 @@ import time
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -36,6 +36,11 @@ class ServerFailedError(RuntimeError):
     """The server did not start, or answered something else than a tile."""
 
 
+class _Answer(NamedTuple):
+    content: bytes
+    location: str
+
+
 class Served:
     """A server in its own process, over a workspace."""
 
@@ -50,18 +55,29 @@ class Served:
         fields = stat.rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def layer(self, graph: Mapping[str, Any], style: Mapping[str, Any]) -> str:
-        """Store a graph as a layer; returns the template of its tiles' addresses."""
-        parts = urlsplit(self.url)
-        line = http.client.HTTPConnection(parts.netloc, timeout=READY)
-        body = json.dumps({"process_graph": graph, "style": style})
-        line.request("POST", "/layers", body, {"Content-Type": "application/json"})
+    def service(self, graph: Mapping[str, Any], configuration: Mapping[str, Any]) -> str:
+        """Make a service of a graph; returns the template of its tiles' addresses."""
+        body = {
+            "type": "XYZ",
+            "process": {"process_graph": graph},
+            "configuration": {**configuration, "scope": "public"},
+        }
+        place = self._asked("POST", "/services", HTTPStatus.CREATED, body).location
+        told = json.loads(self._asked("GET", urlsplit(place).path, HTTPStatus.OK).content)
+        return str(told["url"])
+
+    def _asked(
+        self, method: str, path: str, status: HTTPStatus, body: Mapping[str, Any] | None = None
+    ) -> _Answer:
+        line = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=READY)
+        content = json.dumps(body) if body is not None else None
+        line.request(method, path, content, {"Content-Type": "application/json"})
         answer = line.getresponse()
-        told = json.loads(answer.read())
+        told = _Answer(answer.read(), answer.getheader("Location") or "")
         line.close()
-        if answer.status != HTTPStatus.CREATED:
-            raise ServerFailedError(f"{answer.status}: {told}")
-        return f"{self.url}/layers/{told['id']}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png"
+        if answer.status != status:
+            raise ServerFailedError(f"{answer.status}: {told.content[:500]!r}")
+        return told
 
 
 @contextmanager

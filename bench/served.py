@@ -74,7 +74,7 @@ def run(data: Dataset, options: Options) -> Section:
     with ExitStack() as stack:
         ours = stack.enter_context(served(data.home))
         endpoints = {
-            suite: _endpoints(ours, ours.layer(graph, style), style)
+            suite: _endpoints(ours, ours.service(graph, style), style)
             for suite, graph, style in (
                 ("rgb", graphs.three_bands(data), _stretch(BLACK, WHITE)),
                 ("median", graphs.ndvi_median(data), _stretch(LOWEST, HIGHEST, colors="viridis")),
@@ -89,7 +89,7 @@ def run(data: Dataset, options: Options) -> Section:
 
 
 def _endpoints(server: Served, template: str, style: Mapping[str, float | str]) -> list[Endpoint]:
-    """Return a layer's tiles as they are, and with another range of colours in each request."""
+    """Return a service's tiles as they are, and with another range of colours in each request."""
     other = f"{template}?max={style['max']}0000{{n}}"
     return [
         Endpoint("Terrazzo, computed", server, other),

@@ -36,14 +36,14 @@ def main() -> None:
     if browser is None:
         sys.exit("There is no chromium on PATH. Install it, for example: apt-get install chromium")
     with tempfile.TemporaryDirectory() as scratch:
-        workspace, layer = make_everything((given.home or Path(scratch) / "demo").absolute())
+        workspace, service = make_everything((given.home or Path(scratch) / "demo").absolute())
         given.output.parent.mkdir(parents=True, exist_ok=True)
         with serving(workspace) as url:
             subprocess.run(  # noqa: S603 - the browser that was found on PATH
                 [
                     browser, *FLAGS, f"--user-data-dir={scratch}/browser",
                     f"--window-size={given.size}", f"--screenshot={given.output.absolute()}",
-                    f"{url}/#{layer}",
+                    f"{url}/#{service}",
                 ],
                 check=True, capture_output=True, timeout=180,
             )  # fmt: skip

@@ -4,4 +4,22 @@ One lazy processing graph gives the same answer on a map tile, over a million pa
 across a continent. Importing the package loads none of the libraries below it.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from terrazzo.client import connect
+    from terrazzo.notebook import udf
+
 __version__ = "0.1.0"
+
+_LATE = {"connect": "terrazzo.client", "udf": "terrazzo.notebook"}
+"""What is loaded when somebody asks for it, and from where."""
+
+__all__ = ["__version__", "connect", "udf"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATE[name]), name)

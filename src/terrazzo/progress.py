@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Self, TextIO
 from typing_extensions import override
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
+
+    from terrazzo.logs import Entry
 
 
 class Cancelled(Exception):
@@ -38,6 +41,14 @@ class Progress:
     def note(self, message: str) -> None:
         """Tell the user something that is worth a line of its own."""
 
+    def fail(self, unit: str, reason: str, error: Exception | None) -> None:
+        """Tell that a unit of work failed, and why; `error` is what users are told of it."""
+        del error
+        self.note(f"{unit} failed: {reason}")
+
+    def hear(self, entries: Sequence[Entry]) -> None:
+        """Take what a finished unit of work logged, while the others are still worked on."""
+
     def finish(self) -> None:
         """End the stage."""
 
@@ -51,6 +62,23 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         self.finish()
+
+
+class Stoppable(Progress):
+    """Stops the run that it watches as soon as somebody, in any thread, sets `stopped`."""
+
+    stopped = False
+
+    @override
+    def advance(self, count: int = 1) -> None:
+        """Count, or stop.
+
+        Raises:
+            Cancelled: `stopped` was set.
+        """
+        super().advance(count)
+        if self.stopped:
+            raise Cancelled
 
 
 class ProgressLine(Progress):

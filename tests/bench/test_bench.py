@@ -41,6 +41,8 @@ TABLES = (
     f"5 x 5 kernel, {DATES} dates",
     "polygons x 3 images",
     "Callbacks, 10 dates of 256 x 256 pixels",
+    "Blocks of 4 x 512 x 512 float32",
+    "Warm map tiles with code of users",
     "Pixels per pixel needed",
     "Before the first pixel",
     "Dates, window of 1024 pixels",
@@ -80,7 +82,7 @@ def rows_of(page: str, title: str) -> list[list[str]]:
 @pytest.mark.slow
 def test_a_quick_run_has_every_table_and_all_results_agree(tmp_path: Path) -> None:
     # `.ci/run` runs the rest of them.
-    parts = "composite kernel parcels callbacks pixels planning scaling import"
+    parts = "composite kernel parcels callbacks udf pixels planning scaling import"
     out = tmp_path / "page.md"
     arguments = [f"--size={SIZE}", f"--dates={DATES}", f"--data={tmp_path}", f"--out={out}"]
 

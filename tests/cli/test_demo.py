@@ -36,7 +36,7 @@ def test_demo_makes_everything_and_says_where(demo: tuple[Path, str]) -> None:
 
     assert [
         s
-        for s in ("ingest", "layer", "tile", "batch", "extract", "check", "serve")
+        for s in ("ingest", "service", "tile", "batch", "extract", "check", "serve")
         if s not in steps
     ] == []
     assert "the same to the bit" in told

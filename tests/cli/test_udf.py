@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -15,9 +17,13 @@ CODE = "def apply_datacube(cube, context):\n    return cube + 1\n"
 
 @pytest.fixture
 def graph(tmp_path: Path) -> Path:
+    return graph_of(CODE, tmp_path)
+
+
+def graph_of(code: str, tmp_path: Path) -> Path:
     node = {
         "process_id": "run_udf",
-        "arguments": {"data": [1, 2], "udf": CODE, "runtime": "Python"},
+        "arguments": {"data": [1, 2], "udf": code, "runtime": "Python"},
         "result": True,
     }
     path = tmp_path / "graph.json"
@@ -52,3 +58,67 @@ def test_code_is_run_as_the_operator_says(
     else:
         written = Path(json.loads(done.stdout.splitlines()[-1])["path"])
         assert json.loads(written.read_text()) == [2, 3]
+
+
+def run(home: Path, graph: Path, *options: str, environment: dict[str, str] | None = None) -> Any:
+    arguments = ["--home", str(home), *options, "run", str(graph), "-o", str(home / "out")]
+    return CliRunner().invoke(main, arguments, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("options", "environment"),
+    [
+        (("--udf-limit", "wall=0.4"), {}),
+        ((), {"TERRAZZO_UDF_LIMITS": "threads=8 wall=0.4"}),
+        (("--udf-limit", "wall=90", "--udf-limit", "wall=0.4"), {}),
+    ],
+)
+def test_operator_bounds_what_code_takes(
+    home: Path, tmp_path: Path, options: tuple[str, ...], environment: dict[str, str]
+) -> None:
+    graph = graph_of("import time\ntime.sleep(5)\n" + CODE, tmp_path)
+
+    done = run(home, graph, *options, environment=environment)
+
+    assert done.exit_code == 2
+    assert "it took more than 0.4 seconds for one block" in done.output
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--udf-limit", "memory", "is no amount of memory"),
+        ("--udf-limit", "memory=lots", "is no amount of memory"),
+        ("--udf-limit", "sleep=1", "is no limit. Write NAME=VALUE, with one of wall, cpu"),
+        ("--udf-limit", "wall=0", "wall is a number of seconds above 0"),
+        ("--udf-limit", "wall=nan", "wall is a number of seconds above 0"),
+        ("--udf-limit", "workers=1.5", "workers is a whole number above 0"),
+        ("--udf-environment", "ml", "is no environment. Write NAME=PYTHON"),
+        ("--udf-environment", "3.11=/usr/bin/python3", "is no environment"),
+        ("--udf-environment", "ml=/nothing/here", "is no program that can be run"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    home: Path, graph: Path, option: str, value: str, words: str
+) -> None:
+    done = run(home, graph, option, value)
+
+    assert done.exit_code == 2
+    assert words in " ".join(done.output.split())
+
+
+def test_operator_adds_an_environment(home: Path, tmp_path: Path) -> None:
+    header = (
+        '# /// script\n# dependencies = ["click"]\n# [tool.terrazzo]\n'
+        '# environment = "all"\n# ///\nimport click\n'
+    )
+    graph = graph_of(header + CODE, tmp_path)
+
+    there = run(home, graph, "--udf-environment", f"all={sys.executable}")
+    elsewhere = run(home, graph)
+
+    assert there.exit_code == 0, there.output
+    written = Path(json.loads(there.stdout.splitlines()[-1])["path"])
+    assert json.loads(written.read_text()) == [2, 3]
+    assert elsewhere.exit_code == 2
+    assert "asks for the environment 'all', which is not here" in elsewhere.output

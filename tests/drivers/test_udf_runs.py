@@ -16,7 +16,7 @@ from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.tile import NATIVE, TileLayer
 from terrazzo.engine import evaluate
 from terrazzo.errors import UdfRefused
-from terrazzo.sandbox import Mode
+from terrazzo.sandbox import Mode, UdfRules
 from terrazzo.testing.compare import assert_same_pixels
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def test_polygons_are_reduced_by_code(scenes: Scenes, tmp_path: Path) -> None:
 
 
 def test_workspace_says_whether_code_is_run(scenes: Scenes) -> None:
-    closed = replace(scenes.workspace, udf=Mode.OFF)
+    closed = replace(scenes.workspace, udf=UdfRules(Mode.OFF))
 
     with pytest.raises(UdfRefused, match="--udf sandboxed"):
         job_of(nodes()).infer(closed)

@@ -29,7 +29,6 @@ from tests.processes.cubes import (
 from terrazzo.cube import Cube, Dimension, Kind, Pixels, Stack
 from terrazzo.errors import (
     ArgumentInvalid,
-    DimensionLabelCountMismatch,
     DimensionNotAvailable,
     DistinctDimensionLabelsRequired,
     LabelMismatch,
@@ -179,6 +178,21 @@ def test_apply_dimension_fills_a_dimension_with_one_label(swapped: bool) -> None
     np.testing.assert_array_equal(masked(result), masked(data).reshape(result.values.shape)[::-1])
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_apply_dimension_replaces_all_values_of_another_dimension(swapped: bool) -> None:
+    data = cube(bands(), time()) if swapped else cube(time(), bands())
+    count = len(bands().labels) * len(time().labels)
+    in_time = np.swapaxes(masked(data), 0, 1) if swapped else masked(data)
+
+    result = assert_blocks_agree(
+        "apply_dimension", data=data, process=reverse, dimension="t", target_dimension="bands"
+    )
+
+    assert result.dimensions == (bands(range(count)), Y, X)
+    expected = in_time.reshape(count, *in_time.shape[2:])[::-1]
+    np.testing.assert_array_equal(masked(result), expected)
+
+
 def test_apply_dimension_takes_a_number_for_an_array_of_one() -> None:
     data = cube(time(), bands())
 
@@ -192,10 +206,6 @@ def test_apply_dimension_errors() -> None:
     data = cube(time(), bands())
     with pytest.raises(DimensionNotAvailable):
         infer("apply_dimension", data=data, process=reverse, dimension="when")
-    with pytest.raises(DimensionLabelCountMismatch):
-        infer(
-            "apply_dimension", data=data, process=reverse, dimension="t", target_dimension="bands"
-        )
     with pytest.raises(ArgumentInvalid, match="empty array"):
         infer(
             "apply_dimension",

@@ -23,7 +23,7 @@ from terrazzo.errors import (
 )
 from terrazzo.graph import parse
 from terrazzo.processes import SPECS
-from terrazzo.sandbox import Mode
+from terrazzo.sandbox import Mode, UdfRules
 from terrazzo.testing.compare import assert_same_pixels
 from terrazzo.testing.graphs import collections
 from terrazzo.testing.synthetic import SyntheticOpener
@@ -547,7 +547,7 @@ def test_context_is_json() -> None:
 def test_operator_may_switch_code_off() -> None:
     @dataclass(frozen=True)
     class Closed(SyntheticOpener):
-        udf: Mode = Mode.OFF
+        udf: UdfRules = UdfRules(Mode.OFF)
 
     with pytest.raises(UdfRefused, match="switched off"):
         planned("apply", Closed(collections().sources), process={"process_graph": udf(DOUBLE, X)})

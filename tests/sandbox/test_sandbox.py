@@ -20,16 +20,18 @@ import pytest
 
 from terrazzo import logs
 from terrazzo.errors import InvalidVersion, UdfFailed, UdfInvalid, UdfRefused
-from terrazzo.sandbox import Axis, Block, Limits, Mode, Sandbox, check_runtime, pool, runtimes
+from terrazzo.sandbox import Axis, Block, Limits, Sandbox, UdfRules, check_runtime, runtimes
 from terrazzo.sandbox.channel import Frames, SharedMemory, frame
-from terrazzo.sandbox.header import check_header, installed
+from terrazzo.sandbox.environments import environment_of, own_environment
+from terrazzo.sandbox.header import check_header
+from terrazzo.sandbox.layers import Layers, Machine, choose, this_machine
+from terrazzo.sandbox.pool import Pool
 from terrazzo.sandbox.sandbox import _digest, _read
-from terrazzo.sandbox.seal import what_is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-closable = pytest.mark.skipif(bool(what_is_missing()), reason=what_is_missing() or "it can be")
+closable = pytest.mark.skipif(bool(this_machine().missing), reason=this_machine().missing)
 AXES = (
     Axis("t", "temporal", ("2020-01-05T10:00:00Z", "2020-02-01")),
     Axis("bands", "bands", ("red", "nir")),
@@ -41,7 +43,7 @@ VALUES = np.arange(2 * 2 * 3 * 5, dtype=np.float32).reshape(2, 2, 3, 5)
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    made = Sandbox(Mode.SANDBOXED, Limits(workers=2))
+    made = Sandbox(UdfRules(limits=Limits(workers=2)))
     yield made
     made.close()
 
@@ -139,7 +141,7 @@ def test_libraries_work_in_there(sandbox: Sandbox, body: str) -> None:
 
 
 def test_block_that_is_too_large_is_told() -> None:
-    sandbox = Sandbox(Mode.SANDBOXED, Limits(workers=1, memory_bytes=100_000_000))
+    sandbox = Sandbox(UdfRules(limits=Limits(workers=1, memory_bytes=100_000_000)))
     values = np.zeros((2, 2, 2000, 4000), np.float32)
 
     with pytest.raises(UdfFailed, match="needs more memory than one block may have"):
@@ -164,7 +166,7 @@ def twice(values):
 def apply_datacube(cube, context):
     return cube.copy(data=twice(cube.values))
 """
-    sandbox = Sandbox(Mode.SANDBOXED, limits)
+    sandbox = Sandbox(UdfRules(limits=limits))
     sandbox.run(code, Block(VALUES, AXES), {})
     [worker] = sandbox._pool._idle
     before = worker.cpu_seconds()
@@ -193,12 +195,13 @@ def test_many_threads_share_few_workers(sandbox: Sandbox) -> None:
         thread.join()
 
     assert failures == []
-    assert sandbox._pool._alive <= 2
+    assert sandbox._pool._busy == 0
+    assert len(sandbox._pool._idle) <= sandbox.rules.limits.kept
 
 
 @pytest.mark.slow
 def test_worker_that_was_killed_is_replaced() -> None:
-    sandbox = Sandbox(Mode.SANDBOXED, Limits(workers=1))
+    sandbox = Sandbox(UdfRules(limits=Limits(workers=1)))
     run(sandbox, "return cube")
     [worker] = sandbox._pool._idle
     os.kill(worker.pid, signal.SIGKILL)
@@ -211,11 +214,10 @@ def test_worker_that_was_killed_is_replaced() -> None:
 
 @pytest.mark.slow
 def test_zygote_that_was_killed_takes_its_workers_along_and_is_replaced() -> None:
-    sandbox = Sandbox(Mode.SANDBOXED, Limits(workers=2))
+    sandbox = Sandbox(UdfRules(limits=Limits(workers=2)))
     run(sandbox, "return cube")
     [worker] = sandbox._pool._idle
-    zygote = sandbox._pool._zygote
-    assert zygote is not None
+    zygote = sandbox._pool._zygotes[""]
     os.kill(zygote._process.pid, signal.SIGKILL)
     while worker.is_alive():
         time.sleep(0.01)
@@ -228,9 +230,9 @@ def test_zygote_that_was_killed_takes_its_workers_along_and_is_replaced() -> Non
 SERVER = """
 import time
 import numpy as np
-from terrazzo.sandbox import Axis, Block, Limits, Sandbox
+from terrazzo.sandbox import Axis, Block, Limits, Sandbox, UdfRules
 
-sandbox = Sandbox(limits=Limits(workers=1))
+sandbox = Sandbox(UdfRules(limits=Limits(workers=1)))
 code = "def apply_datacube(cube, context):\\n    return cube\\n"
 sandbox.run(code, Block(np.ones((2, 2), np.float32), (Axis("y"), Axis("x"))), {})
 [worker] = sandbox._pool._idle
@@ -263,7 +265,7 @@ def test_server_that_is_killed_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_idle_workers_end_after_a_while() -> None:
-    sandbox = Sandbox(Mode.SANDBOXED, Limits(workers=3, idle_seconds=0.0))
+    sandbox = Sandbox(UdfRules(limits=Limits(workers=3, idle_seconds=0.0)))
 
     for number in range(3):
         run(sandbox, f"return cube + {number}")
@@ -272,30 +274,46 @@ def test_idle_workers_end_after_a_while() -> None:
     sandbox.close()
 
 
-def test_machine_that_cannot_close_a_process_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "what_is_missing", lambda **_: "the kernel is too old")
-    sandbox = Sandbox()
+BARE = Machine(namespaces="Operation not permitted", landlock=0)
 
-    with pytest.raises(UdfRefused, match=r"cannot be run here: the kernel is too old.*trusted"):
+
+def test_machine_that_cannot_close_a_process_runs_nothing() -> None:
+    sandbox = Sandbox(pool=Pool(Limits(), sealed=True, machine=BARE))
+
+    with pytest.raises(UdfRefused, match=r"neither namespaces.*not permitted.*nor Landlock.*docto"):
         run(sandbox, "return cube")
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"),
+    ("machine", "layers"),
     [
-        ("landlock.version", lambda: 0, "no Landlock"),
-        ("landlock.version", lambda: 1, ""),
-        ("seccomp.is_known", lambda: False, "no list of system calls"),
-        ("seal.sys.platform", "darwin", "need Linux, and this is darwin"),
+        (Machine(landlock=7), Layers(sealed=True, namespaces=True, landlock=7)),
+        (Machine(landlock=0), Layers(sealed=True, namespaces=True)),
+        (Machine(namespaces="none", landlock=1), Layers(sealed=True, landlock=1)),
     ],
 )
-def test_what_a_machine_lacks_is_said(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: Any, words: str
-) -> None:
-    monkeypatch.setattr(f"terrazzo.sandbox.{name}", value)
+def test_layers_are_all_that_the_machine_offers(machine: Machine, layers: Layers) -> None:
+    assert choose(machine) == layers
+    assert machine.missing == ""
 
-    assert words in what_is_missing()
-    assert bool(what_is_missing()) == bool(words)
+
+@pytest.mark.parametrize(
+    ("machine", "words"),
+    [
+        (BARE, "neither namespaces"),
+        (Machine(seccomp="there is no list of system calls for riscv64", landlock=7), "riscv64"),
+        (Machine("darwin"), "need Linux, and this is darwin"),
+    ],
+)
+def test_what_a_machine_lacks_is_said(machine: Machine, words: str) -> None:
+    with pytest.raises(UdfRefused, match=words):
+        choose(machine)
+
+
+def test_trusted_code_needs_no_layer_but_linux() -> None:
+    assert choose(BARE, sealed=False) == Layers(sealed=False)
+    with pytest.raises(UdfRefused, match="darwin"):
+        choose(Machine("darwin"), sealed=False)
 
 
 def test_labels_that_change_with_the_pixels_are_refused(sandbox: Sandbox) -> None:
@@ -316,9 +334,10 @@ def test_runtimes_are_listed_as_openeo_has_it() -> None:
     assert told["type"] == "language"
     libraries = told["versions"][told["default"]]["libraries"]
     assert libraries["numpy"] == {"version": np.__version__}
-    check_runtime("PYTHON", told["default"])
+    check_runtime("PYTHON")
+    assert environment_of("", told["default"]) == own_environment()
     with pytest.raises(InvalidVersion):
-        check_runtime("Python", told["default"] + "9")
+        environment_of("", told["default"] + "9")
 
 
 @pytest.mark.parametrize(
@@ -339,17 +358,20 @@ def test_runtimes_are_listed_as_openeo_has_it() -> None:
 )
 def test_headers_that_ask_too_much_are_refused(header: str, words: str) -> None:
     with pytest.raises(UdfInvalid, match=words):
-        check_header(f"# /// script\n# {header}\n# ///\nx = 1\n")
+        checked(f"# /// script\n# {header}\n# ///\nx = 1\n")
+
+
+def checked(code: str) -> None:
+    own = own_environment()
+    check_header(code, dict(own.packages), own.version)
 
 
 def test_headers_may_ask_for_what_is_there() -> None:
-    wanted = ", ".join(f'"{name}>=0.1"' for name in installed())
+    wanted = ", ".join(f'"{name}>=0.1"' for name, _ in own_environment().packages)
 
-    check_header(
-        f"# /// script\n# requires-python = '>=3.11'\n# dependencies = [{wanted}]\n# ///\n"
-    )
-    check_header("x = 1\n")
-    check_header("# /// script\n# nothing closes it\n")
+    checked(f"# /// script\n# requires-python = '>=3.11'\n# dependencies = [{wanted}]\n# ///\n")
+    checked("x = 1\n")
+    checked("# /// script\n# nothing closes it\n")
 
 
 def test_messages_come_out_of_any_pieces() -> None:
@@ -503,12 +525,12 @@ def test_worker_that_keeps_a_file_open_is_not_kept(sandbox: Sandbox) -> None:
     code = "import numpy as np\ndef apply_datacube(cube, context):\n" + "".join(
         f"    {line}\n" for line in body.splitlines()
     )
-    assert _digest(code) not in [worker.code for worker in sandbox._pool._idle]
+    assert _digest(code) not in [worker.key.code for worker in sandbox._pool._idle]
 
 
 @pytest.mark.slow
 def test_work_of_many_blocks_does_not_use_up_a_worker() -> None:
-    sandbox = Sandbox(Mode.SANDBOXED, Limits(workers=1, cpu_seconds=0.2))
+    sandbox = Sandbox(UdfRules(limits=Limits(workers=1, cpu_seconds=0.2)))
     body = "import time\nend = time.process_time() + 0.1\nwhile time.process_time() < end: pass"
 
     found = [run(sandbox, f"{body}\nreturn cube") for _ in range(60)]
@@ -519,7 +541,7 @@ def test_work_of_many_blocks_does_not_use_up_a_worker() -> None:
 
 
 def test_workers_are_watched_by_servers_with_many_open_files() -> None:
-    sandbox = Sandbox(Mode.SANDBOXED, Limits(workers=1))
+    sandbox = Sandbox(UdfRules(limits=Limits(workers=1)))
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, limits[1]), limits[1]))
     files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
@@ -534,7 +556,7 @@ def test_workers_are_watched_by_servers_with_many_open_files() -> None:
 
 
 def test_server_without_free_files_refuses_and_keeps_its_workers() -> None:
-    sandbox = Sandbox(Mode.SANDBOXED, Limits(workers=2))
+    sandbox = Sandbox(UdfRules(limits=Limits(workers=2)))
     run(sandbox, "return cube")
     [worker] = sandbox._pool._idle
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -572,7 +594,7 @@ def test_forked_servers_share_no_workers(sandbox: Sandbox) -> None:
 
 @pytest.mark.slow
 def test_folder_that_was_cleaned_away_is_made_again() -> None:
-    sandbox = Sandbox(Mode.SANDBOXED, Limits(workers=2))
+    sandbox = Sandbox(UdfRules(limits=Limits(workers=2)))
     run(sandbox, "return cube")
     [worker] = sandbox._pool._idle
     shutil.rmtree(Path(worker.scratch).parent)

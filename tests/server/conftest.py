@@ -1,4 +1,4 @@
-"""A server over the small collection, with one layer."""
+"""A server over the small collection, with one service."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.testclient import TestClient
-from tests.server.small import graph, make_home
+from tests.server.openapi import checked
+from tests.server.small import graph, made_service, make_home
 
 from terrazzo.server.app import create_app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from terrazzo.drivers.job import Workspace
 
@@ -28,9 +30,17 @@ def client(workspace: Workspace) -> Iterator[TestClient]:
 
 
 @pytest.fixture(scope="session")
-def layer(client: TestClient) -> dict[str, Any]:
-    style = {"min": 0.0, "max": 1.0, "colors": "rdylgn"}
-    answer = client.post("/layers", json=graph() | {"title": "NDVI", "style": style})
-    assert answer.status_code == 201, answer.text
-    told: dict[str, Any] = answer.json()
+def service(client: TestClient) -> dict[str, Any]:
+    """Return what a map needs to know of a service that shows NDVI, for everybody."""
+    shown = {"min": 0.0, "max": 1.0, "colors": "rdylgn", "scope": "public"}
+    name = made_service(client, graph(), title="NDVI", configuration=shown)
+    told: dict[str, Any] = client.get(f"/services/{name}/map").json()
     return told
+
+
+@pytest.fixture
+def api(workspace: Workspace, shared: Path) -> Iterator[TestClient]:
+    """A client whose every answer is held against the text of the openEO API."""
+    assert shared
+    with TestClient(create_app(workspace), raise_server_exceptions=False) as client:
+        yield checked(client)

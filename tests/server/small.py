@@ -13,7 +13,10 @@ from terrazzo.drivers.ingest import IngestOptions, ingest
 from terrazzo.drivers.job import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from starlette.testclient import TestClient
 
 LEFT, TOP, PIXEL, EDGE = 500_000.0, 5_000_000.0, 10.0, 300
 DATES = ("2018-05-01", "2018-06-01", "2019-05-01")
@@ -93,3 +96,17 @@ def write_graph(path: Path, **options: Any) -> Path:
     """Write the graph as a file."""
     path.write_text(json.dumps(graph(**options)))
     return path
+
+
+def made_service(
+    client: TestClient,
+    process: Mapping[str, Any],
+    *,
+    headers: Mapping[str, str] | None = None,
+    **members: Any,
+) -> str:
+    """Make a service; returns its id."""
+    body = {"type": "XYZ", "process": process, **members}
+    answer = client.post("/services", json=body, headers=headers)
+    assert answer.status_code == 201, answer.text
+    return answer.headers["OpenEO-Identifier"]

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
-from tests.server.small import COLLECTION, graph, make_home
+from tests.server.small import COLLECTION, graph, made_service, make_home
 
+from terrazzo.ledger import LOCAL
 from terrazzo.server.app import create_app
 from terrazzo.server.kept import OVERHEAD, KeptTiles
 from terrazzo.server.settings import ServerSettings
@@ -77,9 +78,9 @@ def test_failures_are_not_kept() -> None:
     assert kept.get("key", lambda: b"tile") == b"tile"
 
 
-def counted(app: Any, layer: str) -> list[tuple[Any, ...]]:
+def counted(app: Any, service: str) -> list[tuple[Any, ...]]:
     """Return a list that grows with every tile that is computed."""
-    opened, computed = app.state.parts.store.open(layer).tiles, []
+    opened, computed = app.state.parts.maps.opened(LOCAL, service).tiles, []
     make = opened.picture
 
     def picture(*where: Any, **how: Any) -> bytes | None:
@@ -92,12 +93,12 @@ def counted(app: Any, layer: str) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize(("room", "computations"), [(64_000_000, 2), (0, 4)])
 def test_a_tile_is_computed_once_for_each_way_to_show_it(
-    workspace: Workspace, layer: dict[str, Any], room: int, computations: int
+    workspace: Workspace, service: dict[str, Any], room: int, computations: int
 ) -> None:
     app = create_app(workspace, ServerSettings(kept_bytes=room))
-    tile = f"/layers/{layer['id']}/tiles/native/1/0/0.png"
+    tile = f"/services/{service['id']}/tiles/native/1/0/0.png"
     with TestClient(app) as client:
-        computed = counted(app, layer["id"])
+        computed = counted(app, service["id"])
 
         answers = [client.get(tile + query).content for query in ("", "", "?min=0.3", "?min=0.3")]
 
@@ -107,10 +108,9 @@ def test_a_tile_is_computed_once_for_each_way_to_show_it(
 
 def test_a_changed_collection_is_a_new_tile(tmp_path: Path) -> None:
     workspace = make_home(tmp_path)
-    style = {"min": 0.0, "max": 1.0}
     with TestClient(create_app(workspace)) as client:
-        layer = client.post("/layers", json=graph() | {"style": style}).json()
-        tile = f"/layers/{layer['id']}/tiles/native/1/0/0.png"
+        name = made_service(client, graph(), configuration={"min": 0.0, "max": 1.0})
+        tile = f"/services/{name}/tiles/native/1/0/0.png"
         before = client.get(tile)
 
         workspace.catalog().delete_items(COLLECTION, ["scene_20190501"])

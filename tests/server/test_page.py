@@ -1,4 +1,4 @@
-"""The map page in a real browser: the layer is drawn, in colours, where it belongs."""
+"""The map page in a real browser: a service is drawn, in colours, where it belongs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from PIL import Image
-from tests.server.small import graph, make_home
+from starlette.testclient import TestClient
+from tests.server.small import graph, made_service, make_home
 
+from terrazzo.server.app import create_app
 from terrazzo.server.listen import serving
-from terrazzo.server.store import LayerStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,11 +29,12 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a home whose layer is wholly green, and blue-less."""
+    """Return the folder of a home whose service is wholly green, and blue-less."""
     home = tmp_path_factory.mktemp("page")
     workspace = make_home(home)
-    style = {"min": -2.0, "max": 0.0, "colors": "rdylgn"}
-    LayerStore(workspace).put(graph(), "NDVI of the small collection", style)
+    shown = {"min": -2.0, "max": 0.0, "colors": "rdylgn"}
+    with TestClient(create_app(workspace)) as client:
+        made_service(client, graph(), title="NDVI of the small collection", configuration=shown)
     return home
 
 
@@ -57,7 +59,7 @@ def shot(home: Path, name: str, width: int, height: int, *flags: str) -> np.ndar
 
 
 def greens(pixels: np.ndarray) -> np.ndarray:
-    """Return where the deep green of the layer is (the page's own greens are elsewhere)."""
+    """Return where the deep green of the service is (the page's own greens are elsewhere)."""
     red, green, blue = np.moveaxis(pixels, -1, 0)
     return (green > red + 60) & (green > blue + 30)
 
@@ -71,7 +73,7 @@ def greens(pixels: np.ndarray) -> np.ndarray:
         ("dark", 1280, 800, ("--force-dark-mode", "--blink-settings=preferredColorScheme=0")),
     ],
 )
-def test_layer_is_drawn_in_its_colours_and_fits(
+def test_service_is_drawn_in_its_colours_and_fits(
     page: Path, name: str, width: int, height: int, flags: tuple[str, ...]
 ) -> None:
     pixels = shot(page, name, width, height, *flags)
@@ -89,7 +91,7 @@ def test_layer_is_drawn_in_its_colours_and_fits(
 
 
 @pytest.mark.slow
-def test_page_without_layers_says_what_to_do(tmp_path: Path) -> None:
+def test_page_without_services_says_what_to_do(tmp_path: Path) -> None:
     pixels = shot(tmp_path, "empty", 900, 600)
 
     assert not greens(pixels)[:, 300:].any()

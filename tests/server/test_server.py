@@ -15,21 +15,20 @@ from starlette.testclient import TestClient
 
 import terrazzo.server
 from terrazzo.errors import ArgumentInvalid, TerrazzoError
-from terrazzo.server import listen
 from terrazzo.server.app import create_app
 from terrazzo.server.faults import ServerBusy
-from terrazzo.server.listen import bound, preparing, serving
+from terrazzo.server.listen import bound, serving
 from terrazzo.server.work import ClientGone, Work
 
 if TYPE_CHECKING:
     from terrazzo.drivers.job import Workspace
-    from terrazzo.progress import Progress
 
+BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 STATIC = Path(terrazzo.server.__file__).parent / "static"
 
 
 def test_page_and_its_files_are_served(client: TestClient) -> None:
-    page = client.get("/")
+    page = client.get("/", headers=BROWSER)
     files = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
 
     answers = [client.get(file) for file in files]
@@ -40,7 +39,7 @@ def test_page_and_its_files_are_served(client: TestClient) -> None:
     assert {answer.status_code for answer in answers} == {200}
 
 
-@pytest.mark.parametrize("path", sorted(STATIC.iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(STATIC.glob("*.*")), ids=lambda path: path.name)
 def test_page_needs_nothing_from_another_host(path: Path) -> None:
     addresses = re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\s\"']*", path.read_text())
 
@@ -48,7 +47,7 @@ def test_page_needs_nothing_from_another_host(path: Path) -> None:
 
 
 def test_page_has_no_script_or_style_of_its_own(client: TestClient) -> None:
-    text = client.get("/").text
+    text = client.get("/", headers=BROWSER).text
 
     assert re.findall(r"<script(?![^>]*src=)", text) == []
     assert "<style" not in text
@@ -75,7 +74,7 @@ def test_health(client: TestClient) -> None:
 
 
 def test_unknown_routes_get_the_same_kind_of_error(client: TestClient) -> None:
-    missing, wrong = client.get("/nothing/here"), client.delete("/layers")
+    missing, wrong = client.get("/nothing/here"), client.delete("/maps")
 
     assert (missing.status_code, missing.json()["code"]) == (404, "NotFound")
     assert (wrong.status_code, wrong.json()["code"]) == (405, "MethodNotAllowed")
@@ -86,12 +85,12 @@ def test_faults_of_ours_tell_nothing_of_the_inside(
 ) -> None:
     app = create_app(workspace)
 
-    def broken() -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret /etc/path")
 
-    monkeypatch.setattr(app.state.parts.store, "layers", broken)
+    monkeypatch.setattr("terrazzo.server.service_tiles.services_for", broken)
     with TestClient(app, raise_server_exceptions=False) as client:
-        answer = client.get("/layers")
+        answer = client.get("/maps")
 
     assert answer.status_code == 500
     assert answer.json()["code"] == "Internal"
@@ -183,61 +182,3 @@ def test_real_server_answers_over_a_socket(workspace: Workspace) -> None:
 
     with serving(workspace) as url, opener.open(f"{url}/health", timeout=10) as answer:
         assert b"ok" in answer.read()
-
-
-def test_kernels_are_made_ready_while_it_serves_and_it_is_said_if_that_takes_long(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    said, told = list[str](), threading.Event()
-
-    def make_ready(progress: Progress, *, extraction: bool) -> None:
-        assert not extraction
-        progress.start(1, "graphs")
-        told.wait(5)
-        progress.advance()
-
-    def say(message: str) -> None:
-        said.append(message)
-        told.set()
-
-    monkeypatch.setattr(listen, "make_ready", make_ready)
-    monkeypatch.setattr(listen, "SOON", 0.01)
-    with preparing(say):
-        assert told.wait(5)
-
-    assert len(said) == 1
-    assert "once after an installation" in said[0]
-    assert not [thread for thread in threading.enumerate() if thread.name == "kernels"]
-
-
-def test_what_makes_kernels_ready_stops_with_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    advanced, begun = list[int](), threading.Event()
-
-    def make_ready(progress: Progress, *, extraction: bool) -> None:
-        progress.start(1000, f"graphs {extraction}")
-        begun.set()
-        while True:
-            progress.advance()
-            advanced.append(progress.done)
-
-    monkeypatch.setattr(listen, "make_ready", make_ready)
-    with preparing(lambda _: None):
-        begun.wait(5)
-
-    count = len(advanced)
-    assert not [thread for thread in threading.enumerate() if thread.name == "kernels"]
-    assert len(advanced) == count
-
-
-def test_kernels_that_cannot_be_made_ready_stop_nothing(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def make_ready(progress: Progress, *, extraction: bool) -> None:
-        del progress, extraction
-        raise OSError("disk full")
-
-    monkeypatch.setattr(listen, "make_ready", make_ready)
-    with preparing(lambda _: None):
-        pass
-
-    assert "disk full" in caplog.text

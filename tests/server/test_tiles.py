@@ -11,38 +11,43 @@ import pytest
 from PIL import Image
 
 from terrazzo.drivers.tile import MERCATOR, NATIVE
-from terrazzo.server.store import LayerStore
+from terrazzo.ledger import LOCAL
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
 
-    from terrazzo.drivers.job import Workspace
+    from terrazzo.server.maps import OpenMap
 
 
-def address(layer: dict[str, Any], tile: str, matrix: str = NATIVE) -> str:
-    return f"/layers/{layer['id']}/tiles/{matrix}/{tile}"
+def address(service: dict[str, Any], tile: str, matrix: str = NATIVE) -> str:
+    return f"/services/{service['id']}/tiles/{matrix}/{tile}"
 
 
-def mercator_tile(workspace: Workspace, layer: dict[str, Any]) -> tuple[int, int, int]:
-    opened = LayerStore(workspace).open(layer["id"]).tiles
-    _, zoom = opened.zooms(MERCATOR)
-    plan = opened.plan(MERCATOR, zoom)
+def opened(client: TestClient, service: dict[str, Any]) -> OpenMap:
+    shown: OpenMap = client.app.state.parts.maps.opened(LOCAL, service["id"])  # type: ignore[attr-defined]
+    return shown
+
+
+def mercator_tile(client: TestClient, service: dict[str, Any]) -> tuple[int, int, int]:
+    tiles = opened(client, service).tiles
+    _, zoom = tiles.zooms(MERCATOR)
+    plan = tiles.plan(MERCATOR, zoom)
     assert plan is not None
-    columns, rows = opened.matrix(MERCATOR).covering(plan.grid, plan.window, zoom)
+    columns, rows = tiles.matrix(MERCATOR).covering(plan.grid, plan.window, zoom)
     return zoom, columns[0], rows[0]
 
 
 @pytest.mark.parametrize("matrix", [NATIVE, MERCATOR])
 @pytest.mark.parametrize("date", [0, 2])
 def test_npy_tile_is_what_the_engine_computes(
-    client: TestClient, workspace: Workspace, layer: dict[str, Any], matrix: str, date: int
+    client: TestClient, service: dict[str, Any], matrix: str, date: int
 ) -> None:
-    z, x, y = (1, 0, 0) if matrix == NATIVE else mercator_tile(workspace, layer)
-    cube = LayerStore(workspace).open(layer["id"]).tiles.cube(matrix, z, x, y)
+    z, x, y = (1, 0, 0) if matrix == NATIVE else mercator_tile(client, service)
+    cube = opened(client, service).tiles.cube(matrix, z, x, y)
     assert cube is not None
 
     answer = client.get(
-        address(layer, f"{z}/{x}/{y}.npy", matrix), params={"time": layer["dates"][date]}
+        address(service, f"{z}/{x}/{y}.npy", matrix), params={"time": service["dates"][date]}
     )
     values, valid = np.load(io.BytesIO(answer.content))
 
@@ -55,9 +60,9 @@ def test_npy_tile_is_what_the_engine_computes(
 
 @pytest.mark.parametrize("form", ["png", "webp"])
 def test_pictures_are_transparent_where_there_is_no_data(
-    client: TestClient, layer: dict[str, Any], form: str
+    client: TestClient, service: dict[str, Any], form: str
 ) -> None:
-    answer = client.get(address(layer, f"1/0/0.{form}"))
+    answer = client.get(address(service, f"1/0/0.{form}"))
 
     pixels = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGBA"))
     assert answer.headers["content-type"] == f"image/{form}"
@@ -68,11 +73,11 @@ def test_pictures_are_transparent_where_there_is_no_data(
 
 
 def test_resolution_on_the_map_is_that_on_the_ground(
-    client: TestClient, workspace: Workspace, layer: dict[str, Any]
+    client: TestClient, service: dict[str, Any]
 ) -> None:
-    z, x, y = mercator_tile(workspace, layer)
+    z, x, y = mercator_tile(client, service)
 
-    answer = client.get(address(layer, f"{z}/{x}/{y}.png", MERCATOR))
+    answer = client.get(address(service, f"{z}/{x}/{y}.png", MERCATOR))
 
     at_equator = 40_075_016.68557849 / 256 / 2**z
     assert float(answer.headers["X-Resolution-Metres"]) == pytest.approx(
@@ -80,10 +85,12 @@ def test_resolution_on_the_map_is_that_on_the_ground(
     )
 
 
-def test_stretch_and_colours_change_the_picture(client: TestClient, layer: dict[str, Any]) -> None:
-    queries = [{}, {"min": 0.5, "max": 0.6}, {"colors": "gray"}, {"time": layer["dates"][0]}]
+def test_stretch_and_colours_change_the_picture(
+    client: TestClient, service: dict[str, Any]
+) -> None:
+    queries = [{}, {"min": 0.5, "max": 0.6}, {"colors": "gray"}, {"time": service["dates"][0]}]
 
-    answers = [client.get(address(layer, "1/0/0.png"), params=query) for query in queries]
+    answers = [client.get(address(service, "1/0/0.png"), params=query) for query in queries]
 
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == len(queries)
@@ -91,23 +98,23 @@ def test_stretch_and_colours_change_the_picture(client: TestClient, layer: dict[
 
 
 def test_a_tile_that_the_client_has_is_not_sent_again(
-    client: TestClient, layer: dict[str, Any]
+    client: TestClient, service: dict[str, Any]
 ) -> None:
-    first = client.get(address(layer, "1/0/0.png"))
+    first = client.get(address(service, "1/0/0.png"))
     tag = first.headers["etag"]
 
-    again = client.get(address(layer, "1/0/0.png"), headers={"If-None-Match": f'"x", {tag}'})
-    weak = client.get(address(layer, "1/0/0.png"), headers={"If-None-Match": f"W/{tag}"})
-    other = client.get(address(layer, "1/0/0.png?min=0.1"), headers={"If-None-Match": tag})
+    again = client.get(address(service, "1/0/0.png"), headers={"If-None-Match": f'"x", {tag}'})
+    weak = client.get(address(service, "1/0/0.png"), headers={"If-None-Match": f"W/{tag}"})
+    other = client.get(address(service, "1/0/0.png?min=0.1"), headers={"If-None-Match": tag})
 
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
     assert weak.status_code == 304
     assert other.status_code == 200
 
 
-def test_tiles_beside_the_layer_are_empty(client: TestClient, layer: dict[str, Any]) -> None:
-    picture = client.get(address(layer, "10/0/0.png", MERCATOR))
-    array = client.get(address(layer, "10/0/0.npy", MERCATOR))
+def test_tiles_beside_the_data_are_empty(client: TestClient, service: dict[str, Any]) -> None:
+    picture = client.get(address(service, "10/0/0.png", MERCATOR))
+    array = client.get(address(service, "10/0/0.npy", MERCATOR))
 
     assert picture.status_code == 200
     assert not np.asarray(Image.open(io.BytesIO(picture.content)))[..., 3].any()
@@ -139,9 +146,9 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_requests_get_400_and_a_reason(
-    client: TestClient, layer: dict[str, Any], name: str
+    client: TestClient, service: dict[str, Any], name: str
 ) -> None:
-    answer = client.get(address(layer, BAD[name]))
+    answer = client.get(address(service, BAD[name]))
 
     assert answer.status_code in {400, 404}
     assert set(answer.json()) == {"id", "code", "message", "links"}
@@ -149,9 +156,9 @@ def test_bad_requests_get_400_and_a_reason(
 
 
 def test_unknown_matrix_names_those_that_there_are(
-    client: TestClient, layer: dict[str, Any]
+    client: TestClient, service: dict[str, Any]
 ) -> None:
-    answer = client.get(address(layer, "1/0/0.png", "Mars"))
+    answer = client.get(address(service, "1/0/0.png", "Mars"))
 
     assert answer.status_code == 400
     assert NATIVE in answer.json()["message"]
@@ -166,19 +173,19 @@ HOSTILE = [
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("rest", ["", "/tiles/native/1/0/0.png", "/point?lon=0&lat=0"])
 def test_ids_that_are_none_are_not_found(client: TestClient, name: str, rest: str) -> None:
-    answer = client.get(f"/layers/{name}{rest}")
+    answer = client.get(f"/services/{name}{rest}")
 
     assert answer.status_code == 404
     assert "sqlite" not in answer.json()["message"].replace("catalog.sqlite'", "")
 
 
 def test_many_requests_at_once_give_the_same_bytes(
-    client: TestClient, layer: dict[str, Any]
+    client: TestClient, service: dict[str, Any]
 ) -> None:
     names = [f"1/{x}/{y}.png" for x in (0, 1) for y in (0, 1)] * 6
-    alone = {name: client.get(address(layer, name)).content for name in set(names)}
+    alone = {name: client.get(address(service, name)).content for name in set(names)}
 
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda name: client.get(address(layer, name)).content, names))
+        together = list(pool.map(lambda name: client.get(address(service, name)).content, names))
 
     assert together == [alone[name] for name in names]

@@ -391,13 +391,13 @@ def test_netcdf_holds_texts_bare_geometries_and_tables(tmp_path: Path):
         write_vector_netcdf(tmp_path / f"{name}.nc", given)
 
     with xr.open_dataset(tmp_path / "texts.nc") as data:
-        assert data["data"].to_numpy().tolist() == [["a"], [""]]
+        assert data["var"].to_numpy().tolist() == [["a"], [""]]
         assert data["kind"].to_numpy().tolist() == ["a", "b"]
     with xr.open_dataset(tmp_path / "bare.nc") as data:
-        assert "data" not in data
+        assert "var" not in data
         assert data["node_x"].to_numpy().tolist() == [7, 8]
     with xr.open_dataset(tmp_path / "table.nc") as data:
-        np.testing.assert_array_equal(data["data"], [0, np.nan])
+        np.testing.assert_array_equal(data["var"], [0, np.nan])
         assert "geometry_container" not in data
 
 

@@ -279,7 +279,7 @@ def test_netcdf_without_time_and_bands_and_with_fractions(tmp_path: Path):
     write_netcdf(tmp_path / "b.nc", [dated], grid, probe=dated)
 
     with xr.open_dataset(tmp_path / "a.nc") as data:
-        assert data["data"].dims == ("y", "x")
+        assert data["var"].dims == ("y", "x")
         assert data["x"].attrs["units"] == "degrees_east"
     with open_cf(tmp_path / "b.nc", Gate((tmp_path,))) as cube:
         assert cube.times == (datetime(2020, 6, 1, 10, 30, 0, 500_000, UTC),)

@@ -21,6 +21,7 @@ from terrazzo.geo.times import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from terrazzo.catalog.cql2_operators import Value
 
@@ -39,10 +40,12 @@ class Property:
     """Without `properties.` before it."""
     kind: Kind = "any"
     """What it is, where that is known."""
+    whole: bool = False
+    """Whether `datetime` is the item's whole period instead of its start."""
 
     def value(self, facts: Facts) -> Value:
         """Return what the item has; None where it lacks it."""
-        return facts.get(self.name)
+        return facts.period if self.whole else facts.get(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,18 @@ class Filter:
                 '{"op": "<", "args": [{"property": "eo:cloud_cover"}, 20]}.'
             )
         return cls(expression)
+
+    @classmethod
+    def during(cls, first: datetime | None, last: datetime | None) -> Filter:
+        """Return the filter of items that have an instant from `first` to `last`, both included."""
+        operands = (Property("datetime", "time", whole=True), Constant(Period(first, last), "time"))
+        return cls(Call("t_intersects", OPERATORS["t_intersects"], operands))
+
+    @classmethod
+    def all_of(cls, filters: Sequence[Filter]) -> Filter:
+        """Return the filter of items that meet all of some, at least one."""
+        parts = tuple(one.expression for one in filters)
+        return filters[0] if len(parts) == 1 else cls(Call("and", OPERATORS["and"], parts))
 
     @staticmethod
     def document_of(text: str) -> Any:

@@ -86,7 +86,8 @@ class Facts:
         if name == "geometry":
             return self.footprint
         if name == "datetime":
-            return self.period
+            period = self.period
+            return period.first if isinstance(period, Period) else period
         return self._item["properties"].get(name)
 
     @cached_property
@@ -166,7 +167,7 @@ def kind_of(value: Value) -> Kind | None:
         return "number"
     if isinstance(value, str):
         return "text"
-    return "time" if isinstance(value, datetime | Period) else None
+    return "time" if isinstance(value, datetime) else None
 
 
 def _alike(left: Value, right: Value) -> tuple[Value, Value, Kind | None]:
@@ -176,10 +177,6 @@ def _alike(left: Value, right: Value) -> tuple[Value, Value, Kind | None]:
         right = _instant(right)
     elif kinds == ("text", "time"):
         left = _instant(left)
-    if isinstance(left, Period):
-        left = left.first
-    if isinstance(right, Period):
-        right = right.first
     kind = kind_of(left)
     return left, right, kind if kind == kind_of(right) else None
 

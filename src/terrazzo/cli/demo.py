@@ -43,10 +43,10 @@ def demo(
 
     if not check:
         bound(host, port).close()  # tells now, not after the work, that the port is taken
-    workspace, layer = make_everything((home or settings.home / "demo").expanduser().absolute())
+    workspace, service = make_everything((home or settings.home / "demo").expanduser().absolute())
     if check:
         with serving(workspace) as url:
-            check_served(url, layer)
+            check_served(url, service)
         return
 
     def ready(url: str) -> None:

@@ -18,12 +18,14 @@ from terrazzo.cli.options import (
     read_graph,
     where,
 )
+from terrazzo.errors import ArgumentInvalid
 from terrazzo.progress import Cancelled, ProgressLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from terrazzo.drivers.job import Job
+    from terrazzo.drivers.parcel_code import ParcelCode
 
 
 class Stopped(click.ClickException):
@@ -165,6 +167,12 @@ def run(
     metavar="LIST",
     help="Statistics, with commas: count, valid_share, sum, mean, variance, sd, min, max, median.",
 )
+@click.option(
+    "--code",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Python file with code that reduces the pixels of a polygon, in place of statistics.",
+)
+@click.option("--context", default="{}", metavar="JSON", help="Values for the code.")
 @click.option("--id", "id_column", default="", help="Attribute that names the polygons.")
 @click.option("--crs", default="", help="CRS of the polygons, where their file has none.")
 @EXACT
@@ -179,6 +187,8 @@ def extract(
     output: Path,
     *,
     stats: str,
+    code: Path | None,
+    context: str,
     id_column: str,
     crs: str,
     exact: bool,
@@ -190,7 +200,8 @@ def extract(
     """Reduce a graph's pixels under POLYGONS to a Parquet table.
 
     Each pixel counts by the exact share of it that the polygon covers. POLYGONS is GeoParquet,
-    GeoPackage, Shapefile or GeoJSON; the table has one row per polygon, date and band.
+    GeoPackage, Shapefile or GeoJSON; the table has one row per polygon, date and band. With --code
+    a UDF gets the pixels whose centres are in a polygon, and gives its rows.
 
     \b
     Example:
@@ -208,6 +219,7 @@ def extract(
             polygons,
             output,
             statistics=names or DEFAULT,
+            code=_code(code, context, stats),
             id_column=id_column,
             crs=crs,
             block=block,
@@ -224,6 +236,21 @@ def extract(
     _tell_polygons("lie outside of the result and have no rows", result.outside)
     _tell_polygons("had invalid rings and were repaired", result.repaired)
     _tell_skipped(result.skipped)
+
+
+def _code(path: Path | None, context: str, stats: str) -> ParcelCode | None:
+    if path is None:
+        return None
+    if stats:
+        raise ArgumentInvalid("--stats and --code exclude each other. Leave one of them out.")
+    from terrazzo.drivers.parcel_code import ParcelCode  # noqa: PLC0415 - loads the engine
+
+    try:
+        return ParcelCode(path.read_text(encoding="utf-8"), json.loads(context))
+    except UnicodeDecodeError as error:
+        raise ArgumentInvalid(f"{path} is no Python code: it is not UTF-8 ({error}).") from error
+    except json.JSONDecodeError as error:
+        raise ArgumentInvalid(f"--context is no JSON: {error}.") from error
 
 
 def _job(graph: str, place: dict[str, Any], *, skip_bad: bool = False) -> Job:

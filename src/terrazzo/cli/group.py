@@ -12,12 +12,17 @@ import click
 from typing_extensions import override
 
 from terrazzo import __version__
+from terrazzo.cli.access import access
 from terrazzo.cli.catalogue import ingest, search
 from terrazzo.cli.demo import demo
+from terrazzo.cli.doctor import doctor
 from terrazzo.cli.graphs import explain, extract, run
-from terrazzo.cli.options import HOME_VARIABLE, UDF_VARIABLE, Settings, default_home
+from terrazzo.cli.options import HOME_VARIABLE, Settings, default_home
 from terrazzo.cli.profile import profile
 from terrazzo.cli.serve import serve
+from terrazzo.cli.udf import Limit, rules, udf_options
+from terrazzo.cli.user import user
+from terrazzo.cli.worker import worker
 from terrazzo.errors import RunIncomplete, TerrazzoError
 from terrazzo.progress import Cancelled
 
@@ -98,15 +103,7 @@ def _drop_stdout() -> None:
     metavar="HOST[:PORT][=ADDRESS]",
     help="A host whose files may be read over HTTP; may be given several times.",
 )
-@click.option(
-    "--udf",
-    type=click.Choice(["off", "sandboxed", "trusted"]),
-    default="sandboxed",
-    show_default=True,
-    envvar=UDF_VARIABLE,
-    show_envvar=True,
-    help="Whether code of users (run_udf) is run: in closed processes, or with all rights.",
-)
+@udf_options
 @click.option("--debug", is_flag=True, help="Show where in the code an error comes from.")
 @click.pass_context
 def main(
@@ -116,6 +113,8 @@ def main(
     hosts: tuple[str, ...],
     *,
     udf: str,
+    udf_limits: tuple[Limit, ...],
+    udf_environments: tuple[tuple[str, str], ...],
     debug: bool,
 ) -> None:
     """Terrazzo: one graph, the same answer on a map tile, in a batch, and over polygons.
@@ -134,9 +133,22 @@ def main(
         debug,
         tuple(root.expanduser().absolute() for root in roots),
         hosts,
-        udf,
+        rules(udf, udf_limits, udf_environments),
     )
 
 
-for command in (demo, serve, ingest, search, run, extract, explain, profile):
+for command in (
+    doctor,
+    demo,
+    serve,
+    ingest,
+    search,
+    run,
+    extract,
+    explain,
+    profile,
+    access,
+    user,
+    worker,
+):
     main.add_command(command)

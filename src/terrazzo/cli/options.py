@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from typing_extensions import override
 
+from terrazzo.sandbox.limits import UdfRules
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from terrazzo.drivers.job import Workspace
+    from terrazzo.ledger import Database
 
 HOME_VARIABLE = "TERRAZZO_HOME"
-UDF_VARIABLE = "TERRAZZO_UDF"
+DATABASE_VARIABLE = "TERRAZZO_DATABASE"
 
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kMGT]?)(?P<binary>i?)B?", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
@@ -39,15 +43,14 @@ class Settings:
     """Further folders from which files may be read."""
     hosts: tuple[str, ...] = ()
     """Hosts from which files may be read over HTTP."""
-    udf: str = "sandboxed"
-    """Whether code of users is run, and how."""
+    udf: UdfRules = field(default_factory=UdfRules)
+    """Whether code of users is run, where, and what it may take."""
 
     def workspace(self) -> Workspace:
         """Open the catalogue's folder, with everything else that may be read."""
         from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - loads the engine
-        from terrazzo.sandbox import Mode  # noqa: PLC0415 - loads NumPy
 
-        return Workspace.of(self.home, self.roots, self.hosts, udf=Mode(self.udf))
+        return Workspace.of(self.home, self.roots, self.hosts, udf=self.udf)
 
 
 class BBox(click.ParamType[tuple[float, float, float, float]]):
@@ -210,6 +213,33 @@ GRAPH = click.argument(
 SKIP_BAD = click.option(
     "--skip-bad", is_flag=True, help="Leave unreadable items out and record them."
 )
+
+
+DATABASE = click.option(
+    "--database",
+    default="",
+    envvar=DATABASE_VARIABLE,
+    show_envvar=True,
+    metavar="URL",
+    help="Database of users and jobs, postgresql://USER:PASSWORD@HOST/NAME.  [default: a file in "
+    "the home folder]",
+)
+
+
+@contextmanager
+def open_ledger(settings: Settings, database: str) -> Iterator[Database]:
+    """Open what is kept of people while the block runs.
+
+    Raises:
+        DatabaseUnusable: it cannot be opened.
+    """
+    from terrazzo.ledger import Database, database_url  # noqa: PLC0415 - loads the database
+
+    ledger = Database(database or database_url(settings.home))
+    try:
+        yield ledger
+    finally:
+        ledger.close()
 
 
 def read_graph(path: str) -> str:

@@ -23,9 +23,12 @@ from terrazzo.drivers.job import Job, Workspace
 from terrazzo.drivers.sample import sample_files
 from terrazzo.drivers.tile import MERCATOR, NATIVE, View
 from terrazzo.errors import TerrazzoError
+from terrazzo.ledger import LOCAL, Database, database_url
+from terrazzo.ledger.services import add_service, services_of
 from terrazzo.progress import ProgressLine
 from terrazzo.server.look import Look, view_of
-from terrazzo.server.store import LayerStore
+from terrazzo.server.maps import Maps
+from terrazzo.server.service_changes import made
 from terrazzo.storage.gate import Gate
 from terrazzo.storage.raster import describe, read_window
 from terrazzo.storage.writers.files import whole_file
@@ -35,15 +38,16 @@ if TYPE_CHECKING:
 
     from terrazzo.drivers.batch import RunResult
     from terrazzo.drivers.extract import ExtractResult
-    from terrazzo.server.store import OpenLayer
+    from terrazzo.ledger.services import Service
+    from terrazzo.server.maps import OpenMap
 
 COLLECTION = "sentinel-2-romania"
 TITLE = "Sentinel-2 over a forest in Romania, 2015-2021"
 NOTICE = "Contains modified Copernicus Sentinel data 2015-2021; from the wheel of nrt 0.2.1 (JRC)."
 COMMON_NAMES = {"B2": "blue", "B3": "green", "B4": "red", "B8": "nir"}
 GRAPH = Path(__file__).parent / "demo_graph.json"
-STYLE = {"min": 0.2, "max": 0.9, "colors": "rdylgn"}
-LAYER_TITLE = "Yearly NDVI, cloud-free median"
+CONFIGURATION = {"min": 0.2, "max": 0.9, "colors": "rdylgn", "scope": "public"}
+SERVICE_TITLE = "Yearly NDVI, cloud-free median"
 SHOWN_TILES = 8
 
 
@@ -52,7 +56,7 @@ class DriversDisagree(TerrazzoError):
 
 
 def make_everything(home: Path) -> tuple[Workspace, str]:
-    """Do all steps in a folder and print what each made; returns the workspace and layer id.
+    """Do all steps in a folder and print what each made; returns the workspace and service id.
 
     Raises:
         SourceUnreadable: the sample data are not installed.
@@ -63,19 +67,17 @@ def make_everything(home: Path) -> tuple[Workspace, str]:
     with step("ingest") as told:
         workspace = take_in(home, told)
     job = Job.of(GRAPH.read_text(encoding="utf-8"))
-    with step("layer") as told:
-        store = LayerStore(workspace)
-        stored = store.put(json.loads(job.document), LAYER_TITLE, STYLE)
-        layer = store.open(stored.id)
-        told.append(f"graph {stored.id} kept as {home / 'layers' / stored.digest}.json")
+    with step("service") as told:
+        service, opened = publish(workspace, json.loads(job.document))
+        told.append(f"{service.id}, for everybody, shows graph {opened.tiles.digest[:16]}")
     with step("tile") as told:
-        told.append(f"{draw_tiles(layer, home / 'tiles')} in {home / 'tiles'}")
+        told.append(f"{draw_tiles(opened, home / 'tiles')} in {home / 'tiles'}")
     with step("batch") as told:
-        folder = home / f"ndvi-{run_name(layer)}"
+        folder = home / f"ndvi-{run_name(opened)}"
         result = batch.run(job, workspace, folder, progress=ProgressLine())
         told.extend(str(asset.path) for asset in result.assets)
     with step("extract") as told:
-        grid = layer.tiles.matrix(NATIVE)
+        grid = opened.tiles.matrix(NATIVE)
         parcels = home / "parcels.gpkg"
         count = write_parcels(parcels, grid.grid(grid.base_zoom))
         table = extract(
@@ -89,14 +91,14 @@ def make_everything(home: Path) -> tuple[Workspace, str]:
         )
         told.append(f"{table.rows} rows for {count} parcels ({parcels}): {table.table}")
     with step("check") as told:
-        told.extend(compare(layer, result, table))
+        told.extend(compare(opened, result, table))
     click.echo(
         "\nGo on by hand:\n"
         f"  terrazzo --home {home} search {COLLECTION} --datetime 2018 --limit 5\n"
         f"  terrazzo --home {home} explain {GRAPH}\n"
         f"  terrazzo --home {home} run {GRAPH} -o ndvi"
     )
-    return workspace, stored.id
+    return workspace, service.id
 
 
 @contextmanager
@@ -131,14 +133,32 @@ def take_in(home: Path, told: list[str]) -> Workspace:
     return Workspace.of(home)
 
 
-def draw_tiles(layer: OpenLayer, folder: Path) -> str:
-    """Write the tiles of every year on the map and on the layer's own grid; returns what."""
+def publish(workspace: Workspace, graph: dict[str, Any]) -> tuple[Service, OpenMap]:
+    """Make a web service of the graph, unless an earlier demo has; returns it, open."""
+    database = Database(database_url(workspace.home))
+    maps = Maps(database, workspace)
+    body = {
+        "type": "XYZ", "title": SERVICE_TITLE, "process": graph, "configuration": CONFIGURATION
+    }  # fmt: skip
+    known = [
+        one
+        for one in services_of(database, LOCAL)
+        if (one.process, one.configuration) == (graph, CONFIGURATION)
+    ]
+    if not known:
+        known = [made(database, maps, LOCAL, body)]
+        add_service(database, known[0])
+    return known[0], maps.open(maps.as_owner(known[0], LOCAL))
+
+
+def draw_tiles(opened: OpenMap, folder: Path) -> str:
+    """Write the tiles of every year on the map and on the data's own grid; returns what."""
     folder.mkdir(parents=True, exist_ok=True)
     for matrix in (MERCATOR, NATIVE):
-        _, zoom = layer.tiles.zooms(matrix)
-        for x, y in places(layer, matrix, zoom)[:SHOWN_TILES]:
-            content = layer.tiles.picture(
-                matrix, zoom, x, y, view=default_view(layer), format_name="png"
+        _, zoom = opened.tiles.zooms(matrix)
+        for x, y in places(opened, matrix, zoom)[:SHOWN_TILES]:
+            content = opened.tiles.picture(
+                matrix, zoom, x, y, view=default_view(opened), format_name="png"
             )
             if content is not None:
                 with whole_file(folder / f"{matrix}-{zoom}-{x}-{y}.png") as part:
@@ -146,35 +166,35 @@ def draw_tiles(layer: OpenLayer, folder: Path) -> str:
     return f"{len(list(folder.glob('*.png')))} PNG tiles of the last year"
 
 
-def run_name(layer: OpenLayer) -> str:
+def run_name(opened: OpenMap) -> str:
     """Return a name for the run's folder: the same for the same graph, items and program."""
-    parts = [__version__, layer.stored.digest, *layer.versions]
+    parts = [__version__, opened.tiles.digest, *opened.versions]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
 
 
-def default_view(layer: OpenLayer) -> View:
-    """Return the view that the layer's style describes."""
-    return view_of(layer, Look.model_validate({}))
+def default_view(opened: OpenMap) -> View:
+    """Return the view that the service's configuration describes."""
+    return view_of(opened, Look.model_validate({}))
 
 
-def places(layer: OpenLayer, matrix: str, zoom: int) -> list[tuple[int, int]]:
-    """Return column and row of the tiles of a zoom level that the layer touches."""
-    levels = layer.tiles.matrix(matrix)
-    plan = layer.tiles.plan(matrix, zoom)
+def places(opened: OpenMap, matrix: str, zoom: int) -> list[tuple[int, int]]:
+    """Return column and row of the tiles of a zoom level that the service touches."""
+    levels = opened.tiles.matrix(matrix)
+    plan = opened.tiles.plan(matrix, zoom)
     if plan is None:
         return []
     columns, rows = levels.covering(plan.grid, plan.window, zoom)
     return [(x, y) for y in rows for x in columns]
 
 
-def compare(layer: OpenLayer, result: RunResult, table: ExtractResult) -> list[str]:
+def compare(opened: OpenMap, result: RunResult, table: ExtractResult) -> list[str]:
     """Compare the last year's tile, COG and table number by number; returns what was found.
 
     Raises:
         DriversDisagree: a number differs.
     """
-    matrix = layer.tiles.matrix(NATIVE)
-    tile = layer.tiles.cube(NATIVE, matrix.base_zoom, 0, 0)
+    matrix = opened.tiles.matrix(NATIVE)
+    tile = opened.tiles.cube(NATIVE, matrix.base_zoom, 0, 0)
     asset = result.assets[-1].path
     name = Gate((asset.parent,)).open_name(str(asset))
     info = describe(name)
@@ -204,15 +224,15 @@ def last_mean(path: Path) -> float:
     return float([row for row in rows if row["id"] == 1][-1]["mean"])
 
 
-def check_served(url: str, layer: str) -> None:
+def check_served(url: str, service: str) -> None:
     """Fetch one tile over HTTP and print that it came.
 
     Raises:
         DriversDisagree: what came is no picture.
     """
-    told = json.loads(_fetch(f"{url}/layers/{layer}"))
+    told = json.loads(_fetch(f"{url}/services/{service}/map"))
     content = _fetch(
-        f"{url}/layers/{layer}/tiles/native/{told['matrices']['native']['zooms'][1]}/0/0.png"
+        f"{url}/services/{service}/tiles/native/{told['matrices']['native']['zooms'][1]}/0/0.png"
     )
     if not content.startswith(b"\x89PNG"):
         raise DriversDisagree("The server's tile is no PNG.")

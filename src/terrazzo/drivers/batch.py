@@ -26,10 +26,10 @@ from terrazzo.drivers.journal import write_journal
 from terrazzo.drivers.pool import Pool, one_thread_each
 from terrazzo.drivers.record import RunRecord, folder_name
 from terrazzo.drivers.results import Asset, output_format, write_results, write_value
-from terrazzo.drivers.stages import Means, look_at, settled
-from terrazzo.engine import Plan, check_memory, evaluate, read_version, settle
+from terrazzo.drivers.stages import Means, look_at, settled, stage_plans
+from terrazzo.engine import Plan, check_memory, cost, evaluate, read_version, settle
 from terrazzo.engine.bound import Pending
-from terrazzo.engine.demand import cube_bytes, prefetch, size_text
+from terrazzo.engine.demand import central_block, cube_bytes, prefetch, size_text
 from terrazzo.errors import OutputFailed, PlanTooLarge, RunIncomplete, TerrazzoError
 from terrazzo.geo.blocks import Blocks
 from terrazzo.progress import Progress
@@ -80,6 +80,7 @@ def run(
     block: int = 1024,
     pool: Pool | None = None,
     progress: Progress | None = None,
+    known: Inference | None = None,
 ) -> RunResult:
     """Evaluate a job over its whole extent, one block at a time, in row order.
 
@@ -90,6 +91,7 @@ def run(
         block: edge of a block, pixels.
         pool: who computes; threads on all cores by default.
         progress: told about every block; may raise `Cancelled` to stop.
+        known: the job's graph, if its sources are open already.
 
     Raises:
         GraphInvalid, ArgumentInvalid, NoDataAvailable: bad input, before any read.
@@ -100,7 +102,9 @@ def run(
     pool, progress = pool or Pool(), progress or Progress()
     with logs.collected() as log:
         try:
-            made = _run(job, workspace, folder, Means(block, pool, progress, folder))
+            inference = known or job.infer(workspace)
+            means = Means(block, pool, progress, folder)
+            made = _run(job, workspace, inference, folder, means)
         except RunIncomplete:
             write_journal(folder, log.all(), progress)
             raise
@@ -108,9 +112,10 @@ def run(
     return replace(made, log=log.all())
 
 
-def _run(job: Job, workspace: Workspace, folder: Path, means: Means) -> RunResult:
+def _run(
+    job: Job, workspace: Workspace, inference: Inference, folder: Path, means: Means
+) -> RunResult:
     """Settle what stages decide, then make every result."""
-    inference = job.infer(workspace)
     outputs = output_nodes(inference)
     for node in outputs:
         if inference.cube(node).result is not Pending.PENDING:
@@ -141,6 +146,26 @@ def _run(job: Job, workspace: Workspace, folder: Path, means: Means) -> RunResul
     for node in looked_at:
         look_at(job, inference, node, means)
     return made
+
+
+def fitting_block(job: Job, inference: Inference, pool: Pool, edge: int = 1024) -> int:
+    """Return the edge of the largest blocks that fit into a pool's memory, at most `edge`.
+
+    Where not even one pixel fits it is 1, and the run is refused with the number that says why.
+    """
+    plans = [
+        job.plan(inference, node)
+        for node in output_nodes(inference)
+        if inference.nodes[node].grid is not None
+    ]
+    for node in output_nodes(inference):
+        plans += stage_plans(job, inference, node).values()
+    allowed = pool.memory_bytes // pool.size
+    while edge > 1 and any(
+        cost(plan, central_block(plan, edge)).memory_bytes > allowed for plan in plans
+    ):
+        edge //= 2
+    return edge
 
 
 def inspected_nodes(inference: Inference) -> tuple[str, ...]:
@@ -210,20 +235,21 @@ def _compute(
     count = len(work.blocks)
     versions = work.record.versions(count)
     resumed = failed = 0
-    reason = ""
+    first = _Made()
     try:
         with progress, _executor(pool, task, work) as (executor, compute):
             progress.start(count, "blocks")
             for number, made in _computed(executor, compute, versions, pool.size):
                 if made.error:
-                    failed, reason = failed + 1, reason or made.error
+                    failed, first = failed + 1, first if failed else made
                     logs.retell(made.log)
                     window = work.blocks[number]
-                    progress.note(
-                        f"block at row {window.row}, column {window.col} failed: {made.error}"
-                    )
+                    progress.hear(made.log)
+                    unit = f"block at row {window.row}, column {window.col}"
+                    progress.fail(unit, made.error, made.reason)
                     continue
                 versions[number] = made.version
+                progress.hear(made.log)
                 if made.resumed:
                     resumed += 1
                     progress.resume()
@@ -238,7 +264,8 @@ def _compute(
     if failed:
         raise RunIncomplete(
             f"{failed} of {count} blocks failed; {count - failed} are kept in {task.folder}. First "
-            f"reason: {reason} Run the same command again to compute only what is missing."
+            f"reason: {first.error} Run the same command again to compute only what is missing.",
+            first.reason,
         )
     return versions, resumed
 
@@ -290,8 +317,10 @@ class _Made:
     """Whether an earlier run had made it of these images."""
     error: str = ""
     """Why it could not be computed; empty as a rule."""
+    reason: TerrazzoError | None = None
+    """The same, where it is an error of ours."""
     log: tuple[logs.Entry, ...] = ()
-    """What was logged before it failed; that of a block that is kept is kept with it."""
+    """What was logged; that of a block that is kept is also kept with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +342,7 @@ class _Blockwise:
         plan, window = self.plan, self.blocks[number]
         with logs.collected() as log:
             made = self._made(plan, window, number, kept, log)
-        return replace(made, log=log.all()) if made.error else made
+        return replace(made, log=self.record.logged_of(number, kept) if made.resumed else log.all())
 
     def _made(self, plan: Plan, window: Window, number: int, kept: int, log: logs.Log) -> _Made:
         try:
@@ -336,7 +365,8 @@ class _Blockwise:
             TypeError,
             ValueError,
         ) as error:
-            return _Made(error=f"{type(error).__name__}: {error}")
+            reason = error if isinstance(error, TerrazzoError) else None
+            return _Made(error=f"{type(error).__name__}: {error}", reason=reason)
         return _Made(version)
 
 

@@ -1,12 +1,14 @@
 """Extract: polygons x images to a table.
 
 Every graph that gives a raster can be extracted: its pixels are reduced under each polygon, for
-each date and band, weighted by the exact share of each pixel that the polygon covers.
+each date and band, weighted by the exact share of each pixel that the polygon covers; or by code
+of a user, which gets the pixels whose centres are in the polygon.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import shapely
 
 from terrazzo import logs
 from terrazzo.drivers.journal import write_journal
+from terrazzo.drivers.parcel_code import coded_rows
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.stages import Means, settled
 from terrazzo.drivers.statistics import DEFAULT, check_statistics, polygon_statistics
@@ -28,15 +31,18 @@ from terrazzo.storage.writers.files import output_failed
 from terrazzo.storage.writers.table import write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
     from terrazzo.drivers.job import Job, Workspace
+    from terrazzo.drivers.parcel_code import ParcelCode
     from terrazzo.engine import Plan
     from terrazzo.processes.zones import PolygonPixels
+
+    Rows = Callable[[PolygonPixels], dict[str, NDArray[Any]]]
 
 TABLE = "polygons.parquet"
 
@@ -68,6 +74,7 @@ def extract(
     folder: Path,
     *,
     statistics: Sequence[str] = DEFAULT,
+    code: ParcelCode | None = None,
     id_column: str = "",
     crs: str = "",
     block: int = 1024,
@@ -82,6 +89,7 @@ def extract(
         polygons: GeoParquet, GeoPackage, Shapefile or GeoJSON.
         folder: where the table goes.
         statistics: which statistics, out of `drivers.statistics.STATISTICS`.
+        code: reduces the pixels of a polygon in place of statistics.
         id_column: attribute that names the polygons; their position otherwise.
         crs: CRS of the polygons where the file has none.
         block: edge of a block, pixels.
@@ -94,6 +102,7 @@ def extract(
         SpatialExtentEmpty: no polygon covers a pixel.
         SourceUnreadable: a file is corrupt, and `skip_bad` is off.
         OutputFailed: the table cannot be written.
+        UdfFailed, UdfInvalid, UdfRefused: the code cannot be run, or returns what does not fit.
     """
     pool, progress = pool or Pool(), progress or Progress()
     names = check_statistics(statistics)
@@ -106,11 +115,24 @@ def extract(
         )
         plan = job.plan(inference)
         check_memory(plan, block, pool.memory_bytes // pool.size)
+        ids = read.ids
+        rows: Rows = partial(_rows, plan, ids, names)
+        if code is not None:
+            rows = coded_rows(code, workspace, plan, ids, pool.size)
         invalid = ~shapely.is_valid(np.array(read.shapes, dtype=object))
         shapes = in_grid(plan, read.shapes, read.crs)
         with logs.collected() as walk:
-            pixels = polygon_pixels(plan, shapes, block=block, workers=pool.size, progress=progress)
-            parts = [_rows(plan, done, read.ids, names) for done in pixels]
+            parts = [
+                rows(done)
+                for done in polygon_pixels(
+                    plan,
+                    shapes,
+                    block=block,
+                    workers=pool.size,
+                    progress=progress,
+                    centres=code is not None,
+                )
+            ]
         logs.retell(walk.all(), again=True)
     if not parts:
         raise SpatialExtentEmpty(
@@ -120,23 +142,26 @@ def extract(
         )
     seen = np.unique(np.concatenate([part["_polygon"] for part in parts]))
     table = _joined(parts)
-    path = folder / TABLE
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_failed(path, error) from error
-    write_table(path, table)
+    path = _written(folder / TABLE, table)
     write_journal(folder, log.all(), progress)
     outside = np.setdiff1d(np.arange(len(shapes)), seen)
     return ExtractResult(
         path,
         len(next(iter(table.values()))),
         len(shapes),
-        tuple(read.ids[i] for i in outside),
-        tuple(read.ids[i] for i in np.flatnonzero(invalid)),
+        tuple(ids[i] for i in outside),
+        tuple(ids[i] for i in np.flatnonzero(invalid)),
         tuple(sorted({*skipped, *plan.bad_items})),
         log.all(),
     )
+
+
+def _written(path: Path, table: Mapping[str, NDArray[Any]]) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_failed(path, error) from error
+    return write_table(path, table)
 
 
 def in_grid(plan: Plan, shapes: Sequence[BaseGeometry], crs: str) -> list[BaseGeometry]:
@@ -152,7 +177,7 @@ def in_grid(plan: Plan, shapes: Sequence[BaseGeometry], crs: str) -> list[BaseGe
 
 
 def _rows(
-    plan: Plan, pixels: PolygonPixels, ids: Sequence[Any], names: Sequence[str]
+    plan: Plan, ids: Sequence[Any], names: Sequence[str], pixels: PolygonPixels
 ) -> dict[str, NDArray[Any]]:
     """Return the rows of finished polygons: every label of every polygon."""
     labels = label_rows(plan.probe)

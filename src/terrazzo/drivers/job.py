@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -18,15 +18,17 @@ from terrazzo.geo.crs import crs_name
 from terrazzo.geo.extent import SpatialExtent, spatial_extent
 from terrazzo.graph import Graph, parse
 from terrazzo.processes import SPECS
-from terrazzo.sandbox import Mode
+from terrazzo.sandbox import UdfRules
 from terrazzo.storage.gate import Gate
 from terrazzo.storage.writers.files import output_failed, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from terrazzo.engine.sources import OwnLinks
     from terrazzo.geo.grid import Grid
     from terrazzo.processes.registry import Labels
+    from terrazzo.storage.raster import RasterReader
 
 CATALOG_FILE = "catalog.sqlite"
 ASSETS_FOLDER = "assets"
@@ -45,10 +47,14 @@ class Workspace:
     """Hosts from which files may be read over HTTP."""
     cache_bytes: int = 256_000_000
     """Bound of the cache of decoded tiles."""
-    udf: Mode = Mode.SANDBOXED
-    """Whether code of users is run, and how."""
+    udf: UdfRules = field(default_factory=UdfRules)
+    """Whether code of users is run, where, and what it may take."""
+    owner: str = ""
+    """The user for whom it was opened: code of two users never shares a process."""
     hidden: frozenset[str] = frozenset()
     """Collections that do not exist for whoever asks."""
+    own: OwnLinks | None = field(default=None, compare=False)
+    """Addresses that mean results kept on this machine."""
 
     @classmethod
     def of(
@@ -57,7 +63,8 @@ class Workspace:
         roots: Sequence[Path] = (),
         hosts: Sequence[str] = (),
         cache_bytes: int = 256_000_000,
-        udf: Mode = Mode.SANDBOXED,
+        udf: UdfRules | None = None,
+        owner: str = "",
     ) -> Workspace:
         """Open a workspace with the folders that ingestion remembered besides `roots`.
 
@@ -66,7 +73,7 @@ class Workspace:
         """
         home = home.expanduser().absolute()
         known = dict.fromkeys((*(root.absolute() for root in roots), *remembered_roots(home)))
-        return cls(home, tuple(known), tuple(hosts), cache_bytes, udf)
+        return cls(home, tuple(known), tuple(hosts), cache_bytes, udf or UdfRules(), owner)
 
     @property
     def assets(self) -> Path:
@@ -92,10 +99,30 @@ class Workspace:
         self.home.mkdir(parents=True, exist_ok=True)
         return Catalog(self.catalog_path, hidden=self.hidden)
 
-    def opener(self, *, skip_bad: bool = False) -> CatalogOpener:
-        """Return what opens the collections that a graph names."""
+    def renewed(self) -> Workspace:
+        """Return it with the folders that ingestion has remembered since it was opened.
+
+        Raises:
+            ArgumentInvalid: the list of folders is damaged.
+        """
+        known = dict.fromkeys((*self.roots, *remembered_roots(self.home)))
+        return self if len(known) == len(self.roots) else replace(self, roots=tuple(known))
+
+    def opener(
+        self, *, skip_bad: bool = False, reader: RasterReader | None = None
+    ) -> CatalogOpener:
+        """Return what opens the collections that a graph names; others may use its reader, too."""
         gate = Gate((self.home, *self.roots), self.hosts)
-        return CatalogOpener(self.catalog, gate, self.cache_bytes, skip_bad=skip_bad, udf=self.udf)
+        return CatalogOpener(
+            self.catalog,
+            gate,
+            self.cache_bytes,
+            skip_bad=skip_bad,
+            udf=self.udf,
+            owner=self.owner,
+            reader=reader,
+            own=self.own,
+        )
 
 
 def remembered_roots(home: Path) -> tuple[Path, ...]:
@@ -160,6 +187,8 @@ class Job:
     """Whether unreadable items are left out and recorded instead of failing their blocks."""
     exact: bool = False
     """Whether every pixel is projected, instead of interpolating within 0.1 pixel."""
+    processes: str = "{}"
+    """User-defined processes that the graph calls, by id; JSON text."""
 
     @classmethod
     def of(cls, document: str | Mapping[str, Any], **options: Any) -> Job:
@@ -183,7 +212,7 @@ class Job:
         Raises:
             GraphInvalid: with every problem that it has.
         """
-        return parse(self.document, specs=SPECS)
+        return parse(self.document, specs=SPECS, user_processes=json.loads(self.processes))
 
     def plan(
         self,
@@ -220,6 +249,6 @@ class Job:
             align="upper-left",
         )
 
-    def infer(self, workspace: Workspace) -> Inference:
-        """Validate the graph and open its sources."""
-        return infer(self.graph(), workspace.opener(skip_bad=self.skip_bad))
+    def infer(self, workspace: Workspace, reader: RasterReader | None = None) -> Inference:
+        """Validate the graph and open its sources; with a reader that others use too."""
+        return infer(self.graph(), workspace.opener(skip_bad=self.skip_bad, reader=reader))

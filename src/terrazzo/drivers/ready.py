@@ -42,7 +42,9 @@ GRID = Grid.of("EPSG:32633", 500_000.0, 5_000_000.0, 10.0, EDGE, EDGE)
 _DATA = {"from_parameter": "data"}
 
 
-def make_ready(progress: Progress | None = None, *, extraction: bool = True) -> None:
+def make_ready(
+    progress: Progress | None = None, *, extraction: bool = True, folder: Path | None = None
+) -> None:
     """Compile the kernels that ordinary graphs need and keep them on disk.
 
     Takes a second or two where all are kept already, and minutes after an installation.
@@ -50,14 +52,15 @@ def make_ready(progress: Progress | None = None, *, extraction: bool = True) -> 
     Args:
         progress: told of each graph, the most usual ones first; may cancel.
         extraction: whether also what polygons need.
+        folder: an empty one for the small images; a temporary one unless told.
 
     Raises:
         OutputFailed: the folder for temporary files cannot be written.
         Cancelled: raised by `progress`; what is compiled is kept.
     """
     shown = progress or Progress()
-    with TemporaryDirectory(prefix="terrazzo-ready-") as folder, shown:
-        workspace = Workspace.of(Path(folder))
+    with TemporaryDirectory(prefix="terrazzo-ready-") as scratch, shown:
+        workspace = Workspace.of(folder or Path(scratch))
         works = [*_tiles(workspace), *(_extraction(workspace) if extraction else ())]
         shown.start(len(works), "graphs")
         for dtype in (*DTYPES, WIDE):

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import numpy as np
 
 from terrazzo.cube import Cube
-from terrazzo.errors import ArgumentInvalid
+from terrazzo.errors import RunDiffers
 from terrazzo.logs import Entry
 from terrazzo.spans import span
 from terrazzo.storage.writers.files import output_failed, whole_file
@@ -87,7 +87,7 @@ class RunRecord:
             description: everything that decides the pixels and their layout; JSON values.
 
         Raises:
-            ArgumentInvalid: the folder holds another run.
+            RunDiffers: the folder holds another run.
             OutputFailed: it cannot be written to.
         """
         record = cls(folder)
@@ -110,7 +110,7 @@ class RunRecord:
             description: of the run that begins, or some of it.
 
         Raises:
-            ArgumentInvalid: the folder's run differs; says in what.
+            RunDiffers: the folder's run differs; says in what.
         """
         path = self.folder / RECORD
         if not path.exists():
@@ -123,7 +123,7 @@ class RunRecord:
             if known.get(key) != fresh.get(key)
         )
         if differing:
-            raise ArgumentInvalid(
+            raise RunDiffers(
                 f"{self.folder} holds another run (it differs in {', '.join(differing)}). Choose "
                 "another folder with -o, or delete this one."
             )
@@ -190,6 +190,11 @@ class RunRecord:
         valid = bits.view(np.bool_).reshape(values.shape)
         cube = Cube(values, valid, probe.dimensions, probe.grid, window)
         return KeptBlock(cube, tuple(told["skipped"]), tuple(map(Entry.of, told["log"])))
+
+    def logged_of(self, number: int, version: int) -> tuple[Entry, ...]:
+        """Return what was logged while a finished block was computed."""
+        with self._block(number, version).open("rb") as file:
+            return tuple(map(Entry.of, json.loads(file.readline())["log"]))
 
     def results(self, version: str) -> list[dict[str, str]] | None:
         """Return what a finished run wrote.

@@ -19,6 +19,7 @@ from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.stages import Means, settled
 from terrazzo.engine import check_extent, cost, evaluate, make_plan
 from terrazzo.engine.demand import central_block, size_text
+from terrazzo.engine.evaluate import fit
 from terrazzo.engine.grids import extent_on
 from terrazzo.errors import ArgumentInvalid, PlanTooLarge, SpatialExtentEmpty
 from terrazzo.geo.tiling import TileMatrixSet, native, web_mercator
@@ -26,10 +27,11 @@ from terrazzo.progress import Progress
 from terrazzo.storage.writers.picture import Style, encode_picture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from terrazzo.cube import Cube
     from terrazzo.engine import Bound, Inference, Plan
+    from terrazzo.geo.extent import SpatialExtent
 
 MERCATOR, NATIVE = "WebMercatorQuad", "native"
 MOST_SETTLED = 250_000_000
@@ -60,6 +62,12 @@ class View:
     """Label of the date that is shown; empty = the last one."""
 
 
+def to_logging(entries: tuple[logs.Entry, ...]) -> None:
+    """Hand what graphs log on to Python's logging."""
+    for entry in entries:
+        _LOGGER.log(_LEVELS[entry.level], "%s", entry.line())
+
+
 class TileLayer:
     """One graph as tiles; safe to use from many threads.
 
@@ -67,16 +75,30 @@ class TileLayer:
     """
 
     def __init__(
-        self, inference: Inference, *, tile: int = 256, most_settled: int = MOST_SETTLED
+        self,
+        inference: Inference,
+        *,
+        tile: int = 256,
+        most_settled: int = MOST_SETTLED,
+        within: SpatialExtent | None = None,
+        tell: Callable[[tuple[logs.Entry, ...]], None] = to_logging,
     ) -> None:
         """Open a graph.
+
+        Args:
+            inference: the graph.
+            tile: edge of a tile, pixels.
+            most_settled: pixels that its stages may read.
+            within: compute only pixels in this extent.
+            tell: called with what the graph logs while a tile is computed, if anything.
 
         Raises:
             ArgumentInvalid: it gives no raster.
             PlanTooLarge: a stage would read more than `most_settled` pixels.
-            SpatialExtentEmpty: the graph leaves no pixel.
+            SpatialExtentEmpty: the graph, or `within`, leaves no pixel.
         """
-        with _logged():
+        self._tell = tell
+        with self._logged():
             nodes, means = (inference.graph.result,), Means(STAGE_BLOCK, Pool(), Progress())
             inference, _ = settled(Job(""), inference, nodes, means, most_reads=most_settled)
         bound: Bound = inference.cube(inference.graph.result)
@@ -86,6 +108,10 @@ class TileLayer:
                 "the graph with `terrazzo run`."
             )
         check_extent(inference)
+        self._within = within
+        self._extent = bound.extent
+        if within is not None:
+            self._extent = make_plan(inference, within=within).window
         self.inference = inference
         self.matrices: Mapping[str, TileMatrixSet] = {
             MERCATOR: web_mercator(tile),
@@ -131,7 +157,7 @@ class TileLayer:
     def _made(self, levels: TileMatrixSet, zoom: int) -> tuple[Plan | None, int]:
         """Return the plan of a zoom level, and the memory that the tile in its middle takes."""
         try:
-            plan = make_plan(self.inference, levels.grid(zoom))
+            plan = make_plan(self.inference, levels.grid(zoom), within=self._within)
         except SpatialExtentEmpty:
             return None, 0
         return plan, cost(plan, central_block(plan, levels.tile)).memory_bytes
@@ -148,8 +174,10 @@ class TileLayer:
         plan = self.plan(matrix, zoom)
         if plan is None or plan.window.intersection(window).is_empty:
             return None
-        with _logged():
-            return evaluate(plan, window)
+        with self._logged():
+            if self._within is None:
+                return evaluate(plan, window)
+            return fit(evaluate(plan, window.intersection(plan.window)), window)
 
     def picture(
         self, matrix: str, zoom: int, x: int, y: int, *, view: View, format_name: str
@@ -165,7 +193,7 @@ class TileLayer:
         bound = self.inference.cube(self.inference.graph.result)
         if bound.grid is None:
             raise TypeError("checked when the layer was made")
-        return bound.grid.to_bounds(bound.extent, crs)
+        return bound.grid.to_bounds(self._extent, crs)
 
     def zooms(self, matrix: str) -> tuple[int, int]:
         """Return the zoom at which the layer fills about one tile, and that of its own pixels."""
@@ -176,7 +204,7 @@ class TileLayer:
         first = last = 0
         for zoom in range(25):
             level = levels.grid(zoom)
-            window = extent_on(bound.grid, bound.extent, level)
+            window = extent_on(bound.grid, self._extent, level)
             if max(window.height, window.width) <= levels.tile:
                 first = zoom
             last = zoom
@@ -184,16 +212,15 @@ class TileLayer:
                 break
         return first, last
 
-
-@contextmanager
-def _logged() -> Iterator[None]:
-    """Hand what graphs log on to Python's logging."""
-    with logs.collected() as log:
-        try:
-            yield
-        finally:
-            for entry in log.all():
-                _LOGGER.log(_LEVELS[entry.level], "%s", entry.line())
+    @contextmanager
+    def _logged(self) -> Iterator[None]:
+        """Hand on what the graph logs."""
+        with logs.collected() as log:
+            try:
+                yield
+            finally:
+                if log.entries:
+                    self._tell(log.all())
 
 
 def shown(cube: Cube, view: View) -> Cube:

@@ -58,6 +58,7 @@ def walked(
                     running.append(pool.submit(computed, following))
                 kept, told = running.popleft().result()
                 logs.retell(told)
+                progress.hear(told)
                 yield number, kept
                 progress.advance()
         finally:

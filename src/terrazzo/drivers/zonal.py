@@ -8,7 +8,7 @@ import numpy as np
 
 from terrazzo.cube import Kind
 from terrazzo.drivers.walk import walked
-from terrazzo.processes.zones import ZonePixels, covered
+from terrazzo.processes.zones import ZonePixels, centred, covered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,6 +28,7 @@ def polygon_pixels(
     block: int,
     workers: int,
     progress: Progress,
+    centres: bool = False,
 ) -> Iterator[PolygonPixels]:
     """Evaluate a plan under polygons and yield them as they are finished.
 
@@ -35,11 +36,13 @@ def polygon_pixels(
         plan: the raster that is reduced.
         shapes: polygons in the CRS of `plan.grid`; those that cover no pixel are never yielded.
             Every pixel that one touches counts, weighted by its exact coverage.
+        centres: whether only pixels count whose centre a polygon holds, and all alike.
         block: edge of a block, pixels.
         workers: threads that compute blocks.
         progress: told about every block.
     """
-    zones = ZonePixels(covered(shapes, plan.grid, plan.window), len(shapes))
+    entries = (centred if centres else covered)(shapes, plan.grid, plan.window)
+    zones = ZonePixels(entries, len(shapes))
     windows = zones.windows(plan.window, block)
     for number, part in walked(plan, windows, zones.part, workers=workers, progress=progress):
         done = zones.take(number, part)

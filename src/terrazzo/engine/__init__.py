@@ -3,7 +3,7 @@
 from terrazzo.engine.bound import Bound, Inference, Opener
 from terrazzo.engine.demand import Cost, check_memory, cost, demand, read_version
 from terrazzo.engine.evaluate import evaluate
-from terrazzo.engine.infer import infer, settle
+from terrazzo.engine.infer import infer, mistakes, settle
 from terrazzo.engine.plan import Plan, check_extent, make_plan, pending_stages, with_window
 from terrazzo.engine.steps import Step
 
@@ -21,6 +21,7 @@ __all__ = [
     "evaluate",
     "infer",
     "make_plan",
+    "mistakes",
     "pending_stages",
     "read_version",
     "settle",

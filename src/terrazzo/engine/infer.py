@@ -28,7 +28,7 @@ from terrazzo.engine.grids import extent_on, extents_on, resampled_grid, union_o
 from terrazzo.engine.kinds import fitted, is_open, unboxed
 from terrazzo.engine.lazy import needed, pruned
 from terrazzo.engine.udfs import guessing, running_in, sandbox_for
-from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty
+from terrazzo.errors import ArgumentInvalid, SpatialExtentEmpty, TerrazzoError
 from terrazzo.geo.pixelmap import PixelMap
 from terrazzo.graph import Callback, Graph, Parameter, Ref
 from terrazzo.processes import PROCESSES, Role
@@ -60,6 +60,17 @@ def infer(graph: Graph, opener: Opener) -> Inference:
         return Inference(graph, MappingProxyType(nodes), opener)
 
 
+def mistakes(graph: Graph, opener: Opener) -> tuple[tuple[str, TerrazzoError], ...]:
+    """Return everything that `infer` would refuse, by node, and not the first of it alone.
+
+    What needs a node that is refused is not looked at.
+    """
+    failed: dict[str, TerrazzoError | None] = {}
+    with span("plan"):
+        _bound_nodes(graph, opener, {}, {}, failed)
+    return tuple((name, error) for name, error in failed.items() if error is not None)
+
+
 def settle(inference: Inference, found: Mapping[str, Finding]) -> Inference:
     """Return the inference with what stages have found, by node, besides those known before.
 
@@ -74,21 +85,37 @@ def settle(inference: Inference, found: Mapping[str, Finding]) -> Inference:
 
 
 def _bound_nodes(
-    graph: Graph, opener: Opener, kept: Mapping[str, Bound], found: Mapping[str, Finding]
+    graph: Graph,
+    opener: Opener,
+    kept: Mapping[str, Bound],
+    found: Mapping[str, Finding],
+    failed: dict[str, TerrazzoError | None] | None = None,
 ) -> dict[str, Bound]:
+    """Bind the nodes that are needed; those that cannot be are put into `failed`, if there is one.
+
+    Of a node that only needs one that cannot be bound, nothing is said (None).
+    """
     nodes: dict[str, Bound] = dict(kept)
     waiting = [graph.result, *(sink for sink in graph.sinks if sink != graph.result)][::-1]
     while waiting:
         node = graph[waiting[-1]]
-        if node.id in nodes:
+        if node.id in nodes or (failed and node.id in failed):
             waiting.pop()
             continue
         missing = [ref for ref in needs(node, nodes) if ref not in nodes]
+        if failed and not failed.keys().isdisjoint(missing):
+            failed[node.id] = None
+            continue
         if missing:
             waiting.extend(missing[::-1])
             continue
-        with logs.inside(node.id, node.process_id), running_in(opener):
-            nodes[node.id] = _bind(node, nodes, opener, found.get(node.id, {}))
+        try:
+            with logs.inside(node.id, node.process_id), running_in(opener):
+                nodes[node.id] = _bind(node, nodes, opener, found.get(node.id, {}))
+        except TerrazzoError as error:
+            if failed is None:
+                raise
+            failed[node.id] = error
         waiting.pop()
     return nodes
 

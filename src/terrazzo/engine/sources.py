@@ -5,8 +5,9 @@ Here the catalogue (which items) meets storage (how they are read); neither know
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from terrazzo.catalog import BandInfo, Catalog, read_bands
 from terrazzo.catalog.bands import merge_bands
@@ -18,9 +19,10 @@ from terrazzo.errors import BandNotFound, NoDataAvailable
 from terrazzo.geo.crs import WGS84
 from terrazzo.geo.grid import Grid
 from terrazzo.geo.times import contains, format_time, parse_time
-from terrazzo.sandbox import Mode
+from terrazzo.sandbox import UdfRules
 from terrazzo.spans import span
 from terrazzo.storage.blocks import BlockCache
+from terrazzo.storage.gate import Gate
 from terrazzo.storage.headers import HEADER, read_header
 from terrazzo.storage.raster import RasterReader
 from terrazzo.storage.source import AssetBand, RasterSource, SceneItem
@@ -28,12 +30,25 @@ from terrazzo.storage.stac import BASE, fetch_stac
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from terrazzo.cube import Cube, Label
     from terrazzo.errors import SourceUnreadable
     from terrazzo.geo.extent import SpatialExtent
     from terrazzo.processes.load import FileRequest, LoadRequest
-    from terrazzo.storage.gate import Gate
+
+
+class OwnLinks(Protocol):
+    """Knows addresses that mean files of this machine."""
+
+    def find(self, url: str) -> tuple[Path, Mapping[str, Any], Sequence[Mapping[str, Any]]] | None:
+        """Return the folder that may be read, a STAC document and its items, with local paths.
+
+        None where the address is somebody else's.
+
+        Raises:
+            AssetForbidden: it is ours, and is not to be read, or not any more.
+        """
 
 
 class CatalogOpener:
@@ -49,10 +64,14 @@ class CatalogOpener:
         cache_bytes: int,
         *,
         skip_bad: bool = False,
-        udf: Mode = Mode.SANDBOXED,
+        udf: UdfRules | None = None,
+        owner: str = "",
+        reader: RasterReader | None = None,
+        own: OwnLinks | None = None,
     ) -> None:
-        self._catalog, self._gate, self.udf = cache(catalog), gate, udf
-        self._reader = RasterReader(BlockCache(cache_bytes))
+        self._catalog, self._gate, self._own = cache(catalog), gate, own
+        self.udf, self.owner = udf or UdfRules(), owner
+        self._reader = reader or RasterReader(BlockCache(cache_bytes))
         self._skip_bad = skip_bad
 
     def open(self, request: LoadRequest) -> RasterSource:
@@ -64,7 +83,7 @@ class CatalogOpener:
             NoDataAvailable: no item lies in the extent, period and filter.
         """
         with span("catalogue"):
-            document, items = self._found(request)
+            document, items, gate = self._found(request)
         known = read_bands(document)
         chosen = [item for item in items if _passes(item, request)]
         if not chosen:
@@ -74,7 +93,7 @@ class CatalogOpener:
         told = merge_bands(known, read_bands(chosen[0]))
         known = tuple(band for band in told if band.name in listed or not listed)
         names = _band_names(request.bands, known)
-        scenes = [self._scene(item, names) for item in chosen]
+        scenes = [_scene(item, names, gate) for item in chosen]
         facts: dict[Label, BandFacts] = {
             band.name: BandFacts(band.common_name, band.wavelength_um) for band in known
         }
@@ -91,39 +110,46 @@ class CatalogOpener:
         """
         return load_file(request, self._gate)
 
-    def _found(self, request: LoadRequest) -> tuple[Any, Iterable[Any]]:
-        """Return the collection of a request, and the items that may be meant."""
+    def _found(self, request: LoadRequest) -> tuple[Any, Iterable[Any], Gate]:
+        """Return the collection of a request, the items that may be meant, and who opens them.
+
+        Documents from elsewhere open no file of this machine; those of our own results, which are
+        not asked for over the network, open the files of their run only.
+        """
         if request.url is not None:
+            own = self._own and self._own.find(request.url)
+            if own:
+                folder, document, ours = own
+                return document, _asked_for(ours, request), Gate((folder,))
             document, found = fetch_stac(self._gate, request.url)
-            return document, _asked_for(found, request)
+            return document, _asked_for(found, request), replace(self._gate, roots=())
         catalog = self._catalog()
         document = catalog.collection(str(request.collection))
         items = catalog.search(
             (str(request.collection),), bbox=_degrees(request.spatial), interval=_times(request)
         )
-        return document, list(items)
+        return document, list(items), self._gate
 
-    def _scene(self, item: Mapping[str, Any], names: Sequence[str]) -> SceneItem:
-        base = item.get(BASE)
-        properties = item["properties"]
-        bands = []
-        for key, asset in item["assets"].items():
-            here = [(i, band) for i, band in enumerate(read_bands(asset, key), 1)]
-            here = [(i, band) for i, band in here if band.name in names]
-            if not here:
-                continue
-            name = self._gate.open_name(asset["href"], base or None, item=item["id"], asset=key)
-            header = read_header(asset.get(HEADER))
-            grid = _grid(item, key) if header is None else header.info.grid
-            bands += [
-                AssetBand(
-                    b.name, name, i, b.nodata, b.scale, b.offset, grid, b.dtype, header=header
-                )
-                for i, b in here
-            ]
-        moment = properties.get("datetime") or properties["start_datetime"]
-        west, south, east, north = _flat(item["bbox"])
-        return SceneItem(item["id"], parse_time(moment), tuple(bands), (west, south, east, north))
+
+def _scene(item: Mapping[str, Any], names: Sequence[str], gate: Gate) -> SceneItem:
+    base = item.get(BASE)
+    properties = item["properties"]
+    bands = []
+    for key, asset in item["assets"].items():
+        here = [(i, band) for i, band in enumerate(read_bands(asset, key), 1)]
+        here = [(i, band) for i, band in here if band.name in names]
+        if not here:
+            continue
+        name = gate.open_name(asset["href"], base or None, item=item["id"], asset=key)
+        header = read_header(asset.get(HEADER))
+        grid = _grid(item, key) if header is None else header.info.grid
+        bands += [
+            AssetBand(b.name, name, i, b.nodata, b.scale, b.offset, grid, b.dtype, header=header)
+            for i, b in here
+        ]
+    moment = properties.get("datetime") or properties["start_datetime"]
+    west, south, east, north = _flat(item["bbox"])
+    return SceneItem(item["id"], parse_time(moment), tuple(bands), (west, south, east, north))
 
 
 def _noted(error: SourceUnreadable) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from terrazzo.sandbox import Mode, Sandbox, sandbox_of
+from terrazzo.sandbox import Sandbox, UdfRules, sandbox_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class ChoosesUdfs(Protocol):
-    """An opener that says whether code of users is run, and how; others have it sandboxed."""
+    """An opener that says how code of users is run; others have it sandboxed."""
 
-    udf: Mode
+    udf: UdfRules
+
+
+@runtime_checkable
+class HasOwner(Protocol):
+    """An opener that says for whom it opens."""
+
+    owner: str
 
 
 _SANDBOX: ContextVar[Sandbox | None] = ContextVar("sandbox", default=None)
@@ -27,8 +34,9 @@ _SANDBOX: ContextVar[Sandbox | None] = ContextVar("sandbox", default=None)
 @contextmanager
 def running_in(opener: object) -> Iterator[None]:
     """Have code of users in what is bound and compiled inside run as the opener says."""
-    mode = opener.udf if isinstance(opener, ChoosesUdfs) else Mode.SANDBOXED
-    token = _SANDBOX.set(sandbox_of(mode))
+    rules = opener.udf if isinstance(opener, ChoosesUdfs) else UdfRules()
+    owner = opener.owner if isinstance(opener, HasOwner) else ""
+    token = _SANDBOX.set(sandbox_of(rules, owner))
     try:
         yield
     finally:
@@ -38,8 +46,7 @@ def running_in(opener: object) -> Iterator[None]:
 @contextmanager
 def guessing() -> Iterator[None]:
     """Have code of users tell what it returns, and compute nothing: pixels are not known yet."""
-    sandbox = _SANDBOX.get() or sandbox_of(Mode.SANDBOXED)
-    token = _SANDBOX.set(sandbox.looking())
+    token = _SANDBOX.set((_SANDBOX.get() or sandbox_of()).looking())
     try:
         yield
     finally:
@@ -50,4 +57,4 @@ def sandbox_for(process: Process) -> Mapping[str, Sandbox]:
     """Return the sandbox by the name of the parameter that takes it, for processes with one."""
     if not process.sandbox:
         return {}
-    return {process.sandbox: _SANDBOX.get() or sandbox_of(Mode.SANDBOXED)}
+    return {process.sandbox: _SANDBOX.get() or sandbox_of()}

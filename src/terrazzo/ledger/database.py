@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, event, insert, make_url, select
+from sqlalchemy import create_engine, event, func, insert, make_url, select
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from typing_extensions import override
 
@@ -23,6 +23,8 @@ LEDGER_FILE = "ledger.sqlite"
 BUSY_SECONDS = 30.0
 """How long a writer waits for another one before it gives up."""
 _WRITING = "terrazzo_writing"
+_MAKING = 0x7E44A220
+"""Key of the lock under which PostgreSQL's tables are made."""
 
 
 def database_url(home: Path) -> str:
@@ -50,7 +52,11 @@ class Database:
                 _make_alone(self.engine, Path(address.database or ""))
             else:
                 _make(self.engine)
+        except DatabaseUnusable:
+            self.close()
+            raise
         except (SQLAlchemyError, OSError) as error:
+            self.close()
             raise DatabaseUnusable(
                 f"The database {address.render_as_string()} cannot be used: "
                 f"{getattr(error, 'orig', None) or error}. Check --database, and that the server "
@@ -142,8 +148,10 @@ def _make_alone(engine: Engine, path: Path) -> None:
 
 def _make(engine: Engine) -> None:
     """Make missing tables, and refuse those of a later Terrazzo."""
-    metadata.create_all(engine)
     with engine.connect() as connection, connection.begin():
+        if engine.dialect.name == "postgresql":  # several machines may start at once
+            connection.execute(select(func.pg_advisory_xact_lock(_MAKING)))
+        metadata.create_all(connection)
         known = connection.execute(select(version.c.version)).scalars().all()
         if not known:
             connection.execute(insert(version).values(version=SCHEMA_VERSION))

@@ -4,6 +4,7 @@ Times are RFC 3339 texts in UTC with microseconds, so that they sort; documents 
 """
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -31,7 +32,8 @@ user = Table(
     Column("subject", Text, nullable=False),  # the log-in name, or `sub`
     Column("name", Text, nullable=False, default=""),
     Column("password", Text, nullable=False, default=""),  # argon2 hash; empty for OpenID
-    Column("groups", Text, nullable=False, default="[]"),
+    Column("groups", Text, nullable=False, default="[]"),  # that the operator put them in
+    Column("claimed", Text, nullable=False, default="[]"),  # that their provider says they are in
     Column("admin", Boolean, nullable=False, default=False),
     Column("enabled", Boolean, nullable=False, default=True),
     Column("quota", Integer),  # bytes of files; null = the server's default
@@ -46,6 +48,22 @@ token = Table(
     Column("account", Text, ForeignKey("account.id", ondelete="CASCADE"), nullable=False),
     Column("created", Text, nullable=False),
     Column("expires", Text, nullable=False),
+)
+
+failure = Table(
+    "failure",  # log-ins that failed, of one name from one address
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("count", Integer, nullable=False),
+    Column("last", Text, nullable=False),
+)
+
+licence = Table(
+    "licence",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("title", Text, nullable=False, default=""),
+    Column("href", Text, nullable=False, default=""),  # where its text is
 )
 
 acceptance = Table(
@@ -92,6 +110,7 @@ job = Table(
     Column("title", Text),
     Column("description", Text),
     Column("process", Text, nullable=False),
+    Column("processes", Text, nullable=False, default="{}"),  # those of the user that it calls
     Column("options", Text, nullable=False, default="{}"),
     Column("status", Text, nullable=False),  # created, queued, running, canceled, finished, error
     Column("progress", Float, nullable=False, default=0.0),
@@ -102,7 +121,7 @@ job = Table(
     Column("finished", Text),
     Column("worker", Text),  # who has it
     Column("run", Integer, nullable=False, default=0),  # how often it was started by its owner
-    Column("cancel", Boolean, nullable=False, default=False),
+    Column("lost", Integer, nullable=False, default=0),  # its process died, without a block since
     Column("usage", Text, nullable=False, default="{}"),
     Index("job_of_owner", "owner", "created"),
     Index("job_in_queue", "status", "queued"),
@@ -120,12 +139,14 @@ worker = Table(
 entry = Table(
     "entry",
     metadata,
-    Column("kind", Text, primary_key=True),  # "job" or "service"
-    Column("object", Text, primary_key=True),
-    Column("number", Integer, primary_key=True),
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("kind", Text, nullable=False),  # "job" or "service"
+    Column("object", Text, nullable=False),
     Column("level", Text, nullable=False),
-    Column("time", Text, nullable=False),
-    Column("body", Text, nullable=False),  # the openEO log entry
+    Column("event", Boolean, nullable=False, default=False),  # not told by the graph
+    Column("body", Text, nullable=False),  # the openEO log entry without its id
+    Index("entry_of_object", "kind", "object", "number"),
+    sqlite_autoincrement=True,  # a number that is free again must not name another entry
 )
 
 service = Table(
@@ -137,6 +158,7 @@ service = Table(
     Column("description", Text),
     Column("type", Text, nullable=False),
     Column("process", Text, nullable=False),
+    Column("processes", Text, nullable=False, default="{}"),  # those of the user that it calls
     Column("configuration", Text, nullable=False, default="{}"),
     Column("enabled", Boolean, nullable=False, default=True),
     Column("options", Text, nullable=False, default="{}"),

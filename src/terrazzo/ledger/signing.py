@@ -60,11 +60,15 @@ class Signer:
 
     def is_signed(self, text: str, signature: str) -> bool:
         """Tell whether a signature is of this text and still good."""
+        expires = self.expiry(text, signature)
+        return expires is not None and (expires == 0 or time.time() < expires)
+
+    def expiry(self, text: str, signature: str) -> int | None:
+        """Return until when a signature is good, perhaps past; None if it is not of this text."""
         mark, _, digest = signature.partition("-")
         if not hmac.compare_digest(digest.encode(), self._digest(text, mark).encode()):
-            return False
-        expires = int(mark, 16)
-        return expires == 0 or time.time() < expires
+            return None
+        return int(mark, 16)
 
     def _digest(self, text: str, mark: str) -> str:
         return hmac.new(self.secret, f"{mark}\n{text}".encode(), "sha256").hexdigest()

@@ -82,6 +82,7 @@ def _entry_callback(returns: dict[str, Any]) -> dict[str, Any]:
 
 Flag = Annotated[bool, Schema({"type": "boolean"})]
 AnyArray = Annotated[Stack, Schema({"type": "array", "items": _ANY})]
+Joined = Annotated[Stack | Pixels, Schema({"type": "array", "items": _ANY})]
 Untyped = Annotated[Stack, Schema({"type": "array"})]
 LabelArray = Annotated[Stack, Schema({"type": "array", "items": {"type": ["number", "string"]}})]
 Position = Annotated[
@@ -210,8 +211,10 @@ def array_append(data: AnyArray, value: Anything, label: NewLabel = None) -> Any
 
 
 @process("array_concat", Role.SCALAR, categories=_ARRAYS)
-def array_concat(array1: AnyArray, array2: AnyArray) -> AnyArray:
+def array_concat(array1: Joined, array2: Joined) -> AnyArray:
     """Two arrays one after the other, array1[0], ..., array2[0], ...
+
+    A number that was computed for each pixel counts as an array of one: clients write so.
 
     Args:
         array1: (n, ...) values of any kind.
@@ -226,7 +229,10 @@ def array_concat(array1: AnyArray, array2: AnyArray) -> AnyArray:
     Source:
         openEO process `array_concat` 2.0.0-rc.2.
     """
-    head, tail = as_stack(array1), as_stack(array2)
+    head, tail = (
+        stack_of([array]) if isinstance(array, Pixels) else as_stack(array)
+        for array in (array1, array2)
+    )
     labels: tuple[Label, ...] | None = None
     if head.labels is not None and tail.labels is not None:
         shared = [label for label in head.labels if label in tail.labels]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hin
 from terrazzo.cube import Cube, Pixels, Stack
 from terrazzo.graph.spec import ParameterSpec, ProcessSpec
 from terrazzo.processes.schemas import Schema
+from terrazzo.processes.words import worded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -79,13 +80,14 @@ def describe(
             ParameterSpec(
                 name=label,
                 description=told[parameter.name],
-                schema=_schema(name, label, hints.get(parameter.name)).json,
+                schema=worded(name, label, _schema(name, label, hints.get(parameter.name)).json),
                 optional=optional,
                 default=parameter.default if optional else None,
                 checked=_checked(_schema(name, label, hints.get(parameter.name)), taken),
             )
         )
     head, _, rest = sections[""].partition("\n\n")
+    returned = hints.get("return")
     spec = ProcessSpec(
         id=name,
         summary=" ".join(head.split()).rstrip("."),
@@ -94,7 +96,7 @@ def describe(
         parameters=tuple(parameters),
         returns={
             "description": " ".join(sections.get("Returns", "").split()),
-            "schema": _schema(name, "return value", hints.get("return")).json,
+            "schema": worded(name, "returns", _schema(name, "return value", returned).json),
         },
         exceptions={
             code: {"message": text} for code, text in _entries(sections.get("Raises", "")).items()

@@ -10,7 +10,6 @@ import numpy as np
 from terrazzo.cube import Cube, Dimension, Kind, Label, Pixels, Stack
 from terrazzo.errors import (
     ArgumentInvalid,
-    DimensionLabelCountMismatch,
     DistinctDimensionLabelsRequired,
     LabelMismatch,
     TemporalExtentEmpty,
@@ -122,18 +121,19 @@ def apply_dimension(
         process: called with the values along `dimension` as `data`; returns an array of any
             length but 0.
         dimension: name of a dimension that has labels.
-        target_dimension: where the computed values go, in place of `dimension`: a dimension with
-            one label, or a new name, which makes a dimension of type other. Null keeps
-            `dimension`.
+        target_dimension: where the computed values go, in place of `dimension`: another
+            dimension, or a new name, which makes a dimension of type other. Null keeps
+            `dimension`. From another dimension with several labels `process` gets the values of
+            all of them, in one array without labels, and what it returns replaces them.
         context: passed on to `process`.
 
     Returns:
-        The cube with the computed array along the target. Labels are kept if the target is
-        `dimension` and the number of values stays; else they are 0, 1, 2, ...
+        The cube with the computed array along the target. Labels are those that code of a user
+        gives it (`run_udf`); without any they are kept if the target is `dimension` and the
+        number of values stays, and else 0, 1, 2, ...
 
     Raises:
         DimensionNotAvailable: no dimension has the name `dimension`.
-        DimensionLabelCountMismatch: the target has more than one label.
         ProcessParameterInvalid: the values would be those of other geometries, or there is none.
 
     Source:
@@ -141,37 +141,55 @@ def apply_dimension(
     """
     source = labelled_dimension(data, dimension)
     stack = data.stack(dimension)
-    shape = stack.values.shape[1:]
-    result = as_stack(process(data=stack, context=context), shape, data.dtype)
     axis, rest = data.axis(dimension), [d for d in data.dimensions if d.name != dimension]
-    numbered = tuple(range(len(result)))
+    target = None
+    if target_dimension != dimension and target_dimension in data.names:
+        target = labelled_dimension(data, target_dimension)
+        axis = rest.index(target)
+        stack = _joined(stack, axis + 1)
+        del rest[axis]
+    result = as_stack(process(data=stack, context=context), stack.values.shape[1:], data.dtype)
+    named = _own_labels(result)
+    labels = tuple(range(len(result))) if named is None else named
     if target_dimension is None or target_dimension == dimension:
-        if len(result) != len(source.labels):
-            source = _numbered(source, numbered)
-        return _with_stack(data, result, rest, axis, source)
-    if target_dimension not in data.names:
-        made = Dimension(target_dimension, Kind.OTHER, numbered)
+        same = len(result) == len(source.labels) if named is None else named == source.labels
+        return _with_stack(data, result, rest, axis, source if same else _labelled(source, labels))
+    if target is None:
+        made = Dimension(target_dimension, Kind.OTHER, labels)
         return _with_stack(data, result, rest, axis, made)
-    target = labelled_dimension(data, target_dimension)
-    if len(target.labels) != 1:
-        raise DimensionLabelCountMismatch(
-            f"The target dimension {target_dimension!r} has {len(target.labels)} labels and can "
-            "take values only if it has one. Reduce it first, or give a new name."
+    return _with_stack(data, result, rest, axis, _labelled(target, labels))
+
+
+def _joined(stack: Stack, axis: int) -> Stack:
+    """Return the entries along another axis as entries of the array, too, if there are several."""
+    count = stack.values.shape[axis]
+    if count == 1:
+        return replace(
+            stack,
+            values=stack.values.squeeze(axis),
+            valid=stack.valid.squeeze(axis),
+            axes=stack.axes[:axis] + stack.axes[axis + 1 :],
         )
-    place = rest.index(target)
-    squeezed = Stack(result.values.squeeze(place + 1), result.valid.squeeze(place + 1))
-    del rest[place]
-    return _with_stack(data, squeezed, rest, place, _numbered(target, numbered))
+    values, valid = (np.moveaxis(part, axis, 1) for part in (stack.values, stack.valid))
+    shape = (len(stack) * count, *values.shape[2:])
+    return Stack(values.reshape(shape), valid.reshape(shape), exact=stack.exact)
 
 
-def _numbered(dimension: Dimension, numbers: tuple[int, ...]) -> Dimension:
-    """Return a dimension with numbers in place of its labels; geometries cannot be made up."""
+def _own_labels(stack: Stack) -> tuple[Label, ...] | None:
+    """Return the labels that code of a user has given to an array, or that it had all along."""
+    if not stack.axes or len(stack.axes[0].labels) != len(stack):
+        return None
+    return stack.axes[0].labels
+
+
+def _labelled(dimension: Dimension, labels: tuple[Label, ...]) -> Dimension:
+    """Return a dimension with other labels; geometries cannot be made up."""
     if dimension.kind is Kind.GEOMETRY:
         raise ArgumentInvalid(
-            f"The callback returns {len(numbers)} values for the geometries of {dimension.name!r}, "
+            f"The callback returns {len(labels)} values for the geometries of {dimension.name!r}, "
             "which they do not belong to. Give them a new `target_dimension`."
         )
-    return replace(dimension, labels=numbers)
+    return replace(dimension, labels=labels)
 
 
 def _with_stack(

@@ -23,6 +23,8 @@ SCRATCH = 48
 """Bytes that a reducer may take for each value beside the values: copies in float64, masks."""
 SHARE = 2
 """The values that are gathered may take one part in this many of the memory; blocks the rest."""
+PIXELS = Dimension("data", Kind.OTHER, ())
+"""The axis of the pixels that a reducer gets: it has no labels, and any length."""
 MANY = 1 << 16
 """More entries than fit uint16: by so many a count says which type it needs."""
 
@@ -207,11 +209,17 @@ def reduce_spatial(data: RasterCube, reducer: ZonalReducer, context: Context = N
     return replace(data, values=values, valid=valid, dimensions=dimensions, grid=None, window=None)
 
 
-def reduced_dtype(reducer: Callback, dtype: np.dtype[Any], context: Any) -> np.dtype[Any]:
-    """Return the type of what a reducer makes of numbers of a type, however many there are."""
+def reduced_dtype(
+    reducer: Callback, dtype: np.dtype[Any], context: Any, axes: tuple[Dimension, ...] = ()
+) -> np.dtype[Any]:
+    """Return the type of what a reducer makes of numbers of a type, however many there are.
+
+    `axes` are what the axes of its numbers are, the first one that of the pixels.
+    """
 
     def made(count: int) -> np.dtype[Any]:
-        nothing = Stack(np.zeros((count, 0), dtype), np.zeros((count, 0), np.bool_))
+        shape = (count, *[0] * max(len(axes) - 1, 1))
+        nothing = Stack(np.zeros(shape, dtype), np.zeros(shape, np.bool_), axes=axes)
         result = reducer(data=nothing, context=context)
         if isinstance(result, Pixels):
             return result.dtype

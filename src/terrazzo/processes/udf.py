@@ -17,6 +17,7 @@ from terrazzo.errors import ArgumentInvalid, FileNotFound, UdfFailed, UdfInvalid
 from terrazzo.processes.convert import entries_of, is_list, scalar, stack_of
 from terrazzo.processes.registry import Role, Rules, process
 from terrazzo.processes.schemas import Anything, Schema
+from terrazzo.processes.spatial import PIXELS
 from terrazzo.sandbox import Axis, Block, Sandbox, check_runtime
 
 MOST_CODE = 1_000_000
@@ -62,7 +63,8 @@ def run_udf(
         data: in callbacks what they get, else a data cube. Numbers and arrays of numbers too.
         udf: Python code. Addresses and files of a workspace cannot be read yet.
         runtime: `Python`.
-        version: version of the runtime; null takes the one there is.
+        version: version of the runtime, or the name of an environment that the operator has
+            added; null takes what the header of the code asks for, or the one there is.
         context: JSON values that are passed on to the code.
         sandbox: where the code runs.
 
@@ -80,14 +82,19 @@ def run_udf(
     Source:
         openEO process `run_udf` 2.0.0-rc.2; the UDF contract of the openEO Python client.
     """
-    check_runtime(runtime, version)
+    check_runtime(runtime)
     code = _code(udf)
+    sandbox.environment(code, version)
+    return _run(_Call(sandbox, code, version, _checked_context(context)), data)
+
+
+def _checked_context(context: Any) -> Any:
     given = {} if context is None else context
     try:
         json.dumps(given)
     except (TypeError, ValueError) as error:
         raise ArgumentInvalid(f"`context` of a UDF is JSON values: {error}.") from None
-    return _run(_Call(sandbox, code, given), data)
+    return given
 
 
 def _code(udf: str) -> str:
@@ -108,6 +115,7 @@ class _Call:
 
     sandbox: Sandbox
     code: str
+    version: str | None
     context: Any
 
     def __call__(
@@ -130,7 +138,40 @@ class _Call:
             compute_dtype(values.dtype),
             None if geometries is None else _told(geometries),
         )
-        return self.sandbox.run(self.code, block, self.context)
+        return self.sandbox.run(self.code, block, self.context, self.version)
+
+
+def run_on_polygon(sandbox: Sandbox, code: str, context: Any, data: Stack) -> Cube:
+    """Call code with the pixels of a polygon; what comes back may be anything but pixels.
+
+    Args:
+        sandbox: where it runs.
+        code: of the user.
+        context: JSON values that are passed on to it.
+        data: (pixel, label, ...) values, with what the axes are.
+
+    Returns:
+        (label, ...) cube without space.
+
+    Raises:
+        UdfFailed: the code fails, or returns a value for each pixel.
+        UdfInvalid, UdfRefused, ArgumentInvalid: as `run_udf` says.
+    """
+    axes = _axes(data.axes, data.values.shape, ("data", "dim"))
+    call = _Call(sandbox, _code(code), None, _checked_context(context))
+    result = call(data.values, data.valid, axes)
+    if axes[0].name in (axis.name for axis in result.axes):
+        raise UdfFailed(
+            f"The UDF, {result.where}, must reduce the pixels of a polygon: it gets them along "
+            f"{axes[0].name!r}, and returns a value for each. Take the mean along it, or another "
+            "number."
+        )
+    known = {dimension.name: dimension for dimension in data.axes}
+    dimensions = tuple(
+        _dimension(axis, known.get(axis.name), size)
+        for axis, size in zip(result.axes, result.values.shape, strict=True)
+    )
+    return Cube(result.values, _validity(result.values), dimensions)
 
 
 def _told(geometries: Geometries) -> dict[str, Any]:
@@ -177,9 +218,12 @@ def _on_stack(call: _Call, data: Stack) -> Any:
             return scalar(values[()]) if valid[()] else None
         return Pixels(values, valid, data.axes[1:])
     values, valid, labels = _arranged(result, axes, axes[0].name)
+    named: tuple[Dimension, ...] = ()
+    if data.axes and labels is not None:
+        named = (replace(data.axes[0], labels=labels), *data.axes[1:])
     if labels is None and len(values) == len(data):
         labels = data.labels
-    made = Stack(values, valid, labels, data.exact)
+    made = Stack(values, valid, labels, data.exact, named)
     return entries_of(made) if is_list(data) else made
 
 
@@ -188,7 +232,8 @@ def _axes(
 ) -> tuple[Axis, ...]:
     """Return what the axes are; numbered names where nobody knows any more."""
     if len(dimensions) == len(shape) and all(
-        d.kind is Kind.SPATIAL or len(d.labels) == n for d, n in zip(dimensions, shape, strict=True)
+        d.kind is Kind.SPATIAL or d == PIXELS or n in {0, len(d.labels)}
+        for d, n in zip(dimensions, shape, strict=True)
     ):
         return tuple(_axis(dimension) for dimension in dimensions)
     first, rest = names[:-1], names[-1]
@@ -204,8 +249,8 @@ def _axes(
 
 
 def _axis(dimension: Dimension) -> Axis:
-    spatial = dimension.kind is Kind.SPATIAL
-    return Axis(dimension.name, dimension.kind.value, None if spatial else dimension.labels)
+    free = dimension.kind is Kind.SPATIAL or dimension == PIXELS
+    return Axis(dimension.name, dimension.kind.value, None if free else dimension.labels)
 
 
 def _arranged(

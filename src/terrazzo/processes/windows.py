@@ -13,6 +13,7 @@ from terrazzo.processes.cube_schemas import ALIGNMENTS, Alignment, ZonalReducer
 from terrazzo.processes.registry import Place, Role, Rules, process, same_labels
 from terrazzo.processes.returned import as_pixels
 from terrazzo.processes.schemas import Context, RasterCube, Schema
+from terrazzo.processes.spatial import PIXELS
 
 WindowSize = Annotated[
     Sequence[int],
@@ -114,9 +115,8 @@ def aggregate_spatial_window(
     (width, height), outer = arguments["size"], data.values.shape[:-2]
     shape = (*outer, wanted.height, height, wanted.width, width)
     values, valid = (_gathered(array, shape) for array in _fitted(data, needed))
-    made = as_pixels(
-        reducer(data=Stack(values, valid), context=context), values.shape[1:], data.dtype
-    )
+    stack = Stack(values, valid, axes=(PIXELS, *data.dimensions))
+    made = as_pixels(reducer(data=stack, context=context), values.shape[1:], data.dtype)
     return replace(data, values=made.values, valid=made.valid, grid=grid, window=wanted)
 
 

@@ -18,7 +18,7 @@ from terrazzo.processes.cube_schemas import (
 from terrazzo.processes.geometries import held_by, in_crs, vector_cube
 from terrazzo.processes.registry import Role, process
 from terrazzo.processes.schemas import Context, RasterCube
-from terrazzo.processes.spatial import reduced_dtype
+from terrazzo.processes.spatial import PIXELS, reduced_dtype
 from terrazzo.processes.stage import Finding, Pass, found_cube
 from terrazzo.processes.vectors import feature_ids, geojson_held
 from terrazzo.processes.zones import PolygonPixels, ZonePixels, centred
@@ -40,6 +40,8 @@ class _Aggregation:
     valid: Mask
     shape: tuple[int, ...]
     """Of the result."""
+    axes: tuple[Dimension, ...]
+    """What the axes of a geometry's pixels are."""
     labels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     needs: int = 0
 
@@ -62,13 +64,13 @@ class _Aggregation:
         if done is None:
             return
         for index, geometry in enumerate(done.polygons):
-            stack = _stack(done, index)
+            stack = polygon_stack(done, index, self.axes)
             result = self.reducer(data=stack, context=self.context)
             size = self.values.shape[1]
             self.values[geometry, :, 0], self.valid[geometry, :, 0] = _flat(result, size)
             if self.values.shape[2] > 1:
                 self.values[geometry, :, 1] = len(stack)
-                self.values[geometry, :, 2] = _countable(stack).sum(axis=0)
+                self.values[geometry, :, 2] = _countable(stack).sum(axis=0).reshape(size)
                 self.valid[geometry, :, 1:] = True
 
     def finish(self) -> Finding:
@@ -95,6 +97,7 @@ def _aggregation(
         np.zeros(flat, result.dtype),
         np.zeros(flat, np.bool_),
         result.values.shape,
+        pixel_axes(data),
     )
 
 
@@ -138,7 +141,7 @@ def aggregate_spatial(
             f"There is a dimension {target_dimension!r} already: {', '.join(data.names)}."
         )
     labelled = tuple(d for d in data.dimensions if d.kind is not Kind.SPATIAL)
-    dtype = reduced_dtype(reducer, data.dtype, context)
+    dtype = reduced_dtype(reducer, data.dtype, context, pixel_axes(data))
     dimensions: tuple[Dimension, ...] = (place, *labelled)
     if target_dimension is not None:
         dimensions = (*dimensions, Dimension(target_dimension, Kind.OTHER, COUNTS))
@@ -166,9 +169,18 @@ def zones_of(value: Any) -> Cube:
     return vector_cube(held, feature_ids(value), what="`geometries`")
 
 
-def _stack(pixels: PolygonPixels, index: int) -> Stack:
+def pixel_axes(data: Cube) -> tuple[Dimension, ...]:
+    """Return what the axes of a geometry's pixels are: the pixels, and all but x and y."""
+    labelled = tuple(d for d in data.dimensions if d.kind is not Kind.SPATIAL)
+    return (PIXELS, *labelled) if labelled else ()
+
+
+def polygon_stack(pixels: PolygonPixels, index: int, axes: tuple[Dimension, ...]) -> Stack:
+    """Return the pixels of one of several geometries, with what their axes are."""
     span = slice(pixels.starts[index], pixels.starts[index + 1])
-    return Stack(pixels.values[span], pixels.valid[span])
+    count = pixels.starts[index + 1] - pixels.starts[index]
+    shape = (count, *([len(axis.labels) for axis in axes[1:]] or [1]))
+    return Stack(pixels.values[span].reshape(shape), pixels.valid[span].reshape(shape), axes=axes)
 
 
 def _countable(stack: Stack) -> Mask:

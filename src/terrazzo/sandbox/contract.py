@@ -107,6 +107,17 @@ class UdfData:
         self.structured_data_list = structured_data_list
 
 
+def execute_local_udf(*_: Any, **__: Any) -> UdfData:
+    """Refuse: it is for the client's own machine.
+
+    Raises:
+        OpenEoUdfException: always.
+    """
+    raise OpenEoUdfException(
+        "A UDF cannot run a UDF: keep `execute_local_udf` and `run_udf_code` for your own machine."
+    )
+
+
 _METADATA = {
     one.__name__: one
     for one in (
@@ -146,7 +157,9 @@ def install(tell: Tell) -> None:
             "StructuredData": StructuredData,
             "UdfData": UdfData,
             "XarrayDataCube": XarrayDataCube,
+            "execute_local_udf": execute_local_udf,
             "inspect": inspect,
+            "run_udf_code": execute_local_udf,
         },
         "openeo.udf.debug": {"inspect": inspect},
         "openeo.udf.feature_collection": {"FeatureCollection": FeatureCollection},

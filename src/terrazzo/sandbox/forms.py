@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import keyword
 import linecache
 import math
 import sys
@@ -31,6 +30,7 @@ import xarray as xr
 
 from terrazzo.sandbox import contract, tables
 from terrazzo.sandbox.metadata import CubeMetadata
+from terrazzo.sandbox.script import Script, image_line
 from terrazzo.sandbox.unusable import Unusable
 
 if TYPE_CHECKING:
@@ -84,9 +84,10 @@ def load(text: str) -> Form:
     linecache.cache[FILE] = (len(text), None, text.splitlines(keepends=True), FILE)
     tree = ast.parse(text, FILE)
     code = compile(tree, FILE, "exec", dont_inherit=True)
-    line = _image_line(tree)
+    line = image_line(tree)
     if line:
-        return Form(lambda block, context: _script(code, block, context), f"`img` (line {line})")
+        script = Script(tree, FILE, _given())
+        return Form(lambda block, context: _script(script, block, context), f"`img` (line {line})")
     module = ModuleType(MODULE)
     module.__dict__.update(_given())
     sys.modules[MODULE] = module
@@ -173,20 +174,6 @@ def declared(form: Form, dimensions: Sequence[Mapping[str, Any]], context: Any) 
         if d.labels is not None
     }
     return {"dimensions": made.dimension_names(), "labels": labels}
-
-
-def _image_line(tree: ast.Module) -> int:
-    """Return the last line that assigns `img` outside of functions, 0 if none does."""
-    found = 0
-    waiting: list[ast.AST] = list(tree.body)
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            continue
-        if isinstance(node, ast.Name) and node.id == "img" and isinstance(node.ctx, ast.Store):
-            found = max(found, node.lineno)
-        waiting.extend(ast.iter_child_nodes(node))
-    return found
 
 
 def _takes_udf_data(function: Any) -> bool:
@@ -281,7 +268,7 @@ def _timeseries(function: Any, block: Block, context: Any) -> Block:
     return Block(np.moveaxis(values.reshape(columns.shape), -1, axis), block.dimensions)
 
 
-def _script(code: Any, block: Block, context: Any) -> Block:
+def _script(script: Script, block: Block, context: Any) -> Block:
     """Run a script on the bands, one array each."""
     axes = [i for i, d in enumerate(block.dimensions) if d["kind"] == _BANDS]
     rest, labels, bands = block.dimensions, [], [block.array]
@@ -289,16 +276,10 @@ def _script(code: Any, block: Block, context: Any) -> Block:
         bands = list(np.moveaxis(block.array, axes[0], 0))
         labels = list(block.dimensions[axes[0]].get("labels") or ())
         rest = (*rest[: axes[0]], *rest[axes[0] + 1 :])
-    names: dict[str, Any] = {"np": np, "numpy": np, "math": math, "context": context}
-    for label, band in zip(labels, bands, strict=False):
-        if str(label).isidentifier() and not keyword.iskeyword(str(label)):
-            names[str(label)] = band
-    names.update({f"band{number}": band for number, band in enumerate(bands)})
-    names["__name__"] = MODULE
-    exec(code, names)  # noqa: S102 - that is what the worker is closed for
-    if "img" not in names:
+    made = script.image(bands, labels, context)
+    if made is None:
         raise Unusable("The script ends without having assigned `img`.")
-    image = np.asarray(names["img"])
+    image = np.asarray(made)
     shape = bands[0].shape if bands else image.shape
     if image.shape == shape:
         return Block(image, rest)

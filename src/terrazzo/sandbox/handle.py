@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import select
 import signal
+import stat
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from terrazzo.errors import UdfFailed
 from terrazzo.sandbox.channel import Frames, SharedMemory, send
@@ -32,17 +33,29 @@ _KEPT_BYTES = 1 << 25
 """Arrays up to here go through memory that is kept between calls."""
 
 
+class Key(NamedTuple):
+    """What a worker serves; another is never served by it."""
+
+    owner: str
+    """The user, by whatever name whoever opens the sources has."""
+    environment: str
+    """Name of the Python that it runs in."""
+    code: str
+    """Digest of what it runs."""
+
+
 @dataclass(eq=False)
 class Worker:
-    """A process that serves one code."""
+    """A process that serves one code of one user."""
 
     channel: socket.socket
     status: socket.socket
     pidfd: int
-    pid: int
     scratch: str
-    code: str
-    """Digest of what it runs."""
+    """Its folder, by the name that it has for the server."""
+    key: Key
+    pid: int = 0
+    """Its number, for the server: in namespaces it has another."""
     calls: int = 0
     used: float = field(default_factory=time.monotonic)
     """When it was called last."""
@@ -50,6 +63,11 @@ class Worker:
     """How it ended, as `os.waitpid` has it; None while it runs."""
     kept: tuple[SharedMemory, SharedMemory] | None = None
     """Memory for arrays in and out that its process has mapped already."""
+
+    def __post_init__(self) -> None:
+        told = Path(f"/proc/self/fdinfo/{self.pidfd}").read_text(encoding="ascii")
+        lines = dict(line.split(":", 1) for line in told.splitlines())
+        self.pid = int(lines["Pid"])
 
     @contextmanager
     def memory(self, given: int, taken: int) -> Iterator[tuple[SharedMemory, SharedMemory, str]]:
@@ -175,11 +193,19 @@ class Worker:
 
     def _has_files_open(self) -> bool:
         """Tell whether it could write to files that were in its folder, which nobody sees now."""
-        opened = Path(f"/proc/{self.pid}/fd")
         try:
-            return any(str(file.readlink()).startswith(self.scratch) for file in opened.iterdir())
+            with os.scandir(f"/proc/{self.pid}/fd") as entries:
+                return any(
+                    stat.S_ISREG(entry.stat().st_mode) and self._may_write(entry.name)
+                    for entry in entries
+                )
         except OSError:
             return True
+
+    def _may_write(self, number: str) -> bool:
+        told = Path(f"/proc/{self.pid}/fdinfo/{number}").read_text(encoding="ascii")
+        flags = next(line for line in told.splitlines() if line.startswith("flags:"))
+        return int(flags.split()[1], 8) & os.O_ACCMODE != os.O_RDONLY
 
     def finish(self) -> None:
         """Kill it and wait until it is gone."""

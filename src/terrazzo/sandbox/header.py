@@ -1,106 +1,39 @@
-"""What user code says it needs, and what there is: PEP 723 and the runtimes of openEO.
+"""What user code says of itself: what it needs, where it wants to run, what it returns.
 
-Source: PEP 723, Inline script metadata; openEO API 1.2, `GET /udf_runtimes`.
+Source: PEP 723, Inline script metadata.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import math
-import platform
 import re
-import sys
 import tomllib
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from terrazzo.errors import InvalidRuntime, InvalidVersion, UdfInvalid, suggest
+from terrazzo.errors import UdfInvalid, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-PACKAGES: Mapping[str, str] = {
-    "numba": "numba",
-    "numpy": "numpy",
-    "pandas": "pandas",
-    "scikit-image": "skimage",
-    "scikit-learn": "sklearn",
-    "scipy": "scipy",
-    "xarray": "xarray",
-}
-"""Packages that user code may ask for, and the modules that they are imported as."""
 _OPENING = re.compile(r"# /// (?P<type>[a-zA-Z0-9-]+)\s*")
 _MOST_HEADER = 20_000
+_OURS = ("environment", "result")
 _RESULT = ("dtype", "dimensions", "labels")
 DTYPES = (
     *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
     *("float32", "float64"),
 )
 """Types that may be declared for a result."""
-_RUNTIME = "Python"
 
 
-@cache
-def installed() -> dict[str, str]:
-    """Return the version of each package that user code may use and that is there."""
-    return {
-        name: importlib.metadata.version(name)
-        for name, module in PACKAGES.items()
-        if importlib.util.find_spec(module) is not None
-    }
-
-
-@cache
-def runtimes() -> dict[str, Any]:
-    """Return the runtimes as openEO's `GET /udf_runtimes` lists them."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    libraries = {name: {"version": found} for name, found in installed().items()}
-    return {
-        _RUNTIME: {
-            "title": f"Python {version}",
-            "description": f"{platform.python_implementation()} {platform.python_version()}, in "
-            "closed processes without network and files.",
-            "type": "language",
-            "default": version,
-            "versions": {version: {"libraries": libraries}},
-        }
-    }
-
-
-def check_runtime(runtime: str, version: str | None) -> None:
-    """Refuse a runtime that there is not.
-
-    Raises:
-        InvalidRuntime: no runtime has that name; upper and lower case are alike.
-        InvalidVersion: it has no such version.
-    """
-    known = {name.lower(): (name, told) for name, told in runtimes().items()}
-    if runtime.lower() not in known:
-        names = [name for name, _ in known.values()]
-        raise InvalidRuntime(
-            f"There is no UDF runtime {runtime[:100]!r}."
-            f"{suggest(runtime[:100], names)} Runtimes here: "
-            f"{', '.join(names)}."
-        )
-    name, told = known[runtime.lower()]
-    versions = list(told["versions"])
-    if version is not None and not any(_is_part(version, whole) for whole in versions):
-        raise InvalidVersion(
-            f"The UDF runtime {name} has no version {version[:100]!r}. Versions here: "
-            f"{', '.join(versions)}; null takes {told['default']}."
-        )
-
-
-def _is_part(version: str, whole: str) -> bool:
-    """Tell whether a version, or its beginning, is meant: 3 and 3.11 are 3.11."""
-    parts, wholes = version.split("."), whole.split(".")
-    return parts == wholes[: len(parts)] or version == platform.python_version()
-
-
-def check_header(code: str) -> None:
+def check_header(code: str, have: Mapping[str, str], version: str) -> None:
     """Refuse code that asks for packages that are not there (PEP 723).
+
+    Args:
+        code: of the user.
+        have: versions of the packages that it may use.
+        version: of Python.
 
     Raises:
         UdfInvalid: a package is not among those that may be used, is not installed or has
@@ -110,14 +43,40 @@ def check_header(code: str) -> None:
     required = told.get("dependencies", [])
     if not isinstance(required, list) or not all(isinstance(entry, str) for entry in required):
         raise UdfInvalid("`dependencies` in the header of the UDF is a list of texts.")
-    have = installed()
     for entry in required:
         _check_requirement(entry, have)
     python = told.get("requires-python")
-    if python is not None and not _fits(f"python{python}", platform.python_version()):
+    if python is not None and not _fits(f"python{python}", version):
+        raise UdfInvalid(f"The UDF requires Python {python}, and this one is {version}.")
+
+
+def asked_environment(code: str) -> str | None:
+    """Return the environment that the header of a code names, if it does.
+
+    Raises:
+        UdfInvalid: it cannot be read, or `[tool.terrazzo]` has what nobody knows.
+    """
+    told = _ours(code)
+    unknown = [key for key in told if key not in _OURS]
+    if unknown:
         raise UdfInvalid(
-            f"The UDF requires Python {python}, and this one is {platform.python_version()}."
+            f"`[tool.terrazzo]` in the header of the UDF knows no {unknown[0][:100]!r}."
+            f"{suggest(unknown[0][:100], _OURS)} It knows {', '.join(_OURS)}."
         )
+    name = told.get("environment")
+    if name is not None and not isinstance(name, str):
+        raise UdfInvalid("`environment` in the header of the UDF is a text.")
+    return name
+
+
+def _ours(code: str) -> dict[str, Any]:
+    """Return the table `[tool.terrazzo]` of the header of a code."""
+    told = _header(code)
+    for key in ("tool", "terrazzo"):
+        told = told.get(key, {})
+        if not isinstance(told, dict):
+            raise UdfInvalid(f"`{key}` in the header of the UDF is a table.")
+    return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +107,9 @@ def declared_result(code: str) -> Declared:
     Raises:
         UdfInvalid: it cannot be read, or says what makes no sense.
     """
-    told = _header(code)
-    for key in ("tool", "terrazzo", "result"):
-        told = told.get(key, {})
-        if not isinstance(told, dict):
-            raise UdfInvalid(f"`{key}` in the header of the UDF is a table.")
+    told = _ours(code).get("result", {})
+    if not isinstance(told, dict):
+        raise UdfInvalid("`result` in the header of the UDF is a table.")
     unknown = [key for key in told if key not in _RESULT]
     if unknown:
         raise UdfInvalid(

@@ -37,6 +37,21 @@ class Limits:
     told_bytes: int = 256_000
     """Text that it may print and log; what is beyond is dropped."""
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
-    """Workers at a time; more calls wait."""
+    """Workers that run at a time; more calls wait."""
+    kept: int = 8
+    """Workers that are kept, frozen, for the next block of their code."""
     idle_seconds: float = 300.0
     """How long a worker that nobody needs is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class UdfRules:
+    """What an operator says of the code of users."""
+
+    mode: Mode = Mode.SANDBOXED
+    """Whether it is run, and how much it is trusted."""
+    limits: Limits = field(default_factory=Limits)
+    """What it may take."""
+    environments: tuple[tuple[str, str], ...] = ()
+    """Names of environments that it may ask for besides the one of Terrazzo, and their
+    interpreters."""

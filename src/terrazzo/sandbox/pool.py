@@ -1,34 +1,30 @@
-"""Workers: forked by a zygote, one code each, frozen while nobody calls them."""
+"""Workers: forked by a zygote, one code of one user each, frozen while nobody calls them."""
 
 from __future__ import annotations
 
 import atexit
-import importlib.util
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
-import sysconfig
 import tempfile
 import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from terrazzo.errors import UdfRefused
-from terrazzo.sandbox import landlock
-from terrazzo.sandbox.handle import Worker
-from terrazzo.sandbox.header import PACKAGES
-from terrazzo.sandbox.seal import LIFETIME, what_is_missing
-from terrazzo.sandbox.zygote import STATUS
+from terrazzo.sandbox.handle import Key, Worker
+from terrazzo.sandbox.layers import SOURCES, Layers, Machine, choose, this_machine
+from terrazzo.sandbox.seal import LIFETIME
 
 if TYPE_CHECKING:
+    from terrazzo.sandbox.environments import Environment
     from terrazzo.sandbox.limits import Limits
 
 _START_SECONDS = 120.0
@@ -36,64 +32,76 @@ _START_SECONDS = 120.0
 _END_SECONDS = 10.0
 _DYING_SECONDS = 0.5
 _THREADS = ("OPENBLAS", "OMP", "MKL", "NUMBA")
-_MAIN = "import sys; sys.path[:0] = {path!r}; from terrazzo.sandbox.zygote import start; start()"
+_ENTER = "from terrazzo.sandbox.namespaces import enter; enter(); "
+_START = "from terrazzo.sandbox.zygote import start; start()"
 
 
 class Pool:
-    """Workers of one server process, and the zygote that forks them; safe for many threads."""
+    """Workers of one server process, and the zygotes that fork them; safe for many threads."""
 
-    def __init__(self, limits: Limits, *, sealed: bool) -> None:
-        self._limits, self._sealed = limits, sealed
+    def __init__(self, limits: Limits, *, sealed: bool, machine: Machine | None = None) -> None:
+        """Make a pool that starts nothing yet.
+
+        Args:
+            limits: what a worker may take.
+            sealed: whether workers are shut in.
+            machine: what there is to shut them in; None finds it out.
+        """
+        self._limits, self._sealed, self._machine = limits, sealed, machine
         self._start()
+        _POOLS.add(self)
 
     def _start(self) -> None:
         self._state = threading.Condition()
         self._forking = threading.Lock()
         self._idle: list[Worker] = []
-        self._alive = 0
-        self._zygote: _Zygote | None = None
+        self._busy = 0
+        self._zygotes: dict[str, _Zygote] = {}
 
     def begin_anew(self) -> None:
         """Leave all workers to the process that this one was forked from: two must not call one."""
         for worker in self._idle:
             worker.forget()
-        if self._zygote is not None:
-            self._zygote.forget()
+        for zygote in self._zygotes.values():
+            zygote.forget()
         self._start()
 
-    def take(self, code: str) -> Worker:
-        """Return a worker that has served this code or none; waits until there may be one.
+    def take(self, key: Key, environment: Environment) -> Worker:
+        """Return a worker that has served this code of this user, or none; waits for its turn.
 
         Raises:
             UdfRefused: this machine cannot close workers, or cannot start them.
         """
         with self._state:
-            while True:
-                found = next((w for w in reversed(self._idle) if w.code == code), None)
-                if found is not None and not found.is_alive():
-                    self._drop(found)
-                    continue
-                if found is not None:
-                    self._idle.remove(found)
-                    break
-                if self._alive < self._limits.workers:
-                    self._alive += 1
-                    break
-                if self._idle:
-                    self._drop(self._idle[0])
-                    continue
+            while self._busy >= self._limits.workers:
                 self._state.wait()
+            self._busy += 1
+            found = self._kept(key)
         if found is not None:
             found.signal(signal.SIGCONT)
             return found
         try:
             with self._forking:
-                return self._started(code)
+                return self._started(key, environment)
         except BaseException:
-            with self._state:
-                self._alive -= 1
-                self._state.notify()
+            self._leave()
             raise
+
+    def _kept(self, key: Key) -> Worker | None:
+        """Return a worker that was kept for this, and let it be kept no longer."""
+        for worker in reversed(self._idle):
+            if worker.key == key:
+                self._idle.remove(worker)
+                if worker.is_alive():
+                    return worker
+                worker.close()
+                break
+        return None
+
+    def _leave(self) -> None:
+        with self._state:
+            self._busy -= 1
+            self._state.notify()
 
     def give_back(self, worker: Worker) -> None:
         """Keep a worker for the next call of its code.
@@ -107,57 +115,71 @@ class Pool:
         with self._state:
             self._idle.append(worker)
             late = time.monotonic() - self._limits.idle_seconds
-            for old in [w for w in self._idle if w.used < late]:
-                self._drop(old)
-            self._state.notify()
+            most = max(len(self._idle) - self._limits.kept, 0)
+            for number, old in enumerate(list(self._idle)):
+                if number < most or old.used < late:
+                    self._drop(old)
+        self._leave()
 
     def end(self, worker: Worker) -> None:
         """Do away with a worker."""
         worker.close()
-        with self._state:
-            self._alive -= 1
-            self._state.notify()
+        self._leave()
 
     def close(self) -> None:
-        """End all workers that are not at work, and the zygote."""
+        """End all workers that are not at work, and the zygotes."""
         with self._state:
             for worker in list(self._idle):
                 self._drop(worker)
         with self._forking:
-            if self._zygote is not None:
-                self._zygote.close()
-                self._zygote = None
+            for zygote in self._zygotes.values():
+                zygote.close()
+            self._zygotes.clear()
         atexit.unregister(self.close)
 
     def _drop(self, worker: Worker) -> None:
         self._idle.remove(worker)
-        self._alive -= 1
         worker.close()
 
-    def _started(self, code: str) -> Worker:
+    def _started(self, key: Key, environment: Environment) -> Worker:
         for _ in range(2):
-            if self._zygote is None:
-                self._zygote = _Zygote(self._limits, sealed=self._sealed)
+            zygote = self._zygotes.get(environment.name)
+            if zygote is None:
+                layers = choose(self._machine or this_machine(), sealed=self._sealed)
+                zygote = _Zygote(self._limits, layers, environment)
+                self._zygotes[environment.name] = zygote
                 atexit.register(self.close)
             try:
-                return self._zygote.fork(code)
+                return zygote.fork(key)
             except OSError:  # the zygote was killed
-                self._zygote.close()
-                self._zygote = None
+                zygote.close()
+                del self._zygotes[environment.name]
         raise UdfRefused("No worker process can be started for UDFs; the machine may be full.")
+
+
+_POOLS: WeakSet[Pool] = WeakSet()
+
+
+def _begin_anew() -> None:
+    for pool in list(_POOLS):
+        pool.begin_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+
+
+def workers() -> tuple[int, int]:
+    """Return how many workers of this process compute, and how many wait for work."""
+    pools = list(_POOLS)
+    return sum(pool._busy for pool in pools), sum(len(pool._idle) for pool in pools)  # noqa: SLF001 - its own module
 
 
 class _Zygote:
     """The server's end of the process that forks workers."""
 
-    def __init__(self, limits: Limits, *, sealed: bool) -> None:
-        missing = what_is_missing(sealed=sealed)
-        if missing:
-            raise UdfRefused(
-                f"UDFs cannot be run here: {missing}. Nothing is run unless it can be shut in; on "
-                "Linux, an operator who trusts all users may choose `--udf trusted`."
-            )
-        self._limits, self._sealed, self._count = limits, sealed, 0
+    def __init__(self, limits: Limits, layers: Layers, environment: Environment) -> None:
+        self._limits, self._count = limits, 0
         try:
             mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             self._folder = tempfile.mkdtemp(prefix="terrazzo-udf-")
@@ -165,22 +187,30 @@ class _Zygote:
             raise UdfRefused(f"No process can be started for UDFs: {error}.") from error
         with theirs:
             try:
-                self._process = _interpreter(theirs.fileno(), self._folder)
+                self._process = _interpreter(theirs.fileno(), layers, environment)
             except OSError as error:
                 mine.close()
                 shutil.rmtree(self._folder, ignore_errors=True)
                 raise UdfRefused(f"No process can be started for UDFs: {error}.") from error
         self._control = mine
         self._control.settimeout(_START_SECONDS)
+        house = {
+            "folder": self._folder,
+            "layers": asdict(layers),
+            "readable": [*environment.readable, *environment.path],
+        }
         try:
+            self._control.send(json.dumps(house).encode())
             told = json.loads(self._control.recv(1 << 16) or b'{"failed": "it ended"}')
         except OSError as error:
             told = {"failed": str(error)}
         if "failed" in told:
             self.close()
-            raise UdfRefused(f"The process that forks UDF workers cannot start: {told['failed']}")
+            raise UdfRefused(
+                "The process that forks UDF workers cannot start; `terrazzo doctor` says why."
+            ) from OSError(told["failed"])
 
-    def fork(self, code: str) -> Worker:
+    def fork(self, key: Key) -> Worker:
         """Return a new worker.
 
         Raises:
@@ -193,13 +223,7 @@ class _Zygote:
             status, their_status = socket.socketpair()
         except OSError as error:  # of this process, which has too many files open
             raise UdfRefused(f"No worker can be forked for UDFs: {error}.") from error
-        request = {
-            "landlock": landlock.version(),
-            "limits": asdict(self._limits),
-            "readable": _readable(),
-            "scratch": scratch,
-            "sealed": self._sealed,
-        }
+        request = {"limits": asdict(self._limits), "scratch": scratch}
         with their_channel, their_status:
             try:
                 files = [their_channel.fileno(), their_status.fileno()]
@@ -207,7 +231,7 @@ class _Zygote:
                 their_channel.close()
                 their_status.close()
                 status.settimeout(_END_SECONDS)
-                content, opened, _, _ = socket.recv_fds(status, STATUS.size, 1)
+                _, opened, _, _ = socket.recv_fds(status, 1, 1)
             except BaseException:
                 channel.close()
                 status.close()
@@ -219,8 +243,7 @@ class _Zygote:
                 raise UdfRefused("No worker can be forked for UDFs; the machine may be full.")
             raise ConnectionError("The process that forks UDF workers, or its folder, is gone.")
         channel.settimeout(self._limits.wall_seconds)
-        (pid,) = STATUS.unpack(content)
-        return Worker(channel, status, opened[0], pid, scratch, code)
+        return Worker(channel, status, opened[0], scratch, key)
 
     def _runs(self) -> bool:
         with suppress(subprocess.TimeoutExpired):  # it closes its files before it ends
@@ -243,15 +266,13 @@ class _Zygote:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _interpreter(control: int, folder: str) -> subprocess.Popen[bytes]:
+def _interpreter(control: int, layers: Layers, environment: Environment) -> subprocess.Popen[bytes]:
     """Start a fresh interpreter that has nothing of this process but one socket."""
-    return subprocess.Popen(  # noqa: S603 - this very interpreter
-        [
-            *(sys.executable, "-I", "-S", "-B", "-c"),
-            _MAIN.format(path=_search_path()),
-            str(control),
-            folder,
-        ],
+    path = [SOURCES, *environment.path]
+    enter = _ENTER if layers.namespaces else ""
+    code = f"import sys; sys.path[:0] = {path!r}; {enter}{_START}"
+    return subprocess.Popen(  # noqa: S603 - an interpreter that the operator has chosen
+        [environment.python, "-I", "-S", "-B", "-c", code, str(control)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -260,26 +281,3 @@ def _interpreter(control: int, folder: str) -> subprocess.Popen[bytes]:
         pass_fds=(control,),
         start_new_session=True,
     )
-
-
-def _package_folders() -> list[str]:
-    """Return the folders in which the libraries of user code are installed."""
-    folders = dict.fromkeys(
-        str(Path(found.origin).parents[1])
-        for name in (*PACKAGES.values(), "typing_extensions")
-        if (found := importlib.util.find_spec(name)) is not None and found.origin
-    )
-    return list(folders)
-
-
-def _search_path() -> list[str]:
-    return [str(Path(__file__).parents[2]), *_package_folders()]
-
-
-@cache
-def _readable() -> list[str]:
-    """Return what a worker may read: the interpreter's library and its packages."""
-    kinds = ("stdlib", "platstdlib")
-    own = {Path(sysconfig.get_path(kind)) for kind in kinds}
-    own |= {Path(os.__file__).parent, Path(sys.base_prefix) / "lib"}
-    return [*(str(folder) for folder in sorted(own)), *_package_folders()]

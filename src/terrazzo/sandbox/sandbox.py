@@ -6,22 +6,20 @@ import copy
 import hashlib
 import json
 import math
-import os
 import re
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 import numpy as np
 
 from terrazzo import logs
 from terrazzo.errors import UdfFailed, UdfRefused
-from terrazzo.sandbox.handle import request_of
+from terrazzo.sandbox.environments import environment_of
+from terrazzo.sandbox.handle import Key, request_of
 from terrazzo.sandbox.header import Declared, check_header, declared_result
-from terrazzo.sandbox.limits import Limits, Mode
+from terrazzo.sandbox.known import Known
+from terrazzo.sandbox.limits import Limits, Mode, UdfRules
 from terrazzo.sandbox.pool import Pool
 
 if TYPE_CHECKING:
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from terrazzo.sandbox.channel import SharedMemory
+    from terrazzo.sandbox.environments import Environment
     from terrazzo.sandbox.handle import Worker
 
 Label = str | float | int
@@ -45,6 +44,9 @@ _MOST_AXES = 32
 _DEEPEST = 50
 """Lists within lists that a log entry may have."""
 _KNOWN = 256
+_CODES = 256
+_OWNERS = 1024
+_RULES = UdfRules()
 _MOST_LABELS = 100_000
 _MOST_WHERE = 150
 _GEOMETRIES = re.compile("apply_vectorcube|UdfData|feature_collection")
@@ -119,30 +121,46 @@ class _Shape:
 
 
 class Sandbox:
-    """Runs user code, or refuses to; safe for many threads."""
+    """Runs the code of one user, or refuses to; safe for many threads."""
 
-    def __init__(self, mode: Mode = Mode.SANDBOXED, limits: Limits | None = None) -> None:
-        self.mode = mode
-        self.limits = limits or Limits()
-        self._pool = Pool(self.limits, sealed=mode is not Mode.TRUSTED)
-        self._known: OrderedDict[Any, _Shape] = OrderedDict()
-        self._lock = threading.Lock()
+    def __init__(self, rules: UdfRules = _RULES, owner: str = "", pool: Pool | None = None) -> None:
+        """Make a sandbox that starts nothing yet.
+
+        Args:
+            rules: what the operator says.
+            owner: the user; no process ever serves two.
+            pool: workers to share with other users.
+        """
+        self.rules, self.owner = rules, owner
+        self._pool = pool or Pool(rules.limits, sealed=rules.mode is not Mode.TRUSTED)
+        self._known: Known[_Shape] = Known(_KNOWN)
         self._looks = False
-        _SANDBOXES.add(self)
 
     def looking(self) -> Sandbox:
         """Return it so that it finds out what comes back, and computes nothing but that."""
         made = copy.copy(self)
         made._looks = True  # noqa: SLF001 - its own
-        _SANDBOXES.add(made)
         return made
 
-    def begin_anew(self) -> None:
-        """Start with workers of its own, in a process that was forked from the one that had it."""
-        self._lock = threading.Lock()
-        self._pool.begin_anew()
+    def environment(self, code: str, version: str | None = None) -> Environment:
+        """Return where a piece of code runs, once it is known that it may and can.
 
-    def run(self, code: str, block: Block, context: Any) -> Block:
+        Args:
+            code: of the user.
+            version: of the runtime, as `run_udf` has it.
+
+        Raises:
+            UdfRefused: user code is not run here, or its environment cannot be used.
+            UdfInvalid: it asks for an environment or packages that are not there.
+            InvalidVersion: there is no such version.
+        """
+        if self.rules.mode is Mode.OFF:
+            raise UdfRefused(
+                "UDFs are switched off here. An operator may allow them with `--udf sandboxed`."
+            )
+        return _checked_code(code, version, self.rules.environments)
+
+    def run(self, code: str, block: Block, context: Any, version: str | None = None) -> Block:
         """Call user code with an array.
 
         Args:
@@ -150,6 +168,7 @@ class Sandbox:
             block: the array; axes without labels may have any number of entries, and where one
                 has none at all only the shape and type of the result are found out.
             context: JSON values for the code.
+            version: of the runtime, as `run_udf` has it.
 
         Returns:
             What it returned, with the axes, the labels and the type that it returned for the
@@ -160,49 +179,49 @@ class Sandbox:
             UdfInvalid: it asks for packages that are not there.
             UdfFailed: it failed, took too much, or returned what does not fit.
         """
-        if self.mode is Mode.OFF:
-            raise UdfRefused(
-                "UDFs are switched off here. An operator may allow them with `--udf sandboxed`."
-            )
-        shape = self._shape(code, block, context)
+        environment = self.environment(code, version)
+        key = Key(self.owner, environment.name, _digest(code))
+        shape = self._shape(key, environment, code, block, context)
         if self._looks or not block.values.size:
             nothing = np.nan if shape.dtype.kind == "f" else 0
             values = np.full(shape.of(block), nothing, shape.dtype)
             return Block(values, shape.axes, where=shape.where)
         expected = shape.of(block)
-        result = self._called(code, block, context, shape, told=True)
+        result = self._called(key, environment, code, block, context, shape, told=True)
         return _checked(result, shape, expected)
 
     def close(self) -> None:
         """End the workers."""
         self._pool.close()
 
-    def _shape(self, code: str, block: Block, context: Any) -> _Shape:
+    def _shape(
+        self, key: Key, environment: Environment, code: str, block: Block, context: Any
+    ) -> _Shape:
         """Return what the code returns for such blocks, found out once on a small one."""
         axes = tuple(replace(axis, place=None) for axis in block.axes)
-        key = (_digest(code), axes, block.dtype.str, json.dumps(context, sort_keys=True))
-        with self._lock:
-            found = self._known.get(key)
-            if found is not None:
-                self._known.move_to_end(key)
-                return found
-        check_header(code)
-        probe = _probe(block)
-        declared = declared_result(code)
-        result = self._called(code, probe, context, declared, told=False)
-        found = _shape_of(probe, result)
-        with self._lock:
-            self._known[key] = found
-            while len(self._known) > _KNOWN:
-                self._known.popitem(last=False)
+        kind = (key, axes, block.dtype.str, json.dumps(context, sort_keys=True))
+        found = self._known.get(kind)
+        if found is None:
+            probe, declared = _probe(block), declared_result(code)
+            result = self._called(key, environment, code, probe, context, declared, told=False)
+            found = _shape_of(probe, result)
+            self._known.put(kind, found)
         return found
 
     def _called(
-        self, code: str, block: Block, context: Any, shape: _Shape | Declared, *, told: bool
+        self,
+        key: Key,
+        environment: Environment,
+        code: str,
+        block: Block,
+        context: Any,
+        shape: _Shape | Declared,
+        *,
+        told: bool,
     ) -> Block:
-        worker = self._pool.take(_digest(code))
+        worker = self._pool.take(key, environment)
         try:
-            result = _call(worker, code, block, context, shape, self.limits, told=told)
+            result = _call(worker, code, block, context, shape, self.rules.limits, told=told)
         except BaseException:
             self._pool.end(worker)
             raise
@@ -210,34 +229,35 @@ class Sandbox:
         return result
 
 
-_SANDBOXES: WeakSet[Sandbox] = WeakSet()
-
-
-def _begin_anew() -> None:
-    for sandbox in list(_SANDBOXES):
-        sandbox.begin_anew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
-
-
 @cache
-def sandbox_of(mode: Mode) -> Sandbox:
-    """Return the process's one sandbox of a mode: its workers are shared by all graphs."""
-    return Sandbox(mode)
+def _pool_of(rules: UdfRules) -> Pool:
+    return Pool(rules.limits, sealed=rules.mode is not Mode.TRUSTED)
 
 
+@lru_cache(_OWNERS)
+def sandbox_of(rules: UdfRules = _RULES, owner: str = "") -> Sandbox:
+    """Return the process's one sandbox of a user: all users share a bounded number of workers."""
+    return Sandbox(rules, owner, _pool_of(rules))
+
+
+@lru_cache(_CODES)
+def _checked_code(
+    code: str, version: str | None, environments: tuple[tuple[str, str], ...]
+) -> Environment:
+    """Return where a piece of code runs, once its header is known to ask for what is there."""
+    found = environment_of(code, version, environments)
+    check_header(code, dict(found.packages), found.version)
+    return found
+
+
+@lru_cache(_CODES)
 def _digest(code: str) -> str:
     return hashlib.sha256(code.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _probe(block: Block) -> Block:
     """Return a small block like another, of numbers between 0 and 1, some without data."""
-    shape = tuple(
-        PROBE_EDGE if axis.labels is None else size
-        for axis, size in zip(block.axes, block.values.shape, strict=True)
-    )
+    shape = tuple(PROBE_EDGE if axis.labels is None else len(axis.labels) for axis in block.axes)
     places = np.arange(math.prod(shape))
     values = np.where(places % 7 == 3, np.nan, places * 0.37 % 1).astype(block.dtype)  # noqa: PLR2004
     return Block(values.reshape(shape), block.axes, dtype=block.dtype, geometries=block.geometries)
@@ -268,6 +288,7 @@ def _call(
             "context": context,
             "room": room,
             "expected": None if isinstance(expected, Declared) else expected.dtype.str,
+            "returns": None if isinstance(expected, Declared) else list(expected.of(block)),
             "look": expected.told if isinstance(expected, Declared) else None,
             "memory": kind,
         }

@@ -5,22 +5,23 @@ from __future__ import annotations
 import os
 import resource
 import struct
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from terrazzo.sandbox import landlock, seccomp
+from terrazzo.sandbox import landlock, namespaces, seccomp
 from terrazzo.sandbox.native import address_of, call_c
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from terrazzo.sandbox.layers import Layers
     from terrazzo.sandbox.limits import Limits
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 LIBRARIES = (
     *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib"),
-    *("/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo"),
+    # The second has links to libraries only.
+    *("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/usr/share/zoneinfo"),
 )
 LIFETIME = 20
 """CPU time of a worker over all its calls, in multiples of what one may take."""
@@ -29,22 +30,6 @@ _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_CAP_AMBIENT, _CLEAR_ALL, _SIGKILL = 1, 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGE_BYTES = -1, -3, 1 << 25
 _CAPABILITIES = 64
 _CAPABILITY_VERSION = 0x20080522
-
-
-def what_is_missing(*, sealed: bool = True) -> str:
-    """Say what this machine lacks to run a worker, and to seal it; empty if it lacks nothing."""
-    if not sys.platform.startswith("linux"):
-        return f"workers need Linux, and this is {sys.platform}"
-    if not sealed:
-        return ""
-    if not seccomp.is_known():
-        return f"there is no list of system calls for {os.uname().machine}"
-    if landlock.version() < 1:
-        return (
-            "the kernel has no Landlock (Linux 5.13 or later, with `landlock` among the security "
-            "modules that it was started with)"
-        )
-    return ""
 
 
 def limit(limits: Limits) -> None:
@@ -78,18 +63,23 @@ def end_with_parent() -> None:
     call_c("prctl", _PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
 
 
-def seal(version: int, readable: Sequence[str], scratch: str) -> None:
+def seal(layers: Layers, readable: Sequence[str], tree: str, scratch: str) -> None:
     """Close this process for good: files, then privileges, then system calls.
 
     Args:
-        version: of Landlock.
+        layers: what keeps files away.
         readable: folders that may be read besides the libraries of the system.
+        tree: where `namespaces.build` has put what may be read, if there are namespaces.
         scratch: folder that may be written to.
 
     Raises:
         OSError: the kernel refuses; nothing that is not ours may be run then.
     """
-    landlock.restrict(version, (*LIBRARIES, *readable), scratch, DEVICES)
+    if layers.namespaces:
+        namespaces.shut_in(tree, scratch)
+    if layers.landlock:
+        mine = namespaces.INSIDE if layers.namespaces else scratch
+        landlock.restrict(layers.landlock, (*LIBRARIES, *readable), mine, DEVICES)
     _drop_privileges()
     seccomp.install(seccomp.program(os.getpid()))
 

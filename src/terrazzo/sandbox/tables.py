@@ -68,7 +68,7 @@ def renamed(made: Any, given: Any, cube: Any, dimensions: Sequence[Mapping[str, 
 
 
 def _is_same(made: Any, given: Any) -> bool:
-    if list(made.columns) != list(given.columns):
+    if list(getattr(made, "columns", ())) != list(given.columns):
         return False
     same = made.geometry.geom_equals_exact(given.geometry, 0)
     return bool(same.all()) and made.drop(columns=_GEOMETRY).equals(given.drop(columns=_GEOMETRY))

@@ -15,6 +15,7 @@ import random
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from importlib.abc import MetaPathFinder
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any
@@ -151,7 +152,8 @@ class _Uncached(MetaPathFinder):
 
 def warm_up() -> None:
     """Run some code once, so that no worker has to load what it needs."""
-    import scipy.ndimage  # noqa: F401, PLC0415 - what many load
+    with suppress(ImportError):
+        import scipy.ndimage  # noqa: F401, PLC0415 - what many load
 
     contract.install(_teller.tell)
     block = forms.Block(
@@ -252,7 +254,7 @@ def _answer(
     if made.nbytes > request["room"]:
         raise Unusable(
             f"{form.where} returns an array of shape {made.shape} and type {made.dtype}, "
-            f"{made.nbytes} bytes; at most {request['room']} are expected here."
+            f"{made.nbytes} bytes; {_wanted(request)} here."
         )
     made = made.astype(made.dtype.newbyteorder("="), copy=False)
     if made.size:
@@ -267,6 +269,12 @@ def _answer(
         "dimensions": told,
         "where": form.where,
     }
+
+
+def _wanted(request: Mapping[str, Any]) -> str:
+    if request["returns"] is None:
+        return f"at most {request['room']} bytes are expected"
+    return f"as it was declared, or looked at first, its shape is {tuple(request['returns'])}"
 
 
 def _known(look: Mapping[str, Any], block: forms.Block) -> dict[str, Any] | None:

@@ -20,12 +20,15 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, Never
 
-from terrazzo.sandbox import seal
+from terrazzo.sandbox import namespaces, seal
 from terrazzo.sandbox.channel import frame, write
+from terrazzo.sandbox.layers import Layers
 from terrazzo.sandbox.limits import Limits
 
 STATUS = struct.Struct("<i")
 """What is said of a worker in the end, as `os.waitpid` has it."""
+TREE = "root"
+"""Folder of what workers may read, if they have namespaces."""
 _REQUEST_BYTES = 65_536
 _FILES = 2
 
@@ -40,12 +43,33 @@ class _Child:
     scratch: str
 
 
-def main(control: socket.socket, folder: str) -> None:
+@dataclass(frozen=True, slots=True)
+class _House:
+    """Where workers live."""
+
+    folder: str
+    """It holds the folders of all of them."""
+    layers: Layers
+    readable: tuple[str, ...]
+
+    @property
+    def tree(self) -> str:
+        """Where what they may read is to be found, if they have namespaces."""
+        return f"{self.folder}/{TREE}"
+
+
+def main(control: socket.socket) -> None:
     """Fork a worker for every request until the server hangs up; remove the folder then."""
     try:
+        told = json.loads(control.recv(_REQUEST_BYTES))
+        house = _House(told["folder"], Layers(**told["layers"]), tuple(told["readable"]))
+
         from terrazzo.sandbox import worker  # noqa: PLC0415 - loads the libraries
 
         worker.warm_up()
+        if house.layers.namespaces:
+            os.mkdir(house.tree)  # noqa: PTH102 - a path like any
+            namespaces.build(house.tree, (*seal.LIBRARIES, *house.readable), seal.DEVICES)
     except Exception:  # noqa: BLE001 - whatever it is, the server must be told
         control.send(json.dumps({"failed": traceback.format_exc()}).encode())
         return
@@ -66,19 +90,25 @@ def main(control: socket.socket, folder: str) -> None:
             content, files, _, _ = socket.recv_fds(control, _REQUEST_BYTES, _FILES)
             if not content:
                 _end(children)
-                shutil.rmtree(folder, ignore_errors=True)
+                namespaces.take_down(house.tree)
+                with contextlib.suppress(OSError):
+                    os.rmdir(house.folder)  # noqa: PTH106
                 return
-            child = _fork(control, json.loads(content), files, children)
+            child = _fork(control, house, json.loads(content), files, children)
             if child is not None:
                 number = os.pidfd_open(child.pid)
                 children[number] = child
                 poll.register(number, select.POLLIN)
                 with contextlib.suppress(OSError):  # the server has lost interest
-                    socket.send_fds(child.status, [STATUS.pack(child.pid)], [number])
+                    socket.send_fds(child.status, [b" "], [number])
 
 
 def _fork(
-    control: socket.socket, request: dict[str, Any], files: list[int], others: dict[int, _Child]
+    control: socket.socket,
+    house: _House,
+    request: dict[str, Any],
+    files: list[int],
+    others: dict[int, _Child],
 ) -> _Child | None:
     channel, status = files
     scratch = request["scratch"]
@@ -97,12 +127,12 @@ def _fork(
         for number, other in others.items():
             os.close(number)
             other.status.close()
-        _work(channel, request)
+        _work(channel, house, request)
     os.close(channel)
     return _Child(pid, socket.socket(fileno=status), scratch)
 
 
-def _work(channel: int, request: dict[str, Any]) -> Never:
+def _work(channel: int, house: _House, request: dict[str, Any]) -> Never:
     """Be a worker, to the end of this process."""
     from terrazzo.sandbox import worker  # noqa: PLC0415 - it is loaded by now
 
@@ -111,15 +141,16 @@ def _work(channel: int, request: dict[str, Any]) -> Never:
         os.setsid()
         scratch = request["scratch"]
         os.chdir(scratch)
-        os.environ.update(HOME=scratch, TMPDIR=scratch)
+        home = namespaces.INSIDE if house.layers.namespaces else scratch
+        os.environ.update(HOME=home, TMPDIR=home)
         limits = Limits(**request["limits"])
         told = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=channel)
         worker.prepare(limits)
         seal.keep_memory()
         try:
             seal.limit(limits)
-            if request["sealed"]:
-                seal.seal(request["landlock"], request["readable"], scratch)
+            if house.layers.sealed:
+                seal.seal(house.layers, house.readable, house.tree, scratch)
         except OSError as error:
             write(channel, frame({"refused": str(error)}))
             os._exit(1)
@@ -162,7 +193,7 @@ def empty(scratch: str) -> bool:
 
 
 def start() -> Never:
-    """Be the zygote: the arguments are the number of the control socket, and the folder."""
+    """Be the zygote: the argument is the number of the control socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=int(sys.argv[1])) as control:
-        main(control, sys.argv[2])
+        main(control)
     os._exit(0)

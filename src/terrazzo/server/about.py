@@ -1,4 +1,4 @@
-"""What a map needs to know of a layer, and the values at a place."""
+"""What a map needs to know of a service, and the values at a place."""
 
 from __future__ import annotations
 
@@ -13,63 +13,47 @@ from terrazzo.drivers.tile import MERCATOR, NATIVE
 from terrazzo.engine import evaluate
 from terrazzo.geo.crs import WGS84, crs_object, epsg, is_geographic, transformer
 from terrazzo.geo.grid import Window
+from terrazzo.server.configuration import MATRICES
 from terrazzo.server.look import legend
+from terrazzo.storage.writers.picture import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from terrazzo.cube import Cube
-    from terrazzo.server.store import OpenLayer, StoredLayer
+    from terrazzo.ledger.services import Service
+    from terrazzo.server.maps import OpenMap
 
-FORMATS = ("png", "webp", "npy")
 _METRES_PER_DEGREE = 111_320.0
 
 
-def listed(layers: Iterable[StoredLayer]) -> list[dict[str, Any]]:
-    """Return what a list of layers says of each."""
-    return [
-        {
-            "id": layer.id,
-            "title": layer.title,
-            "digest": layer.digest,
-            "stored": layer.stored,
-            "links": [{"rel": "self", "href": f"/layers/{layer.id}"}],
-        }
-        for layer in layers
-    ]
-
-
-def about(layer: OpenLayer) -> dict[str, Any]:
-    """Return everything that a map needs to show a layer, as JSON values."""
-    stored, cube = layer.stored, result_cube(layer)
+def about(opened: OpenMap) -> dict[str, Any]:
+    """Return everything that a map needs to show a service, as JSON values."""
+    service, cube, given = opened.service, result_cube(opened), opened.configuration
     return {
-        "id": stored.id,
-        "title": stored.title,
-        "digest": stored.digest,
-        "stored": stored.stored,
-        "bounds": list(layer.tiles.bounds(WGS84)),
-        "resolution_metres": native_metres(layer),
-        "dates": _labels(cube, Kind.TEMPORAL),
+        "id": service.id,
+        "title": title_of(service),
+        "digest": opened.tiles.digest,
+        "created": service.created,
+        "bounds": list(opened.tiles.bounds(WGS84)),
+        "resolution_metres": native_metres(opened),
+        "dates": dates(opened),
         "bands": _labels(cube, Kind.BANDS),
-        "sources": [dict(source) for source in layer.sources],
+        "shown": {"bands": list(given.bands), "time": shown_date(opened)},
+        "sources": [dict(source) for source in opened.sources],
         "dtype": cube.dtype.name,
-        "style": dict(stored.style),
-        "legend": legend(stored.style),
-        "matrices": {name: _matrix(layer, name) for name in (MERCATOR, NATIVE)},
+        "legend": legend(opened),
+        "matrices": {name: _matrix(opened, name) for name in MATRICES},
         "formats": list(FORMATS),
-        "links": [
-            {"rel": "self", "href": f"/layers/{stored.id}"},
-            *(
-                {"rel": "tiles", "href": f"/layers/{stored.id}/tiles/{name}/{{z}}/{{x}}/{{y}}.png"}
-                for name in (MERCATOR, NATIVE)
-            ),
-        ],
     }
 
 
-def result_cube(layer: OpenLayer) -> Cube:
-    """Return the layer's result without pixels."""
-    cube: Cube = layer.inference.cube(layer.inference.graph.result).result
+def title_of(service: Service) -> str:
+    """Return what people call a service, also where its owner has not named it."""
+    return service.title or f"Service {service.id[:8]}"
+
+
+def result_cube(opened: OpenMap) -> Cube:
+    """Return the result without pixels."""
+    cube: Cube = opened.inference.cube(opened.inference.graph.result).result
     return cube
 
 
@@ -82,12 +66,12 @@ def _labels(cube: Cube, kind: Kind) -> list[str]:
     ]
 
 
-def _matrix(layer: OpenLayer, name: str) -> dict[str, Any]:
-    matrix = layer.tiles.matrix(name)
-    first, last = layer.tiles.zooms(name)
+def _matrix(opened: OpenMap, name: str) -> dict[str, Any]:
+    matrix = opened.tiles.matrix(name)
+    first, last = shown_zooms(opened, name)
     grid = matrix.grid(last)
     code = epsg(grid.crs)
-    left, bottom, right, top = layer.tiles.bounds(grid.crs)
+    left, bottom, right, top = opened.tiles.bounds(grid.crs)
     return {
         "crs": f"EPSG:{code}" if code else crs_object(grid.crs).name,
         "tile": matrix.tile,
@@ -98,23 +82,47 @@ def _matrix(layer: OpenLayer, name: str) -> dict[str, Any]:
     }
 
 
-def native_metres(layer: OpenLayer) -> float:
-    """Return the edge of the layer's own pixels at its centre, metres."""
-    bound = layer.inference.cube(layer.inference.graph.result)
+def dates(opened: OpenMap) -> list[str]:
+    """Return the labels of the dates of a result, if it has any."""
+    return _labels(result_cube(opened), Kind.TEMPORAL)
+
+
+def shown_date(opened: OpenMap) -> str:
+    """Return the label of the date that is shown where nobody asks for another, empty for none."""
+    cube, wanted = result_cube(opened), opened.configuration.time
+    for dimension in cube.dimensions:
+        if dimension.kind is Kind.TEMPORAL:
+            return str(dimension.labels[dimension.index(wanted) if wanted else -1])
+    return ""
+
+
+def shown_zooms(opened: OpenMap, name: str) -> tuple[int, int]:
+    """Return the zoom at which all of it fits about one tile, and that of its own pixels.
+
+    Both within the zoom levels that the service answers.
+    """
+    lowest, highest = opened.configuration.zooms(name)
+    first, last = opened.tiles.zooms(name)
+    return min(max(first, lowest), highest), min(max(last, lowest), highest)
+
+
+def native_metres(opened: OpenMap) -> float:
+    """Return the edge of the result's own pixels at its centre, metres."""
+    bound = opened.inference.cube(opened.inference.graph.result)
     if bound.grid is None:
-        raise TypeError("checked when the layer was opened")
+        raise TypeError("checked when the service was opened")
     return bound.grid.pixel_metres
 
 
-def resolution_metres(layer: OpenLayer, matrix: str, zoom: int, y: int) -> float:
+def resolution_metres(opened: OpenMap, matrix: str, zoom: int, y: int) -> float:
     """Return at which pixel size a tile is computed, metres on the ground at its centre.
 
     A graph that chose its own grid (`resample_spatial`) is computed there and only warped.
     """
-    bound = layer.inference.cube(layer.inference.graph.result)
+    bound = opened.inference.cube(opened.inference.graph.result)
     if not bound.free:
-        return native_metres(layer)
-    levels = layer.tiles.matrix(matrix)
+        return native_metres(opened)
+    levels = opened.tiles.matrix(matrix)
     grid = levels.grid(zoom)
     if matrix == MERCATOR:
         northing = grid.top - (y + 0.5) * levels.tile * grid.pixel_y
@@ -124,14 +132,14 @@ def resolution_metres(layer: OpenLayer, matrix: str, zoom: int, y: int) -> float
     return grid.pixel_metres
 
 
-def values_at(layer: OpenLayer, longitude: float, latitude: float) -> dict[str, Any]:
-    """Compute all values of the layer's own pixel at a place; null where there is no data."""
-    matrix = layer.tiles.matrix(NATIVE)
+def values_at(opened: OpenMap, longitude: float, latitude: float) -> dict[str, Any]:
+    """Compute all values of the result's own pixel at a place; null where there is no data."""
+    matrix = opened.tiles.matrix(NATIVE)
     grid = matrix.grid(matrix.base_zoom)
     xs, ys = transformer(WGS84, grid.crs).transform(np.array([longitude]), np.array([latitude]))
     x, y = float(xs[0]), float(ys[0])
-    told: dict[str, Any] = {"lon": longitude, "lat": latitude, "crs": matrix_crs(layer)}
-    plan = layer.tiles.plan(NATIVE, matrix.base_zoom)
+    told: dict[str, Any] = {"lon": longitude, "lat": latitude, "crs": matrix_crs(opened)}
+    plan = opened.tiles.plan(NATIVE, matrix.base_zoom)
     if not (math.isfinite(x) and math.isfinite(y)) or plan is None:
         return told | {"values": []}
     col = math.floor((x - grid.left) / grid.pixel_x)
@@ -143,9 +151,9 @@ def values_at(layer: OpenLayer, longitude: float, latitude: float) -> dict[str, 
     return told | {"values": _values(evaluate(plan, pixel))}
 
 
-def matrix_crs(layer: OpenLayer) -> str:
-    """Return a readable name of the CRS of the layer's own grid."""
-    return str(_matrix(layer, NATIVE)["crs"])
+def matrix_crs(opened: OpenMap) -> str:
+    """Return a readable name of the CRS of the result's own grid."""
+    return str(_matrix(opened, NATIVE)["crs"])
 
 
 def _values(cube: Cube) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +12,41 @@ from fastapi.staticfiles import StaticFiles
 
 from terrazzo import __version__
 from terrazzo.ledger import Database, Signer, database_url
-from terrazzo.server import faults, home, layers, tiles
+from terrazzo.server import (
+    capabilities,
+    collections,
+    credentials,
+    faults,
+    files,
+    formats,
+    health,
+    home,
+    job_results,
+    jobs,
+    me,
+    pages,
+    processes,
+    result,
+    scratch,
+    service_tiles,
+    services,
+    stac,
+    user_processes,
+    validation,
+    wmts,
+)
+from terrazzo.server.cors import Cors
+from terrazzo.server.description import describe
+from terrazzo.server.guard import Guard
 from terrazzo.server.kept import KeptTiles
+from terrazzo.server.maps import Maps
+from terrazzo.server.metrics import Metrics
+from terrazzo.server.oidc import Providers
 from terrazzo.server.parts import Parts
+from terrazzo.server.requests import LastAnswer, Requests
 from terrazzo.server.settings import ServerSettings
-from terrazzo.server.store import LayerStore
-from terrazzo.server.work import Work
+from terrazzo.server.slashes import OneSlash
+from terrazzo.server.work import ClientGone, Work, nobody
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,7 +54,13 @@ if TYPE_CHECKING:
     from terrazzo.drivers.job import Workspace
 
 STATIC = Path(__file__).parent / "static"
-ROUTERS = (home.router, layers.router, tiles.router)
+ROUTERS = (
+    health.router, pages.router, home.router, capabilities.router, formats.router,
+    jobs.router, job_results.router,
+    stac.router, collections.router, processes.router, user_processes.router,
+    validation.router, result.router,
+    services.router, service_tiles.router, wmts.router, credentials.router, me.router, files.router,
+)  # fmt: skip
 """One module per family of routes."""
 
 
@@ -41,29 +77,43 @@ def create_app(workspace: Workspace, settings: ServerSettings | None = None) -> 
     settings = settings or ServerSettings()
     workspace.catalog(create=True).close()
     database = Database(settings.database or database_url(workspace.home))
+    scratch.sweep(workspace.home)
+    metrics = Metrics()
     parts = Parts(
         settings,
         workspace,
         database,
         Signer.of(workspace.home),
-        LayerStore(workspace),
+        Maps(database, workspace, settings.limits),
         Work(settings.threads),
-        KeptTiles(settings.kept_bytes),
+        KeptTiles(settings.kept_bytes, metrics.tile),
+        metrics,
+        Providers(settings.providers),
     )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        fresh = asyncio.create_task(health.keep_fresh(parts))
         yield
-        parts.work.close()
-        database.close()
+        fresh.cancel()
+        parts.close()
 
     # The documentation pages of FastAPI load scripts from another host, so they stay off.
     app = FastAPI(
         title="Terrazzo", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan
     )
     app.state.parts = parts
+    # The last one added is the outermost.
+    app.add_middleware(LastAnswer)
+    app.add_middleware(Guard, settings=settings)
+    if not settings.open or settings.cors:
+        app.add_middleware(Cors, origin=settings.cors if settings.open else "*")
+    app.add_middleware(Requests, metrics=metrics)
+    app.add_middleware(OneSlash)
     faults.install(app)
+    app.add_exception_handler(ClientGone, nobody)
     for router in ROUTERS:
         app.include_router(router)
+    describe(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

@@ -11,19 +11,67 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from terrazzo.errors import OutputFailed, TerrazzoError
+from terrazzo.errors import (
+    CatalogUnusable,
+    DatabaseUnusable,
+    GraphInvalid,
+    OutputFailed,
+    TerrazzoError,
+)
+from terrazzo.ledger.tokens import TooManyFailures
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fastapi import FastAPI, Request
     from fastapi.responses import Response
+    from starlette.types import Scope
 
 log = logging.getLogger(__name__)
 
+BUSY = 503
 
-class LayerNotFound(TerrazzoError):
-    """No stored graph has that id."""
 
-    code, status = "LayerNotFound", 404
+class ServiceUnsupported(TerrazzoError):
+    """There is no such type of web service."""
+
+    code, status = "ServiceUnsupported", 400
+
+
+class ServiceConfigUnsupported(TerrazzoError):
+    """Web services have no such setting."""
+
+    code, status = "ServiceConfigUnsupported", 400
+
+
+class ServiceConfigInvalid(TerrazzoError):
+    """A setting of a web service has a value that it cannot have."""
+
+    code, status = "ServiceConfigInvalid", 400
+
+
+class ServiceDisabled(TerrazzoError):
+    """The owner of a web service has turned it off."""
+
+    code, status = "ServiceDisabled", 403
+
+
+class TileOutOfRange(TerrazzoError):
+    """A web service has no tile there."""
+
+    code, status = "TileOutOfRange", 404
+
+
+class NotFound(TerrazzoError):
+    """There is nothing under this address, for this client."""
+
+    code, status = "NotFound", 404
+
+
+class AssetNotFound(TerrazzoError):
+    """An item has no such asset, or its file is not here."""
+
+    code, status = "AssetNotFound", 404
 
 
 class RequestInvalid(TerrazzoError):
@@ -35,7 +83,7 @@ class RequestInvalid(TerrazzoError):
 class ContentTypeInvalid(TerrazzoError):
     """A body came as something else than JSON."""
 
-    code, status = "ContentTypeInvalid", 415
+    code, status = "ContentTypeInvalid", 400
 
 
 class RequestTooLarge(TerrazzoError):
@@ -44,10 +92,22 @@ class RequestTooLarge(TerrazzoError):
     code, status = "RequestTooLarge", 413
 
 
+class TooComplex(TerrazzoError):
+    """A graph asks for more than a request may; says how much, and how much would be right."""
+
+    code, status = "ProcessGraphComplexity", 400
+
+
 class AuthenticationRequired(TerrazzoError):
     """The route needs a log-in."""
 
     code, status = "AuthenticationRequired", 401
+
+
+class AuthenticationSchemeInvalid(TerrazzoError):
+    """The request says who it is from in a way that this server does not take."""
+
+    code, status = "AuthenticationSchemeInvalid", 403
 
 
 class TokenInvalid(TerrazzoError):
@@ -62,44 +122,86 @@ class ServerBusy(TerrazzoError):
     code, status = "ServerBusy", 503
 
 
+def check_nodes(count: int, most: int) -> None:
+    """Refuse a process graph with too many nodes.
+
+    Raises:
+        TooComplex: `count` is more than `most`.
+    """
+    if count > most:
+        raise TooComplex(
+            f"The process graph has {count:,} nodes, and may have {most:,}. Split it, or apply one "
+            "callback to a dimension instead of a node to each band or date."
+        )
+
+
 def install(app: FastAPI) -> None:
     """Answer every error with `{id, code, message, links}`."""
     app.add_exception_handler(TerrazzoError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unknown)
 
 
-async def _known(_: Request, error: Exception) -> Response:
-    if not isinstance(error, TerrazzoError):
-        return _answer(500, "Internal", "The server failed.")
-    if isinstance(error, OutputFailed):
+async def _known(request: Request, error: Exception) -> Response:
+    known = error if isinstance(error, TerrazzoError) else None
+    status, code = (known.status, _code(known)) if known else (500, "Internal")
+    return answered(request.scope, status, code, told(error), _headers(error))
+
+
+def _code(error: TerrazzoError) -> str:
+    """Return the code of an error; of a graph with mistakes of one kind only, that of the kind."""
+    problems = error.problems if isinstance(error, GraphInvalid) else ()
+    codes = {problem.code for problem in problems}
+    return codes.pop() if len(codes) == 1 else error.code
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    """Return what tells a client how to go on."""
+    if isinstance(error, AuthenticationRequired):
+        return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, TooManyFailures):
+        return {"Retry-After": str(error.seconds)}
+    return {}
+
+
+def told(error: Exception) -> str:
+    """Return what a client may know: of faults of the server only what is not about its inside."""
+    if isinstance(error, OutputFailed | CatalogUnusable | DatabaseUnusable):
         log.error("%s", error)
-        return _answer(error.status, error.code, "The server could not store this; see its log.")
-    return _answer(error.status, error.code, str(error))
+        return "The server cannot use its storage at the moment; see its log."
+    return str(error) if isinstance(error, TerrazzoError) else "The server failed; see its log."
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
-    told = []
+async def _invalid(request: Request, error: Exception) -> Response:
+    problems = []
     for problem in error.errors() if isinstance(error, RequestValidationError) else ():
         place = ".".join(str(part) for part in problem["loc"][1:])
-        told.append(f"{place}: {problem['msg']}")
-    return _answer(400, "RequestInvalid", "; ".join(told) or "The request is not valid.")
+        problems.append(f"{place}: {problem['msg']}")
+    message = "; ".join(problems) or "The request is not valid."
+    return answered(request.scope, 400, "RequestInvalid", message)
 
 
-async def _http(_: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     phrase = HTTPStatus(status).phrase
-    return _answer(status, phrase.replace(" ", ""), f"{phrase}.")
+    headers = getattr(error, "headers", None) or {}
+    return answered(request.scope, status, phrase.replace(" ", ""), f"{phrase}.", headers)
 
 
-async def _unknown(_: Request, error: Exception) -> Response:
+def answered(
+    scope: Scope, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return an openEO error object, whose id and code the request's log line has, too.
+
+    Args:
+        scope: of the request.
+        status: of HTTP.
+        code: of openEO.
+        message: for people.
+        headers: further ones.
+    """
     name = uuid.uuid4().hex
-    log.error("error %s: %s", name, type(error).__name__)
-    return _answer(500, "Internal", "The server failed; its log says more.", name)
-
-
-def _answer(status: int, code: str, message: str, name: str = "") -> Response:
-    content = {"id": name or uuid.uuid4().hex, "code": code, "message": message, "links": []}
-    headers = {"Cache-Control": "no-store"} | ({"Retry-After": "1"} if status == 503 else {})  # noqa: PLR2004 - busy
-    return JSONResponse(content, status, headers)
+    scope.setdefault("state", {})["fault"] = (name, code)
+    content = {"id": name, "code": code, "message": message, "links": []}
+    added = {"Cache-Control": "no-store"} | ({"Retry-After": "1"} if status == BUSY else {})
+    return JSONResponse(content, status, {**added, **(headers or {})})

@@ -1,11 +1,9 @@
-"""Routes of the page itself and of the server's health."""
+"""Routes of the page itself."""
 
 from pathlib import Path
 
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, Response
-
-from terrazzo import __version__
 
 router = APIRouter()
 
@@ -19,9 +17,8 @@ HEADERS = {
 }
 
 
-@router.get("/", include_in_schema=False)
-async def page() -> FileResponse:
-    """Return the map page."""
+def page() -> FileResponse:
+    """Return the map page, which browsers get at `/`."""
     return FileResponse(PAGE, headers=HEADERS)
 
 
@@ -29,9 +26,3 @@ async def page() -> FileResponse:
 async def icon() -> Response:
     """Return nothing: the page brings its own icon."""
     return Response(status_code=204)
-
-
-@router.get("/health")
-async def health() -> dict[str, str]:
-    """Tell that the server answers."""
-    return {"status": "ok", "version": __version__}

@@ -21,8 +21,18 @@ class KeptTiles:
     because it is old. Two threads that want one tile at once get one computation.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(
+        self, max_bytes: int, count: Callable[[str, int], object] = lambda *_: None
+    ) -> None:
+        """Keep nothing yet.
+
+        Args:
+            max_bytes: of all tiles together.
+            count: told of each tile where it came from (`made`, `kept`, or `joined` to one that is
+                being made) and how many pixels it has.
+        """
         self.max_bytes = max_bytes
+        self._count = count
         self._lock = threading.Lock()
         self._tiles: OrderedDict[Hashable, bytes] = OrderedDict()
         self._coming: dict[Hashable, Future[bytes | None]] = {}
@@ -33,7 +43,9 @@ class KeptTiles:
         """Bytes of the tiles that are kept now."""
         return self._bytes
 
-    def get(self, key: Hashable, make: Callable[[], bytes | None]) -> bytes | None:
+    def get(
+        self, key: Hashable, make: Callable[[], bytes | None], *, pixels: int = 0
+    ) -> bytes | None:
         """Return a tile, made now if nobody has made it; None = empty, which is not kept.
 
         Whatever `make` raises reaches every thread that waits for this tile.
@@ -41,12 +53,15 @@ class KeptTiles:
         with self._lock:
             if key in self._tiles:
                 self._tiles.move_to_end(key)
+                self._count("kept", pixels)
                 return self._tiles[key]
             coming = self._coming.get(key)
             if coming is None:
                 mine = self._coming[key] = Future[bytes | None]()
         if coming is not None:
+            self._count("joined", pixels)
             return coming.result()
+        self._count("made", pixels)
         try:
             tile = make()
         except BaseException as error:

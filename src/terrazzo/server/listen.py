@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import socket
 import threading
 from typing import TYPE_CHECKING
 
-import uvicorn
-from typing_extensions import override
-
-from terrazzo.drivers.ready import make_ready
-from terrazzo.errors import ArgumentInvalid, TerrazzoError
-from terrazzo.progress import Cancelled, Progress
+from terrazzo.errors import ArgumentInvalid
+from terrazzo.ledger.worker import WorkerOptions
+from terrazzo.ledger.workers import JobWorkers
+from terrazzo.ledger.worker import WorkerOptions
+from terrazzo.ledger.workers import JobWorkers
 from terrazzo.server.app import create_app
+from terrazzo.server.kernels import preparing
+from terrazzo.server.log import set_up_log
+from terrazzo.server.members import Members
+from terrazzo.server.settings import ServerSettings
+from terrazzo.server.web import Web, leave
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import NoReturn
 
     from terrazzo.drivers.job import Workspace
-    from terrazzo.server.settings import ServerSettings
-
-log = logging.getLogger(__name__)
-
-SOON = 3.0
-"""Seconds in which kernels are loaded if they were compiled before."""
-PATIENCE = 5.0
-"""Seconds that the end waits for a kernel that is being compiled."""
 
 
 def listen(
@@ -39,8 +35,10 @@ def listen(
     ready: Callable[[str], None],
     say: Callable[[str], None],
     settings: ServerSettings | None = None,
-) -> None:
-    """Serve until Ctrl-C, and meanwhile load or compile the kernels of ordinary graphs.
+) -> NoReturn:
+    """Serve until Ctrl-C or SIGTERM, then end the process; a second signal ends it at once.
+
+    Meanwhile kernels of ordinary graphs are loaded or compiled, and jobs run.
 
     Args:
         workspace: see `create_app`.
@@ -52,56 +50,23 @@ def listen(
 
     Raises:
         ArgumentInvalid: the address or port cannot be had.
+        CatalogUnusable, DatabaseUnusable, OutputFailed: see `create_app`.
+        ServerFailed: of several processes one cannot start.
     """
+    settings = settings or ServerSettings()
+    set_up_log(settings.log)
     with bound(host, port) as listener:
-        server = _server(workspace, settings)
-        server.when_ready = lambda: ready(url_of(listener))
-        with contextlib.suppress(KeyboardInterrupt), preparing(say):
-            server.run(sockets=[listener])
-
-
-@contextlib.contextmanager
-def preparing(say: Callable[[str], None]) -> Iterator[None]:
-    """Make kernels ready in a thread while the block runs; `say` is told if it takes long."""
-    progress = _Stoppable()
-    told = threading.Timer(
-        SOON,
-        lambda: say(
-            "Compiling, once after an installation. The first tiles take up to a minute meanwhile."
-        ),
-    )
-
-    def prepare() -> None:
-        try:
-            make_ready(progress, extraction=False)
-        except Cancelled:
-            pass
-        except (TerrazzoError, OSError) as error:
-            log.warning("Kernels were not compiled beforehand: %s", error)
-        finally:
-            told.cancel()
-
-    thread = threading.Thread(target=prepare, name="kernels", daemon=True)
-    told.start()
-    thread.start()
-    try:
-        yield
-    finally:
-        progress.stopped = True
-        told.cancel()
-        thread.join(PATIENCE)
-
-
-class _Stoppable(Progress):
-    """Stops what it watches as soon as it is asked to."""
-
-    stopped = False
-
-    @override
-    def advance(self, count: int = 1) -> None:
-        super().advance(count)
-        if self.stopped:
-            raise Cancelled
+        url = url_of(listener, settings.secret)
+        if settings.workers > 1:
+            # Made and checked here, once, so that the processes find everything in place.
+            create_app(workspace, settings).state.parts.close()
+            with jobs_run(workspace, settings), Members(workspace, settings, listener) as members:
+                members.run(lambda: ready(url))
+        else:
+            web = Web(create_app(workspace, settings), settings, lambda: ready(url))
+            with jobs_run(workspace, settings), preparing(say, workspace.home):
+                web.until_told(listener)
+    leave()
 
 
 @contextlib.contextmanager
@@ -116,36 +81,25 @@ def serving(
     Raises:
         ArgumentInvalid: the address or port cannot be had.
     """
+    settings = settings or ServerSettings()
     ready = threading.Event()
-    with bound(host, port) as listener:
-        server = _server(workspace, settings)
-        server.when_ready = ready.set
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    with bound(host, port) as listener, jobs_run(workspace, settings):
+        web = Web(create_app(workspace, settings), settings, ready.set)
+        thread = threading.Thread(target=web.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:
             while not ready.wait(0.05) and thread.is_alive():
                 pass
-            yield url_of(listener)
+            yield url_of(listener, settings.secret)
         finally:
-            server.should_exit = True
+            web.should_exit = True
             thread.join()
 
 
-def _server(workspace: Workspace, settings: ServerSettings | None) -> _Server:
-    app = create_app(workspace, settings)
-    return _Server(uvicorn.Config(app, log_level="warning", access_log=False))
-
-
-class _Server(uvicorn.Server):
-    """Tells when it has started."""
-
-    when_ready: Callable[[], None]
-
-    @override
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self.when_ready()
+def jobs_run(workspace: Workspace, settings: ServerSettings) -> JobWorkers:
+    """Return what runs the jobs of a server, for a `with` block."""
+    options = WorkerOptions(settings.job_workers, most_pixels=settings.limits.job_pixels)
+    return JobWorkers(workspace, settings.database, options)
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -182,8 +136,8 @@ def bound(host: str, port: int) -> socket.socket:
     return listener
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, secret: str = "") -> str:
     """Return the address of a listening socket, as a browser takes it."""
     host, port = listener.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - compared, not bound
-    return f"http://{shown}:{port}"
+    return f"http://{shown}:{port}" + (f"/{secret}" if secret else "")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Query
+from pydantic import BeforeValidator, Field
 
 from terrazzo.server.faults import RequestInvalid
 
@@ -22,12 +23,20 @@ MOST = 1000
 """Entries of the largest page."""
 
 
+Entries = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+def _given(text: object) -> object:
+    """Return nothing for a parameter without a value, as openEO has it."""
+    return None if text == "" else text
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Which part of a list is wanted; a dependency of routes."""
 
-    limit: Annotated[int | None, Query(ge=1, le=1_000_000)] = None
-    """How many entries; without it the list comes whole."""
+    limit: Annotated[Entries | None, BeforeValidator(_given), Query()] = None
+    """How many entries; without it, or where it is empty, the list comes whole."""
     after: Annotated[str, Query(max_length=1000)] = ""
     """Where to go on: made by `token`, opaque to clients."""
 
@@ -44,20 +53,33 @@ class Page:
         """
         if not self.after:
             return None
-        try:
-            keys: Any = json.loads(base64.urlsafe_b64decode(self.after.encode()))
-        except (ValueError, RecursionError):
-            keys = None
-        if (
-            not isinstance(keys, list)
-            or len(keys) != count
-            or not all(isinstance(key, str) and "\0" not in key for key in keys)
-        ):
-            raise RequestInvalid(
-                "`after` is not a place in this list. Follow the link with rel=next instead of "
-                "making one."
-            )
-        return tuple(keys)
+        keys = keys_of(self.after)
+        if len(keys) != count:
+            raise _nowhere()
+        return keys
+
+
+def keys_of(text: str) -> tuple[str, ...]:
+    """Return the keys that `token` was given.
+
+    Raises:
+        RequestInvalid: it made no such text.
+    """
+    try:
+        keys: Any = json.loads(base64.urlsafe_b64decode(text.encode()))
+    except (ValueError, RecursionError):
+        raise _nowhere() from None
+    if not isinstance(keys, list) or not all(
+        isinstance(key, str) and "\0" not in key for key in keys
+    ):
+        raise _nowhere()
+    return tuple(keys)
+
+
+def _nowhere() -> RequestInvalid:
+    return RequestInvalid(
+        "`after` is not a place in this list. Follow the link with rel=next instead of making one."
+    )
 
 
 def token(keys: Sequence[str]) -> str:

@@ -1,15 +1,17 @@
 """What the routes of one server share."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fastapi import Request
 
 from terrazzo.drivers.job import Workspace
 from terrazzo.ledger import Database, Principal, Signer
-from terrazzo.ledger.collections import hidden_collections
+from terrazzo.ledger.collections import workspace_for
 from terrazzo.server.kept import KeptTiles
+from terrazzo.server.maps import Maps
+from terrazzo.server.metrics import Metrics
+from terrazzo.server.oidc import Providers
 from terrazzo.server.settings import ServerSettings
-from terrazzo.server.store import LayerStore
 from terrazzo.server.work import Work
 
 
@@ -25,16 +27,26 @@ class Parts:
     """Users, jobs, services and whatever else belongs to somebody."""
     signer: Signer
     """Signs links that work without log-in."""
-    store: LayerStore
-    """The layers."""
+    maps: Maps
+    """The services that are looked at."""
     work: Work
     """The threads that compute pixels."""
     kept: KeptTiles
     """The tiles that were made a moment ago."""
+    metrics: Metrics
+    """What is counted for those who run the server."""
+    oidc: Providers
+    """Who checks the tokens of OpenID Connect."""
 
     def workspace_of(self, principal: Principal) -> Workspace:
         """Return the workspace without what a principal may not see."""
-        return replace(self.workspace, hidden=hidden_collections(self.database, principal))
+        return workspace_for(self.database, self.workspace, principal)
+
+    def close(self) -> None:
+        """Drop what waits, and close what is open."""
+        # What still runs now has had its time, and nobody waits for it any more.
+        self.work.close(wait=False)
+        self.database.close()
 
 
 async def parts(request: Request) -> Parts:

@@ -45,7 +45,19 @@ class OidcProvider:
     scopes: tuple[str, ...] = ("openid", "email", "profile")
     """What clients ask for."""
     groups_claim: str = "eduperson_entitlement"
-    """The claim that lists groups."""
+    """The claim that lists groups, with dots into objects; empty takes none."""
+    members: tuple[str, ...] = ()
+    """Groups of which one is needed to use this server; empty lets everybody in."""
+    redirect_urls: tuple[str, ...] = ()
+    """Pages to which the client may send people back; with some it offers authorization codes."""
+    description: str = ""
+    """How to get an account there."""
+    opaque: str = ""
+    """How tokens that are no JWT are checked: `introspection`, `userinfo`; empty refuses them."""
+    introspection_client: str = ""
+    """Client as which this server asks the provider about tokens."""
+    introspection_secret: str = field(default="", repr=False)
+    """Its secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +84,19 @@ class ServerSettings:
     """How long a log-in with a password lasts."""
     link_hours: float = 24.0
     """How long a signed link to a result works."""
+    workers: int = 1
+    """Processes that answer requests."""
+    grace_seconds: float = 10.0
+    """How long a server that is told to stop waits for requests that it has begun to answer."""
+    slow_seconds: float = 30.0
+    """How long a client may take for the next part of its request or of what it is sent."""
+    metrics_token: str = field(default="", repr=False)
+    """Token that reads /metrics; without one only this machine does."""
+    cors: str = ""
+    """Where pages may come from that ask a server without log-ins; empty is nowhere else."""
+    hosts: tuple[str, ...] = ()
+    """Names under which requests may come; empty is any."""
+    secret: str = field(default="", repr=False)
+    """First part of all paths, which only those know who may ask; empty for none."""
+    log: str = "auto"
+    """Form of log lines: json, text, or auto."""

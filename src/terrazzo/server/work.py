@@ -7,6 +7,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from fastapi.responses import Response
+
 from terrazzo.server.faults import ServerBusy
 
 if TYPE_CHECKING:
@@ -17,8 +19,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+CLIENT_CLOSED = 499
+
+
 class ClientGone(Exception):
     """Nobody waits for the answer any more."""
+
+
+async def nobody(_: Request, __: Exception) -> Response:
+    """Answer `ClientGone`: nobody sees it, but the request's log line says how it ended."""
+    return Response(status_code=CLIENT_CLOSED)
 
 
 class Work:
@@ -31,6 +41,11 @@ class Work:
         )
         self._longest_queue = longest_queue
         self._waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait or run."""
+        return self._waiting
 
     async def run(self, request: Request, task: Callable[[], T]) -> T:
         """Run a task for a request; one whose client has gone before it began never runs.
@@ -55,9 +70,9 @@ class Work:
             self._waiting -= 1
             gone.cancel()
 
-    def close(self) -> None:
-        """Finish what runs and drop what waits."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+    def close(self, *, wait: bool = True) -> None:
+        """Drop what waits, and wait for what runs unless told not to."""
+        self._executor.shutdown(wait=wait, cancel_futures=True)
 
 
 async def _disconnected(request: Request) -> None:

@@ -29,7 +29,8 @@ export class TileMap {
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
   }
 
-  // address: (z, x, y) => URL; zooms: [first, last]; bounds: west, south, east, north
+  // address: (z, x, y) => URL; zooms: [first, last]; tile: its edge, pixels;
+  // bounds: west, south, east, north
   show(layer) {
     for (const tile of this.tiles.values()) tile.abort.abort();
     this.tiles.clear();
@@ -106,7 +107,8 @@ export class TileMap {
 
   drawTiles(context, width, height) {
     const [first, last] = this.layer.zooms;
-    const sharp = Math.round(this.zoom + Math.log2(devicePixelRatio || 1));
+    const finer = Math.log2(this.layer.tile / TILE);
+    const sharp = Math.round(this.zoom + Math.log2(devicePixelRatio || 1) - finer);
     const z = Math.max(Math.min(first, last), Math.min(last, sharp));
     const count = 2 ** z, [left, top] = this.at(0, 0), [right, bottom] = this.at(width, height);
     const [west, north] = toWorld(this.layer.bounds[0], this.layer.bounds[3]);
@@ -114,7 +116,7 @@ export class TileMap {
     const cut = (value) => Math.max(0, Math.min(count - 1, Math.floor(value * count)));
     const wanted = new Set();
     // Beyond the layer's own resolution its pixels are shown as they are.
-    context.imageSmoothingEnabled = this.zoom < last + 0.5;
+    context.imageSmoothingEnabled = this.zoom < last + finer + 0.5;
     if (right > west && left < east && bottom > north && top < south) {
       for (let y = cut(Math.max(top, north)); y <= cut(Math.min(bottom, south)); y++) {
         for (let x = cut(Math.max(left, west)); x <= cut(Math.min(right, east)); x++) {
@@ -139,7 +141,7 @@ export class TileMap {
     for (let up = 1; up <= Math.min(z, 5) && tile.state === "loading"; up++) {
       const parent = this.tiles.get(`${z - up}/${x >> up}/${y >> up}`);
       if (!parent?.image) continue;
-      const part = TILE / 2 ** up;
+      const part = this.layer.tile / 2 ** up;
       context.drawImage(parent.image, (x % 2 ** up) * part, (y % 2 ** up) * part, part, part,
         px, py, size, size);
       break;

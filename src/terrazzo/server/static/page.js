@@ -1,4 +1,4 @@
-// The page around the map: layers, dates, legend, values, links.
+// The page around the map: services, dates, legend, values, links.
 import { TileMap, toDegrees } from "./map.js";
 
 const $ = (id) => document.getElementById(id);
@@ -6,10 +6,17 @@ const MERCATOR = "WebMercatorQuad";
 const EQUATOR_M = 40075016.68557849;
 
 let layer = null;
+let keys = {};
 let asked = 0;
 
 const map = new TileMap($("map"), { onmove: readout, onpoint: point, onclick: values, onerror: tell });
 let pointer = null;
+
+// The address of something of a service, with its key if the page was opened with one.
+function at(id, path, query = {}) {
+  const given = String(new URLSearchParams({ ...query, ...(keys[id] && { key: keys[id] }) }));
+  return `/services/${id}/${path}${given && `?${given}`}`;
+}
 
 async function json(address) {
   const answer = await fetch(address);
@@ -29,36 +36,41 @@ function options(select, names, chosen) {
   select.replaceChildren(...names.map(([value, text]) => new Option(text, value, false, value === chosen)));
 }
 
+// The page opens at #ID, or at #ID?key=KEY for a service that is not for everybody.
 async function start() {
-  const { layers } = await json("/layers");
-  if (!layers.length) {
-    $("value").textContent = "There are no layers yet. Run terrazzo demo, or POST a graph to /layers.";
+  const [wanted, query] = location.hash.slice(1).split("?");
+  keys = { [wanted]: new URLSearchParams(query).get("key") };
+  const { maps } = await json("/maps");
+  const listed = maps.some((entry) => entry.id === wanted);
+  const chosen = wanted && (listed || keys[wanted]) ? wanted : maps[0]?.id;
+  if (!chosen) {
+    $("value").textContent = "There are no services to look at yet. Run terrazzo demo, or POST a graph to /services.";
     map.redraw();
     return;
   }
-  options($("layer"), layers.map((entry) => [entry.id, entry.title]));
-  const wanted = location.hash.slice(1);
-  if (layers.some((entry) => entry.id === wanted)) $("layer").value = wanted;
-  await choose($("layer").value);
+  await choose(chosen);
+  const choices = maps.map((entry) => [entry.id, entry.title]);
+  if (!maps.some((entry) => entry.id === chosen)) choices.unshift([chosen, layer.title]);
+  options($("layer"), choices, chosen);
 }
 
 async function choose(id) {
-  layer = await json(`/layers/${id}`);
-  history.replaceState(null, "", `#${id}`);
+  layer = await json(at(id, "map"));
+  history.replaceState(null, "", `#${id}${keys[id] ? `?key=${keys[id]}` : ""}`);
   document.title = `${layer.title} - Terrazzo`;
-  options($("date"), layer.dates.map((date) => [date, date.replace("T00:00:00Z", "")]), layer.dates.at(-1));
+  options($("date"), layer.dates.map((date) => [date, date.replace("T00:00:00Z", "")]), layer.shown.time);
   $("date-row").hidden = layer.dates.length < 2;
   const single = layer.bands.map((band) => [band, band]);
   options($("band"), layer.bands.length === 3 ? [["", "three as colours"], ...single] : single,
-    layer.style.bands?.length === 1 ? layer.style.bands[0] : single[0]?.[0]);
+    layer.shown.bands.length === 1 ? layer.shown.bands[0] : single[0]?.[0]);
   $("band-row").hidden = layer.bands.length < 2;
   legend();
   const native = layer.matrices.native, [, zoom] = native.zooms;
   const link = document.createElement("a");
-  link.href = `/layers/${id}/tiles/native/${zoom}/0/0.png`;
+  link.href = at(id, `tiles/native/${zoom}/0/0.png`);
   link.textContent = `first tile of its own grid (${native.crs}, ${metres(layer.resolution_metres)})`;
   const about = document.createElement("a");
-  about.href = `/layers/${id}`;
+  about.href = at(id, "map");
   about.textContent = "as JSON";
   $("links").replaceChildren(about, " \u00b7 ", link);
   $("sources").textContent = layer.sources.map((source) => source.description || source.title).join(" ");
@@ -79,18 +91,19 @@ function legend() {
 }
 
 function show() {
-  const query = new URLSearchParams();
-  if ($("date").value) query.set("time", $("date").value);
-  if (layer.bands.length > 1 && $("band").value) query.set("bands", $("band").value);
+  const query = {};
+  if ($("date").value) query.time = $("date").value;
+  if (layer.bands.length > 1 && $("band").value) query.bands = $("band").value;
   const low = $("min").valueAsNumber, high = $("max").valueAsNumber;
   if (Number.isFinite(low) && Number.isFinite(high) && low < high) {
-    query.set("min", low); query.set("max", high);
+    Object.assign(query, { min: low, max: high });
   }
   const id = layer.id, shown = layer.matrices[MERCATOR];
   map.show({
     bounds: layer.bounds,
     zooms: shown.zooms,
-    address: (z, x, y) => `/layers/${id}/tiles/${MERCATOR}/${z}/${x}/${y}.png?${query}`,
+    tile: shown.tile,
+    address: (z, x, y) => at(id, `tiles/${MERCATOR}/${z}/${x}/${y}.png`, query),
   });
 }
 
@@ -120,7 +133,7 @@ async function values(lon, lat) {
   const mine = ++asked;
   $("value").textContent = "...";
   try {
-    const told = await json(`/layers/${layer.id}/point?lon=${lon}&lat=${lat}`);
+    const told = await json(at(layer.id, "point", { lon, lat }));
     if (mine !== asked) return;
     const head = document.createElement("div");
     head.textContent = degrees(lon, lat);
@@ -130,7 +143,7 @@ async function values(lon, lat) {
       row.insertCell().textContent = Object.values(labels).join(" ").replace("T00:00:00Z", "") || "value";
       row.insertCell().textContent = value === null ? "no data" : +value.toPrecision(6);
     }
-    $("value").replaceChildren(head, told.values.length ? table : "Outside of the layer.");
+    $("value").replaceChildren(head, told.values.length ? table : "Outside of the service.");
   } catch (error) {
     $("value").textContent = error.message;
   }

@@ -179,9 +179,13 @@ def with_free_names(cube: Cube, taken: Collection[str]) -> Cube:
 
 
 def variable_names(probe: Cube) -> tuple[str, ...]:
-    """Return one variable name per band; a cube without bands is one variable."""
+    """Return one variable name per band; a cube without bands is the variable `var`.
+
+    openEO's clients and its test suite know a file of one variable by that name for a cube
+    without bands; any other name is that of a band.
+    """
     if not probe.has(Kind.BANDS):
-        return ("data",)
+        return ("var",)
     taken = {dimension.name for dimension in probe.dimensions} | {GRID_MAPPING}
     names: list[str] = []
     for label in probe.only(Kind.BANDS).labels:

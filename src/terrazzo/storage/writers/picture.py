@@ -99,10 +99,11 @@ def encode(values: Values, valid: Mask, style: Style, format_name: str = "png") 
 
 @lru_cache(maxsize=16)
 def empty_picture(format_name: str, height: int, width: int) -> bytes:
-    """Return a wholly transparent picture, `png` or `webp`."""
+    """Return a wholly transparent picture, `png` or `webp`, or a white one, `jpeg`."""
     if format_name == "png":
         return png(np.zeros((height, width, 1), np.uint8), np.zeros((1, 3), np.uint8), 0)
-    return _webp(np.zeros((height, width, 4), np.uint8))
+    rgba = np.zeros((height, width, 4), np.uint8)
+    return _webp(rgba) if format_name == "webp" else _jpeg(rgba)
 
 
 def to_rgba(values: Values, valid: Mask, style: Style) -> Bytes:

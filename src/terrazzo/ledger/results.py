@@ -1,0 +1,307 @@
+"""What a finished job has made, described for STAC: kept beside the files, shown with addresses.
+
+One set of files per date is one part. A result of one part is shown as STAC item, a result of
+several as collection with an item for each, so that who loads it has its dates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from terrazzo import __version__
+from terrazzo.catalog import make_asset
+from terrazzo.catalog.stac import STAC_VERSION, extensions
+from terrazzo.cube import Cube, Kind
+from terrazzo.drivers.ingest_items import (
+    FILE_EXTENSION,
+    IngestOptions,
+    band_info,
+    footprint,
+    transform_of,
+)
+from terrazzo.errors import ArgumentInvalid, TerrazzoError
+from terrazzo.geo.times import format_time, parse_time
+from terrazzo.ledger.clock import now
+from terrazzo.storage.gate import Gate
+from terrazzo.storage.raster import describe as describe_file
+from terrazzo.storage.writers.files import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from terrazzo.drivers.batch import RunResult
+    from terrazzo.drivers.results import Asset
+    from terrazzo.engine import Inference
+    from terrazzo.geo.grid import Grid
+    from terrazzo.ledger.spawn import Task
+
+FILE = "stac.json"
+"""Name of the description in the folder of a run."""
+DOCUMENT = "results.json"
+"""What the document of a whole result is called in links."""
+PROCESSING_EXTENSION = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+_WORLD = [-180.0, -90.0, 180.0, 90.0]
+_SHA256 = "1220"
+"""How a multihash says that it is SHA-256 and has 32 bytes."""
+
+
+def describe(task: Task, inference: Inference, made: RunResult, folder: Path) -> int:
+    """Write down what a run has made, in its folder; returns how many bytes its files have.
+
+    Raises:
+        OutputFailed: the folder cannot be written.
+    """
+    parts: dict[str, dict[str, Any]] = {}
+    for asset in made.assets:
+        path = asset.path.relative_to(folder)
+        key = "-".join(path.parts)
+        parts.setdefault(asset.time, {})[key] = _asset(asset, path)
+    period = _period(inference)
+    box, geometry = _place(inference, made)
+    told = {
+        **task.facts,
+        "finished": now(),
+        "bbox": None if box is None else list(box),
+        "geometry": geometry,
+        "period": list(period),
+        "skipped": list(made.skipped),
+        "parts": [
+            {"label": label, "time": _moment(label) if label else "", "assets": assets}
+            for label, assets in parts.items()
+        ],
+        "provenance": {
+            "processing:software": {"Terrazzo": __version__},
+            "processing:expression": {"format": "openeo", "expression": json.loads(task.process)},
+            "terrazzo:graph_digest": inference.graph.digest,
+            "terrazzo:sources": {
+                name: list(bound.source.items)
+                for name, bound in inference.nodes.items()
+                if bound.source is not None
+            },
+        },
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / FILE) as part:
+        part.write_text(json.dumps(told))
+    return sum(asset["file:size"] for part in parts.values() for asset in part.values())
+
+
+def _asset(asset: Asset, path: Path) -> dict[str, Any]:
+    """Return what is said of a file; `file` is where it is in the folder, instead of `href`."""
+    with asset.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    facts = {
+        "title": path.name if len(path.parts) == 1 else f"{path.name} of {path.parent}",
+        "file:size": asset.path.stat().st_size,
+        "file:checksum": f"{_SHA256}{digest}",
+    }
+    if asset.path.suffix == ".tif":
+        opened = Gate((asset.path.parent,)).open_name(str(asset.path))
+        info = describe_file(opened)
+        names = [name or f"band{i}" for i, name in enumerate(info.descriptions, 1)]
+        bands = [
+            band_info(
+                name, info.grid, IngestOptions(), dtype=info.dtypes[i], nodata=info.nodata[i],
+                scale=info.scales[i], offset=info.offsets[i],
+            )
+            for i, name in enumerate(names)
+        ]  # fmt: skip
+        told = make_asset(
+            "", bands=bands, crs=info.grid.crs, shape=(info.grid.height, info.grid.width),
+            transform=transform_of(info.grid), media_type=asset.media_type, extra=facts,
+        )  # fmt: skip
+    else:
+        told = make_asset("", media_type=asset.media_type, extra=facts)
+    del told["href"]
+    return {**told, "file": path.as_posix()}
+
+
+def _moment(label: str) -> str:
+    """Return the instant that a label names, RFC 3339; empty if it names none."""
+    try:
+        return format_time(parse_time(label))
+    except ArgumentInvalid:
+        return ""
+
+
+def _period(inference: Inference) -> tuple[str, str] | tuple[()]:
+    """Return the first and last instant of everything that was loaded; empty if nothing was."""
+    moments = [
+        moment
+        for bound in inference.nodes.values()
+        if bound.source is not None and isinstance(bound.result, Cube)
+        for dimension in bound.result.dimensions
+        if dimension.kind is Kind.TEMPORAL
+        for moment in (_moment(str(label)) for label in dimension.labels)
+        if moment
+    ]
+    return (min(moments), max(moments)) if moments else ()
+
+
+def _place(inference: Inference, made: RunResult) -> tuple[Sequence[float] | None, Any]:
+    """Return bbox and geometry of the images, or else of what was loaded; None if nothing was."""
+    grids: list[Grid] = []
+    for asset in made.assets:
+        if asset.path.suffix == ".tif":
+            opened = Gate((asset.path.parent,)).open_name(str(asset.path))
+            grids.append(describe_file(opened).grid)
+    if not grids:
+        grids = [
+            bound.grid.crop(bound.extent)
+            for bound in inference.nodes.values()
+            if bound.source is not None and bound.grid is not None and not bound.extent.is_empty
+        ]
+    try:
+        box, geometry = footprint(grids) if grids else (None, None)
+    except (TerrazzoError, ValueError):  # a projection that has no inverse there
+        return None, None
+    if box is None or not all(map(math.isfinite, box)):
+        return None, None
+    return box, geometry or _polygon(box)
+
+
+def _polygon(box: Sequence[float]) -> dict[str, Any]:
+    west, south, east, north = box
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What a finished run has made."""
+
+    folder: Path
+    """Where its files are."""
+    told: Mapping[str, Any]
+    """What `describe` wrote down."""
+
+    @classmethod
+    def of(cls, folder: Path) -> Results | None:
+        """Return what is in the folder of a run; None where it is not finished, or has gone."""
+        try:
+            return cls(folder, json.loads((folder / FILE).read_text()))
+        except (OSError, ValueError):
+            return None
+
+    def path(self, key: str) -> Path | None:
+        """Return the file of an asset; None if there is none of that key."""
+        for part in self.told["parts"]:
+            if key in part["assets"]:
+                found: Path = self.folder / part["assets"][key]["file"]
+                return found
+        return None
+
+    def asset(self, key: str) -> Mapping[str, Any]:
+        """Return what is said of an asset that is there."""
+        found: Mapping[str, Any]
+        (found,) = (part["assets"][key] for part in self.told["parts"] if key in part["assets"])
+        return found
+
+    @property
+    def is_collection(self) -> bool:
+        """Whether there are several dates, each of which is an item."""
+        return len(self.told["parts"]) > 1
+
+    def items(self, href: Callable[[str], str]) -> list[dict[str, Any]]:
+        """Return an item for each date; `href` gives the address of an asset by its key."""
+        job, parts = self.told["id"], self.told["parts"]
+        if not self.is_collection:
+            return [self.item(href)]
+        return [
+            self._item(f"{job}-{number}", [part], href) | {"collection": job}
+            for number, part in enumerate(parts, 1)
+        ]
+
+    def item(self, href: Callable[[str], str]) -> dict[str, Any]:
+        """Return everything as one item."""
+        return self._item(self.told["id"], self.told["parts"], href)
+
+    def _item(
+        self, name: str, parts: Sequence[Mapping[str, Any]], href: Callable[[str], str]
+    ) -> dict[str, Any]:
+        told = self.told
+        labels = [part["label"] for part in parts if part["label"]]
+        properties: dict[str, Any] = {
+            **self._texts(),
+            **_times([part["time"] for part in parts], told["period"], told["finished"]),
+            "created": told["finished"],
+            "updated": told["finished"],
+            "openeo:status": "finished",
+            **told["provenance"],
+        }
+        if len(labels) == 1:
+            properties["title"] = f"{told['title'] or told['id']}, {labels[0]}"
+        if told["skipped"]:
+            properties["terrazzo:skipped"] = told["skipped"]
+        document: dict[str, Any] = {
+            "type": "Feature",
+            "stac_version": STAC_VERSION,
+            "id": name,
+            "geometry": told["geometry"],
+            "properties": properties,
+            "links": [],
+            "assets": _assets(parts, href),
+        }
+        if told["bbox"] is not None:
+            document["bbox"] = told["bbox"]
+        return document | {"stac_extensions": _extensions(document)}
+
+    def collection(self, href: Callable[[str], str]) -> dict[str, Any]:
+        """Return everything as a collection, with all assets."""
+        told = self.told
+        first, last = told["period"] or (told["finished"], told["finished"])
+        moments = [part["time"] for part in told["parts"] if part["time"]]
+        interval = [min(moments), max(moments)] if moments else [first, last]
+        document: dict[str, Any] = {
+            "type": "Collection",
+            "stac_version": STAC_VERSION,
+            "id": told["id"],
+            "description": told["description"] or told["title"] or f"Results of {told['id']}",
+            "license": "other",
+            "extent": {
+                "spatial": {"bbox": [told["bbox"] or _WORLD]},
+                "temporal": {"interval": [interval]},
+            },
+            "openeo:status": "finished",
+            **told["provenance"],
+            "links": [],
+            "assets": _assets(told["parts"], href),
+        }
+        if told["title"]:
+            document["title"] = told["title"]
+        return document | {"stac_extensions": _extensions(document)}
+
+    def _texts(self) -> dict[str, str]:
+        return {name: self.told[name] for name in ("title", "description") if self.told[name]}
+
+
+def _assets(parts: Sequence[Mapping[str, Any]], href: Callable[[str], str]) -> dict[str, Any]:
+    """Return the assets of some dates, with their addresses."""
+    found: dict[str, Any] = {}
+    for part in parts:
+        for key, asset in part["assets"].items():
+            shown = {name: value for name, value in asset.items() if name != "file"}
+            if part["time"]:
+                shown["datetime"] = part["time"]
+            found[key] = {"href": href(key), **shown}
+    return found
+
+
+def _times(moments: Sequence[str], period: Sequence[str], finished: str) -> dict[str, Any]:
+    """Return the instant of an item, or else its period; of what has none, when it was made."""
+    known = [moment for moment in moments if moment]
+    if len(known) == len(moments) == 1:
+        return {"datetime": known[0]}
+    first, last = (min(known), max(known)) if known else (tuple(period) or (finished, finished))
+    if first == last:
+        return {"datetime": first}
+    return {"datetime": None, "start_datetime": first, "end_datetime": last}
+
+
+def _extensions(document: Mapping[str, Any]) -> list[str]:
+    return [*extensions(document), FILE_EXTENSION, PROCESSING_EXTENSION]

@@ -1,0 +1,277 @@
+"""The process that carries out jobs, one after the other, and tells its worker how it goes.
+
+It knows no database. It is killed where its job is not wanted any more, and ends by itself where
+its worker is gone, or has not been heard for so long that others may have taken its job over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import resource
+import sys
+import threading
+import time
+import uuid
+from collections import Counter
+from typing import TYPE_CHECKING, NoReturn
+
+from typing_extensions import override
+
+from terrazzo.drivers import batch
+from terrazzo.drivers.estimate import estimate
+from terrazzo.drivers.job import Job
+from terrazzo.drivers.pool import Pool
+from terrazzo.errors import (
+    OutputFailed,
+    PlanTooLarge,
+    RunDiffers,
+    RunIncomplete,
+    TerrazzoError,
+)
+from terrazzo.ledger.folders import JobFolders
+from terrazzo.ledger.results import describe
+from terrazzo.ledger.spawn import Ready, Task, Told, end_with_parent, inherited
+from terrazzo.logs import MOST, Entry, Level, Summary
+from terrazzo.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from multiprocessing.connection import Connection
+
+    from terrazzo.engine import Inference
+
+GRACE = 60.0
+"""Seconds after which a process that hears nothing of its worker ends."""
+OFTEN = 0.5
+"""Seconds between two reports."""
+_COMPUTING = 0.95
+"""Share of a raster's work that is computing; the rest is writing its files."""
+_NICE = 5
+log = logging.getLogger(__name__)
+
+
+def main() -> NoReturn:
+    """Take tasks for as long as the worker lives."""
+    end_with_parent()
+    connection = inherited()
+    tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, tasks), daemon=True).start()
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)  # those who look at a map wait for an answer, and nobody for a job
+    connection.send(Ready())
+    while True:
+        carry_out(tasks.get(), connection)
+
+
+def _listen(connection: Connection, tasks: queue.SimpleQueue[Task]) -> NoReturn:
+    try:
+        while connection.poll(GRACE):
+            message = connection.recv()
+            if isinstance(message, Task):
+                tasks.put(message)
+    except (EOFError, OSError):
+        pass
+    os._exit(1)
+
+
+def carry_out(task: Task, connection: Connection) -> None:
+    """Run a job and tell its end; also its faults are told and not raised."""
+    progress = Reports(connection)
+    folders = JobFolders(task.home)
+    with folders.locked(task.job, wait=True):
+        try:
+            _run(task, folders, progress)
+        except Exception as error:  # noqa: BLE001 - the last place where it can be told
+            progress.end(_entry(error))
+        else:
+            progress.end()
+
+
+def _run(task: Task, folders: JobFolders, progress: Reports) -> None:
+    folder = folders.of(task.job, task.run)
+    job = Job(task.process, processes=task.processes)
+    inference = job.infer(task.workspace)
+    expected = estimate(job, inference)
+    if expected.pixels > task.most_pixels:
+        raise PlanTooLarge(
+            f"The result would have {expected.pixels:,} pixels, all dates and bands, and a job may "
+            f"have {task.most_pixels:,}. Ask for a smaller extent, fewer dates or bands, or a "
+            "coarser resolution."
+        )
+    progress.expect(expected.read_pixels, _phases(inference))
+    pool = Pool(workers=task.threads, memory_bytes=task.memory_bytes)
+    edge = batch.fitting_block(job, inference, pool)
+
+    def run() -> batch.RunResult:
+        return batch.run(
+            job, task.workspace, folder, block=edge, pool=pool, progress=progress, known=inference
+        )
+
+    try:
+        made = run()
+    except RunDiffers:  # since it was interrupted, images came, or another Terrazzo
+        folders.discard(task.job, task.run)
+        made = run()
+    progress.rest(made.log)
+    progress.made(describe(task, inference, made, folder))
+
+
+def _phases(inference: Inference) -> int:
+    """Return how many times all blocks of something are gone through, as far as is known."""
+    stages = sum(bound.needs_whole for bound in inference.nodes.values())
+    rasters = [
+        node for node in batch.output_nodes(inference) if inference.nodes[node].grid is not None
+    ]
+    return max(stages + len(rasters) + len(batch.inspected_nodes(inference)), 1)
+
+
+def _entry(error: Exception) -> Entry:
+    """Return what is told of a failure: never a path of this machine, or where in our code."""
+    if isinstance(error, RunIncomplete) and error.first is not None:
+        error = error.first
+    if isinstance(error, OutputFailed):
+        log.error("%s", error)
+        told = "The results could not be stored; the operator of the server finds out why."
+        return Entry(Level.ERROR, told, error.code)
+    if isinstance(error, TerrazzoError) and not isinstance(error, RunIncomplete):
+        return Entry(Level.ERROR, str(error), error.code)
+    if isinstance(error, MemoryError):
+        told = "There was not enough memory. Ask for fewer dates or bands at once."
+        return Entry(Level.ERROR, told, "PlanTooLarge")
+    name = uuid.uuid4().hex
+    log.error("error %s", name, exc_info=error)
+    told = f"The job failed by a fault of the server, whose log says more of error {name}."
+    return Entry(Level.ERROR, told, "Internal")
+
+
+class Reports(Progress):
+    """Tells a worker how a run goes, at most twice a second.
+
+    What the graph logs is told as soon as the block is done in which it happened. Summaries of all
+    pixels are told at the end, when they are complete.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._waiting: list[Entry] = []
+        self._told: Counter[str] = Counter()
+        self._count = self._phase = 0
+        self._phases, self._pixels, self._bytes, self._share, self._done = 1, 0, 0, 0.0, 0.0
+        self._last_s, self._cpu_s = 0.0, _cpu_seconds()
+        _forget_peak()
+
+    def expect(self, pixels: int, phases: int) -> None:
+        """Say how many pixels are read, and how often all blocks are gone through."""
+        self._pixels, self._phases = pixels, phases
+
+    @override
+    def start(self, total: int, unit: str) -> None:
+        super().start(total, unit)
+        self._share = min(self._phase / self._phases, 1.0)
+        self._phase += 1
+        self._report()
+
+    @override
+    def advance(self, count: int = 1) -> None:
+        super().advance(count)
+        self._report()
+
+    @override
+    def resume(self, count: int = 1) -> None:
+        super().resume(count)
+        self._report()
+
+    @override
+    def fail(self, unit: str, reason: str, error: Exception | None) -> None:
+        if error is None:
+            log.error("%s failed: %s", unit, reason)
+        told = error or "this is a fault of the server, whose log says more"
+        self._tell(Entry(Level.ERROR, f"The {unit} failed: {told}", "BlockFailed"))
+
+    @override
+    def hear(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if isinstance(entry.data, Summary):
+                continue
+            key = _key(entry)
+            if entry.once and self._told[key]:
+                continue
+            self._told[key] += 1
+            self._tell(entry)
+
+    def rest(self, entries: Iterable[Entry]) -> None:
+        """Tell what was not told while blocks were computed."""
+        for entry in entries:
+            key = _key(entry)
+            if self._told[key]:
+                self._told[key] -= 1
+            else:
+                self._tell(entry)
+
+    def made(self, size: int) -> None:
+        """Say how many bytes the results have."""
+        self._bytes = size
+
+    def end(self, error: Entry | None = None) -> None:
+        """Tell that the run has ended."""
+        self._send(ended=True, error=error)
+
+    def _tell(self, entry: Entry) -> None:
+        self._count += 1
+        if self._count == MOST:
+            told = f"Further log entries are left out; a log keeps {MOST}."
+            entry = Entry(Level.WARNING, told, "LogFull")
+        if self._count <= MOST:
+            self._waiting.append(entry)
+
+    def _report(self) -> None:
+        part = self.done / self.total if self.total else 1.0
+        share = self._share + part * _COMPUTING / self._phases
+        self._done = max(self._done, min(100.0 * share, 99.0))
+        if time.monotonic() - self._last_s >= OFTEN:
+            self._send()
+
+    def _send(self, *, ended: bool = False, error: Entry | None = None) -> None:
+        self._last_s = time.monotonic()
+        usage = {
+            "cpu": _cpu_seconds() - self._cpu_s,
+            "memory": float(_peak_bytes()),
+            "pixels": float(self._pixels),
+            "storage": float(self._bytes),
+        }
+        log, self._waiting = tuple(self._waiting), []
+        self._connection.send(Told(round(self._done, 2), usage, log, ended, error))
+
+
+def _key(entry: Entry) -> str:
+    """Return what tells entries apart; of those that are told once the time does not count."""
+    return json.dumps({**entry.kept(), **({"time": ""} if entry.once else {})}, sort_keys=True)
+
+
+def _cpu_seconds() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def _forget_peak() -> None:
+    """Let the peak of memory count from now."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:  # noqa: PTH123
+            file.write("5")
+
+
+def _peak_bytes() -> int:
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError), open("/proc/self/status") as file:  # noqa: PTH123
+            for line in file:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Whether somebody at a browser asks, or a program: one address has a page and a document."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastapi import Request
+
+PAGE = "text/html"
+
+
+def wants_page(request: Request) -> bool:
+    """Tell whether a page is asked for: `text/html` stands before JSON in `Accept`.
+
+    Browsers put it first. Programs that name nothing, anything, or JSON get JSON.
+    """
+    asked = []
+    for place, entry in enumerate(request.headers.get("accept", "").split(",")):
+        name, *options = (part.strip().lower() for part in entry.split(";"))
+        asked.append((-_quality(options), place, name))
+    known = [name for quality, _, name in sorted(asked) if quality < 0 and _is_known(name)]
+    return known[:1] == [PAGE]
+
+
+def _is_known(name: str) -> bool:
+    return name in {PAGE, "*/*", "application/*"} or name.endswith("json")
+
+
+def _quality(options: list[str]) -> float:
+    """Return the weight of an entry of `Accept`, 1 where it says none or nonsense."""
+    for option in options:
+        if option.startswith("q="):
+            try:
+                return min(max(float(option[2:]), 0.0), 1.0)
+            except ValueError:
+                return 1.0
+    return 1.0

@@ -1,0 +1,184 @@
+"""Routes of batch jobs: list, make, show, change, delete, estimate, logs, start and stop."""
+
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+from pydantic import BeforeValidator
+
+from terrazzo.drivers.estimate import estimate
+from terrazzo.drivers.job import Job
+from terrazzo.errors import TerrazzoError
+from terrazzo.ledger import Principal, entries
+from terrazzo.ledger.folders import JobFolders
+from terrazzo.ledger.jobs import KIND, Jobs, Status, StoredJob
+from terrazzo.logs import Level
+from terrazzo.server.job_body import read_job
+from terrazzo.server.links import address, link
+from terrazzo.server.paging import Page, token
+from terrazzo.server.parts import Parts, parts
+from terrazzo.server.payload import read_object
+from terrazzo.server.principal import user
+
+router = APIRouter()
+
+Shared = Annotated[Parts, Depends(parts)]
+Somebody = Annotated[Principal, Depends(user)]
+Least = Annotated[Level, BeforeValidator(lambda text: text or Level.DEBUG)]
+
+
+class EstimateComplexity(TerrazzoError):
+    """What a job gives is known only when a part of it has run."""
+
+    code, status = "EstimateComplexity", 500
+
+
+def jobs_of(shared: Shared) -> Jobs:
+    """Return the jobs of the server."""
+    return Jobs(shared.database, JobFolders(shared.workspace.home))
+
+
+All = Annotated[Jobs, Depends(jobs_of)]
+
+
+@router.get("/jobs")
+def list_jobs(
+    who: Somebody, page: Annotated[Page, Depends()], request: Request, shared: Shared, jobs: All
+) -> dict[str, Any]:
+    """List the jobs of who asks, the newest first, without their graphs."""
+    behind = page.key(2)
+    more = None if page.size is None else page.size + 1
+    found = jobs.listed(who, (behind[0], behind[1]) if behind else None, more)
+    here = address(request, shared.settings, "jobs")
+    links = [link("self", here)]
+    if page.size is not None and len(found) > page.size:
+        found = found[: page.size]
+        after = token([found[-1].created, found[-1].id])
+        links.append(link("next", f"{here}?{urlencode({'limit': page.size, 'after': after})}"))
+    return {"jobs": [_about(one) for one in found], "links": links}
+
+
+@router.post("/jobs", status_code=201, response_class=Response)
+async def create_job(who: Somebody, request: Request, shared: Shared, jobs: All) -> Response:
+    """Keep a new job, which is not run before it is started."""
+    limits = shared.settings.limits
+    body = await read_object(request, limits.body_bytes, nodes=limits.nodes)
+    given = read_job(body, fresh=True)
+    made = await run_in_threadpool(jobs.create, who, given)
+    headers = {
+        "Location": address(request, shared.settings, "jobs", made.id),
+        "OpenEO-Identifier": made.id,
+    }
+    return Response(status_code=201, headers=headers)
+
+
+@router.get("/jobs/{job_id}")
+def show_job(
+    job_id: str, who: Somebody, request: Request, shared: Shared, jobs: All
+) -> dict[str, Any]:
+    """Tell everything about a job."""
+    known = jobs.get(who, job_id)
+    here = address(request, shared.settings, "jobs", known.id)
+    links = [link("monitor", f"{here}/logs", title="Log")]
+    if known.status is Status.FINISHED:
+        links.append(link("result", f"{here}/results", title="Results"))
+    return {**_about(known), "process": known.process, "links": links}
+
+
+@router.patch("/jobs/{job_id}", status_code=204)
+async def change_job(
+    job_id: str, who: Somebody, request: Request, shared: Shared, jobs: All
+) -> None:
+    """Change a job that neither waits nor runs."""
+    limits = shared.settings.limits
+    body = await read_object(request, limits.body_bytes, nodes=limits.nodes)
+    given = read_job(body, fresh=False)
+    await run_in_threadpool(jobs.update, who, job_id, given)
+
+
+@router.delete("/jobs/{job_id}", status_code=204)
+def delete_job(job_id: str, who: Somebody, jobs: All) -> None:
+    """Delete a job with its log and results; if it runs, it is stopped."""
+    jobs.delete(who, job_id)
+
+
+@router.get("/jobs/{job_id}/estimate")
+async def estimate_job(
+    job_id: str, who: Somebody, request: Request, shared: Shared, jobs: All
+) -> dict[str, Any]:
+    """Tell what a job takes, from its plan; nothing is read."""
+
+    def told() -> dict[str, Any]:
+        known = jobs.get(who, job_id)
+        job = Job.of(known.process, processes=known.processes)
+        expected = estimate(job, job.infer(shared.workspace_of(who)))
+        if expected.result_bytes is None:
+            raise EstimateComplexity(
+                "How large the result is depends on values that are known only when a part of the "
+                "job has run, so it cannot be estimated."
+            )
+        return {
+            "size": expected.result_bytes,
+            "memory_bytes": expected.memory_bytes,
+            "read_bytes": expected.read_bytes,
+            "read_pixels": expected.read_pixels,
+            "blocks": expected.blocks,
+        }
+
+    return await shared.work.run(request, told)
+
+
+@router.get("/jobs/{job_id}/logs")
+def job_logs(
+    job_id: str,
+    who: Somebody,
+    request: Request,
+    shared: Shared,
+    jobs: All,
+    page: Annotated[Page, Depends()],
+    offset: Annotated[str, Query(max_length=100)] = "",
+    level: Least = Level.DEBUG,
+) -> dict[str, Any]:
+    """List what a job and its graph have told, while it runs too."""
+    known = jobs.get(who, job_id)
+    more = None if page.size is None else page.size + 1
+    found = entries.listed(shared.database, KIND, known.id, after=offset, level=level, limit=more)
+    here = address(request, shared.settings, "jobs", known.id, "logs")
+    links = [link("self", here)]
+    if page.size is not None and len(found) > page.size:
+        found = found[: page.size]
+        query = {"limit": page.size, "offset": found[-1]["id"], "level": level.value}
+        links.append(link("next", f"{here}?{urlencode(query)}"))
+    effective = min((level, known.log_level), key=entries.LEVELS.index)
+    return {"level": effective, "logs": found, "links": links}
+
+
+@router.post("/jobs/{job_id}/results", status_code=202, response_class=Response)
+def start_job(job_id: str, who: Somebody, jobs: All) -> Response:
+    """Put a job into the queue; what it made before is gone then."""
+    jobs.start(who, job_id)
+    return Response(status_code=202)
+
+
+@router.delete("/jobs/{job_id}/results", status_code=204)
+def stop_job(job_id: str, who: Somebody, jobs: All) -> None:
+    """Take a job out of the queue, or stop it."""
+    jobs.stop(who, job_id)
+
+
+def _about(known: StoredJob) -> dict[str, Any]:
+    """Return what a list says of a job; members without a value are left out."""
+    told = {
+        "id": known.id,
+        "title": known.title,
+        "description": known.description,
+        "status": known.status,
+        "progress": known.progress,
+        "created": known.created,
+        "updated": known.updated,
+        **known.options,
+        "usage": known.usage or None,
+    }
+    return {name: value for name, value in told.items() if value is not None}

@@ -1,0 +1,119 @@
+"""Routes of secondary web services: make, list, describe, change and delete them; their logs."""
+
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+
+from terrazzo.ledger import Principal, entries
+from terrazzo.ledger.services import (
+    Service,
+    add_service,
+    delete_service,
+    own_service,
+    replace_service,
+    service_of,
+    services_of,
+)
+from terrazzo.logs import Level
+from terrazzo.server import service_changes
+from terrazzo.server.links import address, link
+from terrazzo.server.paging import Page
+from terrazzo.server.parts import Parts, parts
+from terrazzo.server.payload import read_object
+from terrazzo.server.principal import user
+from terrazzo.server.service_documents import described, listed, paged
+from terrazzo.server.service_log import KIND
+
+router = APIRouter()
+
+Shared = Annotated[Parts, Depends(parts)]
+Somebody = Annotated[Principal, Depends(user)]
+
+
+@router.get("/services")
+def services(
+    who: Somebody, page: Annotated[Page, Depends()], request: Request, shared: Shared
+) -> dict[str, Any]:
+    """List the services of who asks, the newest first."""
+    more = None if page.size is None else page.size + 1
+    found = services_of(shared.database, who, limit=more, after=page.key(2))
+    shown, links = paged(page, found, address(request, shared.settings, "services"))
+    return {"services": [listed(request, shared, who, one) for one in shown], "links": links}
+
+
+@router.post("/services", status_code=201, response_class=Response)
+async def make_service(who: Somebody, request: Request, shared: Shared) -> Response:
+    """Make a service of a process graph, which is opened to see that it can be shown."""
+    limits = shared.settings.limits
+    body = await read_object(request, limits.body_bytes, nodes=limits.nodes)
+
+    def make() -> Service:
+        service = service_changes.made(shared.database, shared.maps, who, body)
+        add_service(shared.database, service)
+        return service
+
+    made = await shared.work.run(request, make)
+    headers = {
+        "Location": address(request, shared.settings, "services", made.id),
+        "OpenEO-Identifier": made.id,
+    }
+    return Response(status_code=201, headers=headers)
+
+
+@router.get("/services/{service_id}")
+def service(service_id: str, who: Somebody, request: Request, shared: Shared) -> dict[str, Any]:
+    """Tell all that there is to know of a service."""
+    return described(request, shared, who, service_of(shared.database, who, service_id))
+
+
+@router.patch("/services/{service_id}", status_code=204, response_class=Response)
+async def change_service(
+    service_id: str, who: Somebody, request: Request, shared: Shared
+) -> Response:
+    """Change what the body names; settings of the configuration one by one."""
+    limits = shared.settings.limits
+    body = await read_object(request, limits.body_bytes, nodes=limits.nodes)
+    before = await run_in_threadpool(own_service, shared.database, who, service_id)
+
+    def change() -> None:
+        after = service_changes.changed(shared.database, shared.maps, who, before, body)
+        replace_service(shared.database, who, after)
+
+    await shared.work.run(request, change)
+    return Response(status_code=204)
+
+
+@router.delete("/services/{service_id}", status_code=204, response_class=Response)
+def remove_service(service_id: str, who: Somebody, shared: Shared) -> Response:
+    """Delete a service and its log; within a second nobody sees its tiles any more."""
+    delete_service(shared.database, who, service_id)
+    return Response(status_code=204)
+
+
+@router.get("/services/{service_id}/logs")
+def service_log(
+    *,
+    service_id: str,
+    offset: Annotated[str, Query(max_length=100)] = "",
+    level: Level = Level.DEBUG,
+    limit: Annotated[int | None, Query(ge=1)] = None,
+    who: Somebody,
+    request: Request,
+    shared: Shared,
+) -> dict[str, Any]:
+    """Tell what went wrong while a service was looked at, and what its graph logged."""
+    mine = own_service(shared.database, who, service_id)
+    kept = Level(mine.options.get("log_level", Level.INFO))
+    least = min(level, kept, key=entries.LEVELS.index)
+    more = None if limit is None else limit + 1
+    found = entries.listed(shared.database, KIND, mine.id, after=offset, level=least, limit=more)
+    here = address(request, shared.settings, "services", mine.id, "logs")
+    links = [link("self", here)]
+    if limit is not None and len(found) > limit:
+        found = found[:limit]
+        behind = {"limit": limit, "level": level.value, "offset": found[-1]["id"]}
+        links.append(link("next", f"{here}?{urlencode(behind)}"))
+    return {"level": least.value, "logs": found, "links": links}

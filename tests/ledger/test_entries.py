@@ -1,0 +1,77 @@
+"""Logs: what was told, in order, page by page."""
+
+from __future__ import annotations
+
+import pytest
+
+from terrazzo.ledger import Database, entries
+from terrazzo.logs import Entry, Level
+
+
+def write(database: Database, *told: Entry, name: str = "a") -> None:
+    with database.writing() as connection:
+        entries.add(connection, "job", name, told)
+
+
+def messages(database: Database, **options: object) -> list[str]:
+    return [one["message"] for one in entries.listed(database, "job", "a", **options)]  # type: ignore[arg-type]
+
+
+def test_entries_come_in_order_and_go_on_behind_the_last_one(database: Database):
+    write(database, *(Entry(Level.INFO, str(number)) for number in range(5)))
+    write(database, Entry(Level.INFO, "other"), name="b")
+
+    first = entries.listed(database, "job", "a", limit=2)
+    rest = messages(database, after=first[-1]["id"])
+
+    assert [one["message"] for one in first] + rest == ["0", "1", "2", "3", "4"]
+
+
+def test_less_serious_entries_are_left_out(database: Database):
+    write(database, *(Entry(level, level.value) for level in Level))
+
+    kept = {level: messages(database, level=level) for level in Level}
+
+    assert kept[Level.ERROR] == ["error"]
+    assert kept[Level.WARNING] == ["error", "warning"]
+    assert kept[Level.DEBUG] == ["error", "warning", "info", "debug"]
+
+
+@pytest.mark.parametrize("after", ["x", "-1", "1.5", "²", "9" * 30])
+def test_an_offset_that_is_no_id_is_refused(database: Database, after: str):
+    with pytest.raises(entries.LogOffsetInvalid, match="offset"):
+        entries.listed(database, "job", "a", after=after)
+
+
+def test_numbers_are_not_used_again(database: Database):
+    write(database, Entry(Level.INFO, "old"))
+    (old,) = entries.listed(database, "job", "a")
+    with database.writing() as connection:
+        entries.clear(connection, "job", "a")
+
+    write(database, Entry(Level.INFO, "new"))
+
+    assert messages(database, after=old["id"]) == ["new"]
+
+
+def test_trimming_keeps_the_newest(database: Database):
+    write(database, *(Entry(Level.INFO, str(number)) for number in range(5)))
+
+    with database.writing() as connection:
+        entries.trim(connection, "job", "a", 2)
+
+    assert messages(database) == ["3", "4"]
+
+
+def test_a_text_that_no_database_keeps_is_kept(database: Database):
+    write(database, Entry(Level.INFO, "a\0b", data={"x": "\0"}))
+
+    assert messages(database) == ["a\ufffdb"]
+
+
+def test_data_that_are_too_large_are_said_to_be_left_out(database: Database):
+    write(database, Entry(Level.INFO, "much", data="x" * entries.LARGEST))
+
+    (one,) = entries.listed(database, "job", "a")
+
+    assert "left out" in one["data"]

@@ -1,0 +1,149 @@
+"""Thousands of requests that nobody would write by hand, made of our own description of the API.
+
+None may find a fault of the server; and every error is one of openEO's, whoever asks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from tests.server.small import graph, make_home
+
+from terrazzo.ledger import Database, database_url
+from terrazzo.ledger.users import add_user
+from terrazzo.server.listen import serving
+from terrazzo.server.settings import Limits, ServerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.slow
+
+CASES = int(os.environ.get("TERRAZZO_FUZZ_CASES", "2000"))
+"""How many requests each of the two, with and without a log-in, sends at least."""
+NAME, PASSWORD = "anna", "correct horse battery staple"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fuzz")
+    make_home(folder)
+    return folder
+
+
+@contextmanager
+def served(home: Path) -> Iterator[str]:
+    """Serve with log-ins; results are kept small, because many of them are computed."""
+    from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - loads the engine
+
+    limits = Limits(pixels=1_000_000, body_bytes=1_000_000, upload_bytes=1_000_000)
+    chosen = ServerSettings(open=False, job_workers=0, limits=limits)
+    with serving(Workspace.of(home), settings=chosen) as url:
+        yield url
+
+
+def session(token: str = "") -> requests.Session:
+    found = requests.Session()
+    found.trust_env = False
+    if token:
+        found.headers["Authorization"] = f"Bearer {token}"
+    return found
+
+
+def logged_in(url: str, home: Path) -> requests.Session:
+    database = Database(database_url(home))
+    add_user(database, NAME, PASSWORD)
+    database.close()
+    answer = session().get(f"{url}/credentials/basic", auth=(NAME, PASSWORD), timeout=60)
+    return session(f"basic//{answer.json()['access_token']}")
+
+
+def known_of(url: str, who: requests.Session) -> dict[str, str]:
+    """Make one of each thing; return its id by the name that paths have for it."""
+    process = {"process": graph()}
+    job = who.post(f"{url}/jobs", json=process, timeout=60)
+    service = who.post(
+        f"{url}/services", json={**process, "type": "XYZ", "configuration": {"min": 0, "max": 1}},
+        timeout=60,
+    )  # fmt: skip
+    who.put(f"{url}/process_graphs/mine", json=graph(), timeout=60).raise_for_status()
+    who.put(f"{url}/files/a.txt", data=b"a", timeout=60).raise_for_status()
+    return {
+        "job_id": job.headers["OpenEO-Identifier"],
+        "service_id": service.headers["OpenEO-Identifier"],
+        "process_graph_id": "mine",
+        "path": "a.txt",
+        "collection_id": "small",
+        "matrix": "WebMercatorQuad",
+        "form": "png",
+    }
+
+
+def sent(url: str, who: requests.Session, known: dict[str, str]) -> tuple[Counter[int], list[str]]:
+    """Send at least `CASES` requests; return how often each status came, and what was wrong."""
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
+    schema.config.generation.update(with_security_parameters=False)  # they are `who`'s
+    operations = [one.ok() for one in schema.get_all_operations()]
+    each = -(-2 * CASES // len(operations))  # some take nothing, and are asked once
+    counts, wrong = Counter[int](), list[str]()
+    for operation in operations:
+        numbers = iter(range(1_000_000))
+
+        @settings(
+            max_examples=each, derandomize=True, database=None, deadline=None,
+            suppress_health_check=list(HealthCheck), phases=[Phase.generate],
+        )  # fmt: skip
+        @given(case=operation.as_strategy())
+        def send(case: Any) -> None:
+            if next(numbers) % 2 and operation.method != "delete":  # noqa: B023 - called at once
+                case.path_parameters = {
+                    name: known.get(name, value)
+                    for name, value in (case.path_parameters or {}).items()
+                }
+            answer = case.call(base_url=url, session=who, headers=dict(who.headers), timeout=120)
+            counts[answer.status_code] += 1
+            problem = judged(answer)
+            if problem:
+                wrong.append(f"{case.method} {case.formatted_path} {case.query}: {problem}")
+
+        send()
+    return counts, wrong
+
+
+def judged(answer: Any) -> str:
+    """Return what is wrong with an answer, if anything."""
+    if answer.status_code >= 500:
+        return f"{answer.status_code} {answer.content[:300]!r}"
+    if answer.status_code >= 400:
+        try:
+            told = json.loads(answer.content)
+        except ValueError:
+            return f"{answer.status_code} is no JSON: {answer.content[:100]!r}"
+        if not {"id", "code", "message"} <= told.keys():
+            return f"{answer.status_code} is no error of openEO: {told}"
+    return ""
+
+
+@pytest.mark.parametrize("log_in", [True, False])
+def test_no_request_finds_a_fault_of_the_server(home: Path, log_in: bool) -> None:
+    with served(home) as url:
+        if log_in:
+            who = logged_in(url, home)
+            known = known_of(url, who)
+        else:
+            who, known = session(), {"collection_id": "small"}
+
+        counts, wrong = sent(url, who, known)
+
+    assert counts.total() >= CASES
+    assert sum(count for status, count in counts.items() if status < 300) >= CASES / 20
+    assert wrong == [], "\n".join(wrong[:30])

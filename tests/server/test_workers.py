@@ -1,0 +1,172 @@
+"""Several server processes behind one port: one server to its clients and its operator."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.server.program import PATIENCE, Program, serve
+from tests.server.small import graph, make_home
+from tests.server.test_metrics import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Sample = tuple[str, frozenset[tuple[str, str]]]
+
+WORKERS = 2
+ASKED = 60
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    home = tmp_path_factory.mktemp("workers")
+    make_home(home)
+    with serve(home, "--workers", str(WORKERS), "--job-workers", "0", "--log", "json") as found:
+        wait_for(lambda: len(resident(found)) == WORKERS)
+        yield found
+
+
+def numbers(program: Program) -> dict[Sample, float]:
+    _, content = program.get("/metrics")
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(content.decode())
+        for sample in family.samples
+    }
+
+
+def resident(program: Program) -> set[str]:
+    """Return the processes that tell their memory."""
+    return {
+        dict(labels)["pid"]
+        for (name, labels), value in numbers(program).items()
+        if name == "terrazzo_resident_bytes" and value > 0
+    }
+
+
+def wait_for(condition: Any) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
+def count(program: Program, route: str) -> float:
+    labels = frozenset({"method": "GET", "route": route, "status": "200"}.items())
+    return numbers(program).get(("terrazzo_requests_total", labels), 0.0)
+
+
+def test_whichever_process_is_asked_tells_the_numbers_of_all(program: Program) -> None:
+    before = count(program, "/conformance")
+    for _ in range(ASKED):
+        assert program.get("/conformance")[0] == 200
+
+    told = {count(program, "/conformance") for _ in range(8)}
+
+    assert told == {before + ASKED}
+
+
+def test_processes_share_what_clients_keep(program: Program) -> None:
+    body = json.dumps({"process": graph(), "type": "XYZ", "configuration": {"min": 0, "max": 1}})
+    line = program.line()
+    line.request("POST", "/services", body, {"Content-Type": "application/json"})
+    answer = line.getresponse()
+    answer.read()
+    line.close()
+    name = answer.headers["OpenEO-Identifier"]
+
+    found = [program.json(f"/services/{name}")["id"] for _ in range(20)]
+
+    assert answer.status == 201
+    assert set(found) == {name}
+
+
+def test_a_process_that_is_killed_is_replaced_and_its_numbers_stay(program: Program) -> None:
+    before = count(program, "/conformance")
+    program.get("/conformance")
+    victim = min(resident(program))
+
+    os.kill(int(victim), signal.SIGKILL)
+    wait_for(lambda: len(resident(program) - {victim}) == WORKERS)
+
+    assert victim not in resident(program)
+    assert count(program, "/conformance") == before + 1
+    assert program.process.poll() is None
+
+
+def test_a_server_whose_processes_cannot_start_says_why_and_ends(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    make_home(home)
+    (home / "secret.key").unlink(missing_ok=True)
+    (home / "secret.key").mkdir()
+    with (
+        pytest.raises(AssertionError, match=r"secret\.key"),
+        serve(home, "--workers", "2", "--job-workers", "0"),
+    ):
+        pass
+
+
+@contextmanager
+def prometheus(shared: Path, home: Path, target: int) -> Iterator[str]:
+    """Run a Prometheus that asks a server every second; yields its address."""
+    script = shared / "services" / "prometheus.sh"
+    port = free_port()
+    environment = os.environ | {"PROM_HOME": str(home), "PROM_PORT": str(port)}
+    try:
+        started = subprocess.run(
+            ["bash", str(script), "start", str(target)],
+            env=environment, check=True, capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
+        yield started.stdout.split()[-1]
+    finally:
+        subprocess.run(["bash", str(script), "stop"], env=environment, check=True, timeout=60)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+@pytest.mark.slow
+def test_a_real_prometheus_reads_the_numbers(
+    program: Program, shared: Path, tmp_path: Path
+) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    before = count(program, "/conformance")
+    for _ in range(ASKED):
+        program.get("/conformance")
+    query = 'sum(terrazzo_requests_total{route="/conformance"})'
+
+    target = urllib.parse.urlsplit(program.url).port or 0
+    with prometheus(shared, tmp_path / "prometheus", target) as address:
+        asked = f"{address}/api/v1/query?query={urllib.parse.quote(query)}"
+
+        def told() -> list[Any]:
+            with opener.open(asked, timeout=10) as answer:
+                found: list[Any] = json.load(answer)["data"]["result"]
+            return found
+
+        wait_for(told)
+        value = float(told()[0]["value"][1])
+        with opener.open(f"{address}/api/v1/targets", timeout=10) as answer:
+            (state,) = json.load(answer)["data"]["activeTargets"]
+
+    assert value == before + ASKED
+    assert state["health"] == "up"
+    assert state["lastError"] == ""
