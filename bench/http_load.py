@@ -177,7 +177,9 @@ def main(home: str, tile_cache: str) -> None:
     from terrazzo.server.listen import serving  # noqa: PLC0415 - as above
     from terrazzo.server.settings import ServerSettings  # noqa: PLC0415 - as above
 
-    with serving(Workspace(Path(home)), settings=ServerSettings(kept_bytes=int(tile_cache))) as url:
+    with serving(
+        Workspace(Path(home)), settings=ServerSettings(kept_bytes=int(tile_cache), job_workers=0)
+    ) as url:
         sys.stdout.write(url + "\n")
         sys.stdout.flush()
         sys.stdin.read()

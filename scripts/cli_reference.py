@@ -46,11 +46,18 @@ def helps() -> Iterator[tuple[str, str]]:
         **main.context_settings,
     )
     yield "terrazzo", group.get_help(top)
-    for name in sorted(main.commands):
-        command = main.commands[name]
-        context = click.Context(command, parent=top, info_name=name)
-        context.terminal_width = context.max_content_width = WIDTH
-        yield f"terrazzo {name}", command.get_help(context)
+    yield from _below(main, top)
+
+
+def _below(group: click.Group, context: click.Context) -> Iterator[tuple[str, str]]:
+    """Yield the name and the help of the commands of a group, and of those below them."""
+    for name in sorted(group.commands):
+        command = group.commands[name]
+        inner = click.Context(command, parent=context, info_name=name)
+        inner.terminal_width = inner.max_content_width = WIDTH
+        yield inner.command_path, command.get_help(inner)
+        if isinstance(command, click.Group):
+            yield from _below(command, inner)
 
 
 def _elsewhere(command: click.Group) -> click.Group:

@@ -34,7 +34,7 @@ def _light(bands: np.ndarray) -> np.ndarray:
 
 
 FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
-    NOTHING: lambda bands: bands.copy(),
+    NOTHING: lambda bands: bands,
     INDEX: lambda bands: (bands[3] - bands[2]) / (bands[3] + bands[2]),
     LIGHT: _light,
 }
@@ -68,7 +68,8 @@ def numpy_contestant(parameters: dict[str, Any]) -> dict[str, Callable[[], dict[
     def task(name: str) -> dict[str, np.ndarray]:
         for _ in range(blocks.count):
             given = blocks.values.copy()
-            given[~blocks.valid] = np.nan
+            bits = given.view(np.uint32)
+            bits |= blocks.valid.astype(np.uint32) - np.uint32(1)  # NaN, in a tenth of the time
             with np.errstate(all="ignore"):
                 result = FUNCTIONS[name](given)
         return {"values": result}

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from terrazzo.logs import Entry
-
 
 class Cancelled(Exception):
     """Somebody asked the run to stop."""
@@ -46,8 +44,8 @@ class Progress:
         del error
         self.note(f"{unit} failed: {reason}")
 
-    def hear(self, entries: Sequence[Entry]) -> None:
-        """Take what a finished unit of work logged, while the others are still worked on."""
+    def hear(self, entries: Sequence[object]) -> None:
+        """Take what a finished unit of work logged (`logs.Entry`), before the others are done."""
 
     def finish(self) -> None:
         """End the stage."""

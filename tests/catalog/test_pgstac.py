@@ -50,6 +50,7 @@ def test_random_searches_give_the_same_items_in_the_same_order(
     items = drawn_items(draw, 400)
     pgstac.execute("select create_collection(%s)", [json.dumps(_collection())])
     pgstac.execute("select create_items(%s)", [json.dumps(items)])
+    pgstac.execute("analyze")
 
     with Catalog(tmp_path / "catalogue.db") as catalog:
         catalog.put_collection(make_collection(COLLECTION))

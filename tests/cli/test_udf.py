@@ -7,8 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
+import shapely
 from click.testing import CliRunner
+from tests.drivers.scenes import DATES, grid_of, load, make_scenes
 
 from terrazzo.cli import main
 
@@ -122,3 +126,88 @@ def test_operator_adds_an_environment(home: Path, tmp_path: Path) -> None:
     assert json.loads(written.read_text()) == [2, 3]
     assert elsewhere.exit_code == 2
     assert "asks for the environment 'all', which is not here" in elsewhere.output
+
+
+PARCELS = {
+    "type": "FeatureCollection",
+    "features": [
+        {
+            "type": "Feature",
+            "properties": {},
+            "geometry": {"type": "Point", "coordinates": [22.156, 45.206]},
+        }
+    ],
+}
+
+
+def extracting(tmp_path: Path, home: Path, *more: str) -> Any:
+    paths = {name: tmp_path / name for name in ("graph.json", "parcels.geojson", "code.py")}
+    load = {"id": "none", "spatial_extent": None, "temporal_extent": None}
+    node = {"process_id": "load_collection", "arguments": load, "result": True}
+    paths["graph.json"].write_text(json.dumps({"process_graph": {"load": node}}))
+    paths["parcels.geojson"].write_text(json.dumps(PARCELS))
+    paths["code.py"].write_text(CODE)
+    files = [str(paths["graph.json"]), str(paths["parcels.geojson"])]
+    output = ["-o", str(tmp_path / "out"), "--code", str(paths["code.py"])]
+    return CliRunner().invoke(main, ["--home", str(home), "extract", *files, *output, *more])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--stats", "mean"), "--stats and --code exclude each other"),
+        (("--context", "{"), "--context is no JSON"),
+    ],
+)
+def test_extraction_refuses_what_contradicts_its_code(
+    home: Path, tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    done = extracting(tmp_path, home, *options)
+
+    assert done.exit_code == 2
+    assert words in done.output
+
+
+def test_extraction_refuses_code_that_is_no_text(home: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.py"
+    other.write_bytes(b"\xff\xfe")
+
+    done = extracting(tmp_path, home, "--code", str(other))
+
+    assert done.exit_code == 2
+    assert "is no Python code" in done.output
+
+
+def test_extraction_writes_what_code_makes_of_the_pixels_of_a_polygon(tmp_path: Path) -> None:
+    scenes = make_scenes(tmp_path / "home")
+    pixels, valid = scenes.stack("B04")
+    grid = grid_of()
+    box = shapely.box(grid.left, grid.top - 300, grid.left + 500, grid.top)
+    crs = {"type": "name", "properties": {"name": "EPSG:32633"}}
+    feature = {"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(box)}
+    files = {
+        "graph.json": {"process_graph": {"load": load(["B04"]) | {"result": True}}},
+        "parcels.geojson": {"type": "FeatureCollection", "features": [feature], "crs": crs},
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    (tmp_path / "code.py").write_text(
+        "def apply_datacube(cube, context):\n    return cube.max('data') + context['more']\n"
+    )
+
+    done = CliRunner().invoke(
+        main,
+        [
+            *("--home", str(tmp_path / "home"), "extract"),
+            *(str(tmp_path / "graph.json"), str(tmp_path / "parcels.geojson")),
+            *("-o", str(tmp_path / "out"), "--code", str(tmp_path / "code.py")),
+            *("--context", '{"more": 1}'),
+        ],
+    )
+
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout.splitlines()[-1])
+    rows = pq.read_table(told["path"]).to_pylist()
+    inside = np.where(valid, pixels, -np.inf)[:, :30, :50].max(axis=(1, 2))
+    assert [row["value"] for row in rows] == (inside + 1).tolist()
+    assert [row["t"][:10] for row in rows] == list(DATES)

@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
-from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +50,6 @@ class Verdict:
     """Tests that did not, and why."""
     skipped: Mapping[str, str]
     """Tests that were not run, and why."""
-
-    @property
-    def why_skipped(self) -> Counter[str]:
-        """How many tests were skipped for each reason."""
-        return Counter(self.skipped.values())
 
 
 @contextmanager

@@ -24,7 +24,16 @@ def options(command: click.Command) -> set[str]:
     return {name for parameter in command.params for name in parameter.opts} | {"--help", "-h"}
 
 
-ALL = options(main).union(*(options(command) for command in main.commands.values()))
+def everything(group: click.Group) -> set[str]:
+    """Return the options of a group, of its commands, and of those below them."""
+    below = (
+        everything(command) if isinstance(command, click.Group) else options(command)
+        for command in group.commands.values()
+    )
+    return options(group).union(*below)
+
+
+ALL = everything(main)
 
 
 def problems(line: str) -> list[str]:
@@ -32,7 +41,7 @@ def problems(line: str) -> list[str]:
     words = shlex.split(line, comments=True)
     if not words or words[0] != "terrazzo":
         return []
-    found, known, command = [], options(main), None
+    found, known, command, group = [], options(main), None, main
     taking = {
         o for p in main.params if isinstance(p, click.Option) and not p.is_flag for o in p.opts
     }
@@ -45,11 +54,12 @@ def problems(line: str) -> list[str]:
             if name not in known:
                 found.append(f"{command or 'terrazzo'} has no option {name}")
             skip = command is None and name in taking and "=" not in word
-        elif command is None:
+        elif group is not None:
             command = word
-            if command not in main.commands:
+            if command not in group.commands:
                 return [f"there is no command {command}"]
-            known = options(main.commands[command])
+            chosen = group.commands[command]
+            known, group = options(chosen), chosen if isinstance(chosen, click.Group) else None
     return found
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 README = Path(__file__).parents[2] / "README.md"
 
 
-def test_the_readme_example_prints_what_the_readme_says(tmp_path):
+def test_the_readme_examples_print_what_the_readme_says(tmp_path):
     text = README.read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
     (promised,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
     (tmp_path / "example.py").write_text(code)
 
@@ -22,3 +22,4 @@ def test_the_readme_example_prints_what_the_readme_says(tmp_path):
 
     assert done.returncode == 0, done.stderr
     assert done.stdout == promised
+    assert (tmp_path / "largest.tif").read_bytes()[:4] == b"II*\0"

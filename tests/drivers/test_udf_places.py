@@ -15,6 +15,7 @@ import shapely
 import xarray as xr
 from tests.drivers.scenes import DATES, grid_of, job_of, load, node, ref
 
+from terrazzo.cube import Cube, Dimension, Kind, all_valid
 from terrazzo.drivers.batch import run
 from terrazzo.drivers.extract import extract
 from terrazzo.drivers.journal import JOURNAL
@@ -22,6 +23,8 @@ from terrazzo.drivers.parcel_code import ParcelCode
 from terrazzo.drivers.tile import NATIVE, TileLayer
 from terrazzo.engine import evaluate
 from terrazzo.errors import UdfFailed
+from terrazzo.processes.udf import run_udf
+from terrazzo.sandbox import Sandbox
 from terrazzo.spans import recorded
 from terrazzo.testing.compare import assert_same_pixels
 
@@ -30,8 +33,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.drivers.scenes import Scenes
-
-    from terrazzo.cube import Cube
 
 T = "2020-05-12T10:30:00Z"
 
@@ -280,6 +281,27 @@ def squares() -> tuple[dict[str, Any], list[tuple[slice, slice]]]:
     return {"type": "FeatureCollection", "features": features, "crs": crs}, spans
 
 
+def test_apply_polygon_gets_the_pixels_of_one_polygon(scenes: Scenes, tmp_path: Path) -> None:
+    code = function("return cube - cube.mean(('y', 'x'))")
+
+    found = of_scenes(
+        scenes,
+        tmp_path,
+        ["B04"],
+        "apply_polygon",
+        geometries={**squares()[0], "features": squares()[0]["features"][::2]},
+        process=callback(code),
+    )
+
+    given = numbers(scenes, "B04")
+    expected = np.full_like(given, np.nan)
+    for rows, cols in squares()[1][::2]:
+        inside = given[:, :, rows, cols]
+        expected[:, :, rows, cols] = inside - np.nanmean(inside, axis=(2, 3), keepdims=True)
+    np.testing.assert_array_equal(found.valid, ~np.isnan(expected))
+    np.testing.assert_allclose(found.values[found.valid], expected[found.valid], atol=0.01)
+
+
 def table(scenes: Scenes, folder: Path, nodes: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Run a graph whose node `it` gives a vector cube; return its rows."""
     options = {"layout": "long"}
@@ -347,6 +369,28 @@ def apply_timeseries(series: pd.Series, context: dict) -> pd.Series:
     expected = given.copy()
     expected[:, 1:] = np.maximum(given[:, 1:], given[:, :-1])
     np.testing.assert_allclose([row["value"] for row in rows], expected.ravel(), rtol=1e-6)
+
+
+def test_code_in_a_callback_must_keep_all_geometries(scenes: Scenes, tmp_path: Path) -> None:
+    code = function("return cube.isel(geometry=slice(1))")
+    it = node("apply_dimension", data=ref("means"), dimension="t", process=callback(code))
+
+    with pytest.raises(UdfFailed, match="along 'geometry', and here it must keep the 3"):
+        table(scenes, tmp_path, {"load": load(["B08"]), "means": means("load"), "it": it})
+
+
+def test_code_in_a_callback_takes_any_number_of_geometries() -> None:
+    count = 150_000
+    dimensions = (
+        Dimension("geometry", Kind.GEOMETRY, tuple(range(count))),
+        Dimension("t", Kind.TEMPORAL, ("2020-01-01", "2021-01-01")),
+    )
+    values = np.arange(2 * count, dtype=np.float64).reshape(count, 2)
+    cube = Cube(values, all_valid(values.shape), dimensions)
+
+    found = run_udf(cube.stack("t"), function("return cube.sum('t')"), "Python", sandbox=Sandbox())
+
+    np.testing.assert_array_equal(found.values, values.sum(axis=1))
 
 
 VECTORS = {

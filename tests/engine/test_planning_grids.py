@@ -69,7 +69,7 @@ def test_a_plan_does_not_depend_on_the_plans_made_before_it(graph, more, data):
         assert planned(used, grid) == planned(inferred(graph), grid)
 
 
-@given(graph=graphs(steps=4), zoom=st.integers(12, 15))
+@given(graph=graphs(steps=4), zoom=st.integers(13, 16))
 @settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 def test_pixels_do_not_depend_on_the_plans_made_before(graph, zoom):
     used, matrix = inferred(graph), web_mercator(64)

@@ -256,6 +256,16 @@ def test_all_files_together_stay_within_the_quota(mine: UserFiles):
     assert names(mine) == ["a", "b", "c"]
 
 
+def test_what_is_said_to_be_too_much_is_refused_before_it_comes(mine: UserFiles):
+    put(mine, "a", b"x" * 600)
+
+    with pytest.raises(QuotaExceeded, match="would have 1001 bytes"):
+        mine.upload("b", QUOTA, announced=401)
+
+    assert on_disk(mine) == {"a"}
+    mine.upload("b", QUOTA, announced=400).drop()
+
+
 def test_a_file_may_be_replaced_where_there_is_no_room_for_two(mine: UserFiles):
     put(mine, "a", b"x" * 900)
 

@@ -96,8 +96,7 @@ def test_only_its_owner_has_changes_and_deletes_a_service(database: Database, wh
 
     with pytest.raises(ServiceNotFound):
         own_service(database, stranger, service.id)
-    with pytest.raises(ServiceNotFound):
-        replace_service(database, stranger, replace(service, title="mine"))
+    assert not replace_service(database, stranger, service, replace(service, title="mine"))
     with pytest.raises(ServiceNotFound):
         delete_service(database, stranger, service.id)
 
@@ -110,9 +109,21 @@ def test_changes_are_kept_but_neither_owner_nor_birth(database: Database) -> Non
     add_service(database, service)
     changed = replace(service, title="New", configuration={"max": 1}, updated=now())
 
-    replace_service(database, OWNER, replace(changed, created="never"))
+    kept = replace_service(database, OWNER, service, replace(changed, created="never"))
 
+    assert kept
     assert own_service(database, OWNER, service.id) == changed
+
+
+def test_of_two_changes_at_once_the_later_one_is_told(database: Database) -> None:
+    service = made()
+    add_service(database, service)
+    first, second = (replace(service, title=title, updated=now()) for title in ("a", "b"))
+
+    done = [replace_service(database, OWNER, service, one) for one in (first, second)]
+
+    assert done == [True, False]
+    assert own_service(database, OWNER, service.id) == first
 
 
 def test_a_deleted_service_takes_its_log_along(database: Database) -> None:

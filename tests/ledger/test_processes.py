@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,6 +79,16 @@ def test_storing_again_replaces_the_whole(database: Database) -> None:
     store.put(ANN, "double", calling("pi"))
 
     assert store.get(ANN, "double") == {"id": "double", **calling("pi")}
+
+
+def test_many_may_store_one_process_at_the_same_moment(database: Database) -> None:
+    def put(number: int) -> None:
+        UserProcesses(database).put(ANN, "mine", DOUBLE | {"summary": str(number)})
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(put, range(40)))
+
+    assert len(UserProcesses(database).listed(ANN)) == 1
 
 
 def test_what_is_deleted_is_gone(database: Database) -> None:

@@ -13,7 +13,7 @@ import pytest
 from terrazzo.ledger import Database, Principal, entries
 from terrazzo.ledger.folders import JobFolders
 from terrazzo.ledger.jobs import JobRequest, Jobs, Status
-from terrazzo.ledger.queue import MOST_LOST, Claim, Queue
+from terrazzo.ledger.queue import MOST_LOST, WORKERS_LOST, Claim, Queue
 from terrazzo.logs import Entry, Level
 
 if TYPE_CHECKING:
@@ -206,7 +206,20 @@ def test_a_job_that_kills_its_process_each_time_is_given_up(jobs: Jobs, queue: Q
     assert became == [Status.QUEUED] * (MOST_LOST - 1) + [Status.ERROR]
     assert queue.claim("w") is None
     (last,) = entries.listed(jobs.database, "job", name, level=Level.ERROR)
-    assert f"{MOST_LOST} times" in last["message"]
+    assert "given up" in last["message"]
+
+
+def test_a_job_outlives_more_workers_than_processes_of_its_own(jobs: Jobs, queue: Queue):
+    name = queued(jobs)
+
+    became = []
+    for number in range(MOST_LOST * WORKERS_LOST):
+        queue.announce(f"x{number}", "here", 1)
+        taken(queue, f"x{number}")
+        queue.give_up([f"x{number}"])
+        became.append(jobs.get(Principal("anna"), name).status)
+
+    assert became == [Status.QUEUED] * (len(became) - 1) + [Status.ERROR]
 
 
 def test_a_job_that_gets_further_each_time_is_not_given_up(jobs: Jobs, queue: Queue):

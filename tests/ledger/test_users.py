@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from argon2 import PasswordHasher
@@ -297,11 +298,11 @@ def test_a_new_password_ends_all_log_ins(database: Database, alice: str):
 def test_rights_count_from_the_next_request_on(database: Database, alice: str):
     given = entered(database)
 
-    change_user(database, "alice", groups=["sea"], admin=True, quota=5)
+    change_user(database, "alice", groups=["sea"], admin=True, quota=5_000_000_000)
 
     found = holder_of(database, given)
     assert found is not None
-    assert (found.groups, found.admin, found.quota) == ({"sea"}, True, 5)
+    assert (found.groups, found.admin, found.quota) == ({"sea"}, True, 5_000_000_000)
     assert found.id == alice
 
 
@@ -335,6 +336,24 @@ def test_somebody_of_a_provider_gets_an_account_at_first_sight(database: Databas
     assert (first.name, first.groups) == ("Bo", {"agri"})
     assert find_user(database, "egi/s-1").id == first.id
     assert len(users(database)) == 1
+
+
+def test_requests_at_the_same_moment_make_one_account(database: Database):
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: seen_user(database, "egi", "s-1", "Bo", ["a"]), range(16)))
+
+    assert len(found) == 1
+    assert len(users(database)) == 1
+
+
+def test_failures_at_the_same_moment_all_count(database: Database, alice: str):
+    assert alice
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: fail(database, 1), range(4)))
+
+    with database.reading() as connection:
+        counts = connection.execute(select(failure.c.count)).scalars().all()
+    assert counts == [4, 4]
 
 
 def test_the_same_subject_of_another_provider_is_somebody_else(database: Database):

@@ -127,6 +127,9 @@ def test_join(stack: Stack) -> None:
     joined = run("array_concat", stack, [0.5])
     assert joined.labels is None
     assert told(joined)[3] == [0.5, 0.5]
+    with_a_number = run("array_concat", stack, stack.at(0))
+    assert told(with_a_number) == [*told(stack), told(stack)[0]]
+    assert with_a_number.labels is None
     assert told(run("array_create", stack, 2)) == told(stack) * 2
 
 

@@ -601,3 +601,24 @@ def test_folder_that_was_cleaned_away_is_made_again() -> None:
 
     np.testing.assert_array_equal(run(sandbox, "return cube + 1").values, VALUES + 1)
     sandbox.close()
+
+
+@pytest.mark.slow
+def test_server_that_is_killed_while_workers_get_ready_leaves_nothing(tmp_path: Path) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER],
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    begun = Path(f"/proc/{server.pid}/task/{server.pid}/children")
+    while not (list(tmp_path.glob("terrazzo-udf-*")) and begun.read_text()):
+        time.sleep(0.002)
+    server.kill()
+    server.communicate()
+
+    for _ in range(6000):
+        if not list(tmp_path.iterdir()):
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("The folder is still there.")

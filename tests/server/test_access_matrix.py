@@ -212,8 +212,7 @@ def test_a_search_finds_only_what_somebody_sees(there: World, role: str):
         if name in SEES[role]:
             assert {item["collection"] for item in one.json()["features"]} == {name}
         else:
-            assert there.normal(one.text) == there.normal(none.text)
-            assert one.status_code == none.status_code
+            assert told(there, one) == told(there, none)
         assert {item["collection"] for item in by_id.json()["features"]} <= SEES[role]
 
 
@@ -326,6 +325,17 @@ def test_accepting_a_licence_opens_its_collections_until_it_is_withdrawn(there: 
     there.ask("member", "DELETE", "/me/licences/vhr")
 
     assert (before, accepted, seen()) == (False, True, False)
+
+
+def test_a_known_mark_of_a_tile_opens_nothing(there: World):
+    tile = "/services/{private}/tiles/native/0/0/0.png"
+    seen = there.ask("owner", "GET", tile)
+    headers = {**there.headers["stranger"], "If-None-Match": seen.headers["etag"]}
+
+    answer = there.client.get(tile.format_map(there.names), headers=headers)
+
+    assert answer.status_code == 404
+    assert "public" not in seen.headers["cache-control"]
 
 
 def test_a_service_ends_when_its_owner_may_not_see_its_data_any_more(there: World):

@@ -178,6 +178,36 @@ def test_filters_of_a_summarised_collection_have_ranges(home: Workspace) -> None
     assert told["platform"]["enum"] == ["sentinel-2a", "sentinel-2b"]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"summaries": []},
+        {"summaries": {"a": None, "b": []}},
+        {"bands": {}},
+        {"bands": [{"name": "a", "nodata": "much"}]},
+        {"bands": [{"name": "a", "eo:center_wavelength": "nan"}]},
+        {"item_assets": []},
+        {"item_assets": {"a": 1}},
+        {"assets": [1]},
+        {"assets": {"a": 1}},
+        {"links": {}},
+        {"links": [1, {}]},
+        {"stac_extensions": [1, None]},
+        {"cube:dimensions": []},
+        {"cube:dimensions": {}, "bands": [{"name": "a", "nodata": "much"}]},
+        {"description": ""},
+    ],
+)
+def test_odd_documents_are_told_as_far_as_they_go(home: Workspace, odd: dict[str, Any]) -> None:
+    with home.catalog() as catalog:
+        catalog.put_collection(catalog.collection("a") | odd)
+    with TestClient(create_app(home)) as client:
+        answers = [client.get(f"/collections{path}") for path in ("", "/a", "/a/queryables")]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert answers[1].json()["description"]
+
+
 def test_pages_follow_each_other_without_gaps(client: TestClient) -> None:
     seen: list[str] = []
     address = "/collections?limit=1"

@@ -148,7 +148,7 @@ def test_too_large_an_upload_is_refused_with_the_number(client: Any, home: Path)
     streamed = client.put("/files/b", content=iter([b"x" * 1_000_000] * 4))
 
     for answer in (announced, streamed):
-        assert 400 <= answer.status_code < 500
+        assert (answer.status_code, answer.json()["code"]) == (400, "FileSizeExceeded")
         assert str(UPLOAD) in answer.json()["message"]
     assert paths(client) == []
     assert on_disk(home) == []

@@ -112,7 +112,7 @@ def sent(url: str, who: requests.Session, known: dict[str, str]) -> tuple[Counte
             answer = case.call(base_url=url, session=who, headers=dict(who.headers), timeout=120)
             counts[answer.status_code] += 1
             problem = judged(answer)
-            if problem:
+            if problem and len(wrong) < 100:
                 wrong.append(f"{case.method} {case.formatted_path} {case.query}: {problem}")
 
         send()
@@ -124,6 +124,8 @@ def judged(answer: Any) -> str:
     if answer.status_code >= 500:
         return f"{answer.status_code} {answer.content[:300]!r}"
     if answer.status_code >= 400:
+        if "/wmts" in answer.request.path_url:  # OGC has errors of its own
+            return "" if b"<ows:ExceptionReport" in answer.content else "no report of OGC"
         try:
             told = json.loads(answer.content)
         except ValueError:
@@ -144,6 +146,7 @@ def test_no_request_finds_a_fault_of_the_server(home: Path, log_in: bool) -> Non
 
         counts, wrong = sent(url, who, known)
 
+    print(f"{counts.total()} requests: {dict(sorted(counts.items()))}")  # noqa: T201
     assert counts.total() >= CASES
     assert sum(count for status, count in counts.items() if status < 300) >= CASES / 20
     assert wrong == [], "\n".join(wrong[:30])

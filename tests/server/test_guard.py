@@ -232,3 +232,38 @@ def test_a_client_that_is_only_idle_between_requests_is_served_again(
         answer.read()
         time.sleep(0.2)
     line.close()
+
+
+GARBAGE = (
+    b"\x00\x01\x02\r\n\r\n",
+    b"GET\r\n\r\n",
+    b"GET / HTTP/9.9\r\n\r\n",
+    b"GET /%00/..%2f..%2fetc/passwd HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /files/%2e%2e/%2e%2e/x HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: \xe9\xff\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nAccept: ;;;q=x,,\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 70_000 + b"\r\n\r\n",
+    b"POST /validation HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    b"POST /validation HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 5\r\n\r\nabc",
+    b"POST /validation HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    (
+        b"POST /validation HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 4\r\n\r\n\xff\xfe{}"
+    ),
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+)
+
+
+@pytest.mark.parametrize("begin", GARBAGE)
+def test_what_is_no_request_does_no_harm(impatient: tuple[str, int], begin: bytes) -> None:
+    with socket.create_connection(impatient, timeout=20) as line:
+        line.sendall(begin)
+        first = line.recv(4096)
+    good = http.client.HTTPConnection(*impatient)
+    good.request("GET", "/health")
+
+    assert not first or first.startswith((b"HTTP/1.1 2", b"HTTP/1.1 4"))
+    assert good.getresponse().read().startswith(b'{"status":"ok"')
+    good.close()

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("shared")
 
 NODES = 50
+PIXELS = EDGE * EDGE * len(DATES)
+"""Of NDVI of the whole collection, which is just allowed."""
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     workspace = make_home(tmp_path_factory.mktemp("jobs"))
-    app = create_app(workspace, ServerSettings(limits=Limits(nodes=NODES)))
+    app = create_app(workspace, ServerSettings(limits=Limits(nodes=NODES, job_pixels=PIXELS)))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield checked(client)
 
@@ -186,6 +188,24 @@ def test_a_job_that_waits_or_runs_is_locked(client: TestClient, queue: Queue):
     assert client.get(f"/jobs/{name}").json()["status"] == "created"
     assert client.delete(f"/jobs/{name}").status_code == 204
     assert refused(client.get(f"/jobs/{name}")) == (404, "JobNotFound")
+
+
+def test_a_job_that_is_too_large_is_refused_with_the_number(client: TestClient):
+    process = graph()
+    finer = {"data": {"from_node": "ndvi"}, "resolution": 5}
+    process["process_graph"]["ndvi"]["result"] = False
+    process["process_graph"]["finer"] = {
+        "process_id": "resample_spatial",
+        "arguments": finer,
+        "result": True,
+    }
+    name = create(client, process=process)
+
+    answer = client.post(f"/jobs/{name}/results")
+
+    assert refused(answer) == (400, "ProcessGraphComplexity")
+    assert f"{PIXELS:,}" in answer.json()["message"]
+    assert client.get(f"/jobs/{name}").json()["status"] == "created"
 
 
 def test_half_a_result_is_never_shown(client: TestClient, queue: Queue):

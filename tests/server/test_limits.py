@@ -118,6 +118,23 @@ def test_bytes_that_a_table_is_made_of_are_counted(workspace: Workspace) -> None
         check_result(job, inference, Limits(input_bytes=10_000))
 
 
+def test_images_are_counted_where_the_graph_looks(workspace: Workspace) -> None:
+    later = process(load=load(temporal_extent=["2019-01-01", "2020-01-01"]) | {"result": True})
+    with asking(workspace, images=len(DATES) - 1) as client:
+        refused, fine = client.post("/result", json=whole()), client.post("/result", json=later)
+
+    assert (refused.status_code, refused.json()["code"]) == (400, "ProcessGraphComplexity")
+    assert f"More than {len(DATES) - 1} images" in refused.json()["message"]
+    assert fine.status_code == 200
+
+
+def test_a_graph_of_many_images_is_valid_for_it_may_be_a_job(workspace: Workspace) -> None:
+    with asking(workspace, images=len(DATES) - 1) as client:
+        answer = client.post("/validation", json=whole())
+
+    assert (answer.status_code, answer.json()["errors"]) == (200, [])
+
+
 def test_nodes_are_counted_with_those_of_callbacks_and_user_processes() -> None:
     inner = {"n": node("pi"), "m": node("add", x=ref("n"), y=1, result=True)}
     callback = {"process_graph": {"f": node("absolute", x={"from_parameter": "x"}, result=True)}}
@@ -177,6 +194,7 @@ def too_large() -> dict[str, tuple[dict[str, int], dict[str, Any]]]:
     return {
         "pixels": ({"pixels": PIXELS - 1}, whole()),
         "input": ({"input_bytes": 1000}, whole()),
+        "images": ({"images": len(DATES) - 1}, whole()),
         "nodes": ({}, process(**{f"n{place}": node("pi") for place in range(20_000)})),
         "body": ({"body_bytes": 100_000}, {"process": {"description": "x" * 200_000}}),
     }

@@ -153,7 +153,7 @@ def test_many_clients_at_once_get_answers_and_memory_stays(program: Program) -> 
         waits = np.array([wait for client in group for wait in client.waits])
         p50, p95 = np.percentile(waits, [50, 95]) * 1e3
         print(f"{name}: {waits.size} requests, p50 {p50:.0f} ms, p95 {p95:.0f} ms")  # noqa: T201
-        assert waits.size > CLIENTS
+        assert waits.size >= len(group)
     print(f"{took:.0f} s, RSS {before / 1e6:.0f} MB -> {after / 1e6:.0f} MB, {COLLECTION}")  # noqa: T201
     assert [problem for client in clients for problem in client.wrong] == []
     assert after <= before * GROWTH + MORE

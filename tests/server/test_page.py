@@ -15,6 +15,7 @@ from tests.server.small import graph, made_service, make_home
 
 from terrazzo.server.app import create_app
 from terrazzo.server.listen import serving
+from terrazzo.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,8 +39,20 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def shot(home: Path, name: str, width: int, height: int, *flags: str) -> np.ndarray:
-    """Return (y, x, 3) of the page, and keep the picture in the home folder."""
+def shot(
+    home: Path, name: str, width: int, height: int, *flags: str, mark: str = "", alone: bool = True
+) -> np.ndarray:
+    """Return (y, x, 3) of the page, and keep the picture in the home folder.
+
+    Args:
+        home: the home folder.
+        name: of the picture.
+        width: of the window.
+        height: of the window.
+        flags: of the browser.
+        mark: what follows the page's address.
+        alone: whether the server has no accounts.
+    """
     from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - loads the engine
 
     if BROWSER is None:
@@ -47,11 +60,11 @@ def shot(home: Path, name: str, width: int, height: int, *flags: str) -> np.ndar
             pytest.fail("CI needs chromium on PATH to look at the map page")
         pytest.skip("needs chromium on PATH")
     path = home / f"{name}.png"
-    with serving(Workspace.of(home)) as url:
+    with serving(Workspace.of(home), settings=ServerSettings(open=alone)) as url:
         subprocess.run(
             [
                 BROWSER, *FLAGS, *flags, f"--user-data-dir={home / 'browser'}",
-                f"--window-size={width},{height}", f"--screenshot={path}", url,
+                f"--window-size={width},{height}", f"--screenshot={path}", f"{url}/{mark}",
             ],
             check=True, capture_output=True, timeout=120,
         )  # fmt: skip
@@ -88,6 +101,23 @@ def test_service_is_drawn_in_its_colours_and_fits(
     assert rows.min() > 5
     assert cols.min() > 5
     assert cols.max() < map_part.shape[1] - 5
+
+
+@pytest.mark.slow
+def test_a_private_service_is_drawn_for_whoever_has_its_address(page: Path) -> None:
+    from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - loads the engine
+
+    with TestClient(create_app(Workspace.of(page))) as client:
+        name = client.get("/maps").json()["maps"][0]["id"]
+        links = client.get(f"/services/{name}").json()["links"]
+    (address,) = [link["href"] for link in links if link["rel"] == "alternate"]
+    mark = address.partition("/#")[2]
+
+    with_key = shot(page, "key", 900, 600, mark=f"#{mark}", alone=False)
+    without = shot(page, "no-key", 900, 600, mark=f"#{mark.partition('?')[0]}", alone=False)
+
+    assert greens(with_key)[:, 300:].mean() > 0.15
+    assert not greens(without)[:, 300:].any()
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import io
 import tarfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 import rasterio
 from starlette.testclient import TestClient
 from tests.server.graphs import ADDED, load, node, process, ref
-from tests.server.small import COLLECTION, DATES, nir, red, write_images
+from tests.server.small import COLLECTION, DATES, graph, made_service, nir, red, write_images
 
 from terrazzo.drivers.ingest import IngestOptions, ingest
 from terrazzo.drivers.job import Workspace
@@ -114,25 +115,51 @@ def test_values_are_json(api: TestClient) -> None:
     assert answer.json() == 3
 
 
-def test_tables_are_json(api: TestClient) -> None:
-    west, south, east, north = 21.0, 45.13, 21.03, 45.15
-    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+def means(*geometries: Any) -> dict[str, Any]:
+    """Return a body that asks for a table of the mean under polygons."""
     reducer = {"m": node("mean", data={"from_parameter": "data"}, result=True)}
-    body = process(
+    features = [
+        {"type": "Feature", "id": place, "properties": {}, "geometry": geometry}
+        for place, geometry in enumerate(geometries)
+    ]
+    return process(
         load=load(bands=["red"], temporal_extent=YEAR),
         mean=node(
             "aggregate_spatial",
             data=ref("load"),
-            geometries={"type": "Polygon", "coordinates": [ring]},
+            geometries={"type": "FeatureCollection", "features": features},
             reducer={"process_graph": reducer},
         ),
         save=node("save_result", data=ref("mean"), format="JSON", result=True),
     )
 
-    answer = api.post("/result", json=body)
+
+def box(west: float, south: float, east: float, north: float) -> dict[str, Any]:
+    """Return a polygon."""
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+def test_tables_are_json(api: TestClient) -> None:
+    answer = api.post("/result", json=means(box(21.0, 45.13, 21.03, 45.15)))
 
     assert answer.headers["content-type"] == "application/json"
+    (value,) = [one for one in _numbers(answer.json()) if isinstance(one, float)]
+    assert 100 < value < 100 + 300 + 9  # the range of the red band
+
+
+def test_polygons_beside_all_images_have_no_value(api: TestClient) -> None:
+    answer = api.post("/result", json=means(box(30.0, 45.13, 30.03, 45.15)))
+
     assert answer.status_code == 200, answer.text
+    assert [one for one in _numbers(answer.json()) if isinstance(one, float)] == []
+
+
+def _numbers(told: Any) -> list[Any]:
+    if isinstance(told, dict | list):
+        inner = told.values() if isinstance(told, dict) else told
+        return [one for entry in inner for one in _numbers(entry)]
+    return [told]
 
 
 def test_several_results_are_one_tar_file(api: TestClient) -> None:
@@ -291,6 +318,32 @@ def test_what_is_ingested_while_the_server_runs_is_there_at_once(tmp_path: Path)
         answer = client.post("/result", json=ndvi("GTiff"))
 
     assert answer.status_code == 200, answer.text
+
+
+def test_maps_do_not_wait_for_results(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def slow(*_: Any, **__: Any) -> Any:
+        begun.release()
+        go_on.wait(30)
+        raise GraphInvalid([])
+
+    monkeypatch.setattr(results, "run", slow)
+    with (
+        TestClient(create_app(workspace, ServerSettings(threads=2))) as client,
+        ThreadPoolExecutor(4) as people,
+    ):
+        name = made_service(client, graph(), configuration={"scope": "public"})
+        waiting = [people.submit(client.post, "/result", json=ADDED) for _ in range(4)]
+        assert begun.acquire(timeout=10)
+        tile = client.get(f"/services/{name}/map")
+        go_on.set()
+        answers = {one.result().status_code for one in waiting}
+
+    assert tile.status_code == 200
+    assert answers == {400}
 
 
 def test_failures_of_the_server_leave_nothing_behind(

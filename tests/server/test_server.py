@@ -18,6 +18,7 @@ from terrazzo.errors import ArgumentInvalid, TerrazzoError
 from terrazzo.server.app import create_app
 from terrazzo.server.faults import ServerBusy
 from terrazzo.server.listen import bound, serving
+from terrazzo.server.settings import ServerSettings
 from terrazzo.server.work import ClientGone, Work
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ STATIC = Path(terrazzo.server.__file__).parent / "static"
 
 def test_page_and_its_files_are_served(client: TestClient) -> None:
     page = client.get("/", headers=BROWSER)
-    files = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
+    files = re.findall(r'(?:src|href)="(static/[^"]+)"', page.text)
 
-    answers = [client.get(file) for file in files]
+    answers = [client.get(f"/{file}") for file in files]
 
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'self'" in page.headers["content-security-policy"]
@@ -180,5 +181,9 @@ def test_a_port_of_the_system_or_an_address_of_nobody_is_refused(
 def test_real_server_answers_over_a_socket(workspace: Workspace) -> None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-    with serving(workspace) as url, opener.open(f"{url}/health", timeout=10) as answer:
+    alone = ServerSettings(job_workers=0)
+    with (
+        serving(workspace, settings=alone) as url,
+        opener.open(f"{url}/health", timeout=10) as answer,
+    ):
         assert b"ok" in answer.read()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,11 +12,13 @@ from starlette.testclient import TestClient
 from tests.server.openapi import checked
 from tests.server.small import COLLECTION, DATES, graph, made_service, make_home
 
+from terrazzo.ledger import Visibility
+from terrazzo.ledger.collections import CollectionAccess, set_access
 from terrazzo.ledger.tokens import log_in
 from terrazzo.ledger.users import add_user, change_user
 from terrazzo.server.app import create_app
 from terrazzo.server.configuration import SETTINGS
-from terrazzo.server.maps import BELIEVED
+from terrazzo.server.maps import BELIEVED, Maps
 from terrazzo.server.service_types import SERVICE_TYPES
 from terrazzo.server.settings import ServerSettings
 
@@ -302,6 +305,44 @@ def test_zoom_levels_that_are_not_answered_name_those_that_are(client: TestClien
     assert (allowed.status_code, own_grid.status_code) == (200, 200)
 
 
+def test_changes_that_come_at_once_are_all_kept(client: TestClient) -> None:
+    name = made_service(client, graph())
+    changes = [{"colors": "gray"}, {"min": 0.1}, {"max": 0.9}, {"minzoom": 1}, {"maxzoom": 20}]
+
+    with ThreadPoolExecutor(len(changes)) as pool:
+        answers = list(
+            pool.map(
+                lambda one: client.patch(f"/services/{name}", json={"configuration": one}), changes
+            )
+        )
+
+    together = {key: value for change in changes for key, value in change.items()}
+    assert {answer.status_code for answer in answers} == {204}
+    assert described(client, name)["configuration"] == together
+
+
+OUT_OF_RANGE = (
+    "WebMercatorQuad/3/8/0.png", "WebMercatorQuad/25/0/0.png", "WebMercatorQuad/2/0/0.png",
+    "native/25/0/0.png", "native/-1/0/0.png", "Mars/1/0/0.png", "native/1/0/0.tif",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("tile", OUT_OF_RANGE)
+def test_tiles_that_cannot_be_are_refused_before_anything_is_opened(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, tile: str
+) -> None:
+    name = made_service(client, graph(), configuration={"minzoom": 3})
+
+    def open_it(*_: object) -> None:
+        pytest.fail("opened")
+
+    monkeypatch.setattr(Maps, "open", open_it)
+    answer = client.get(f"/services/{name}/tiles/{tile}")
+
+    assert answer.status_code in {400, 404}
+    assert set(answer.json()) == {"id", "code", "message", "links"}
+
+
 def test_what_goes_wrong_is_said_once_in_the_log(tmp_path: Path) -> None:
     workspace = make_home(tmp_path)
     with TestClient(create_app(workspace), raise_server_exceptions=False) as client:
@@ -484,6 +525,35 @@ def test_a_service_that_becomes_private_or_is_deleted_is_gone_within_a_second(
     assert [answer.status_code for answer in first] == [200, 200]
     assert first[0].headers["cache-control"].startswith("public")
     assert [answer.status_code for answer in then] == [404, 404]
+
+
+def test_a_service_has_the_rights_of_its_owner_as_they_are_now(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    settings = ServerSettings(database=f"sqlite:///{tmp_path / 'ledger'}", open=False)
+    app = create_app(workspace, settings)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        owner, other = (resident(client, name) for name in ("owner", "other"))
+        change_user(ledger_of(client), "owner", groups=["team"])
+        set_access(ledger_of(client), CollectionAccess(COLLECTION, Visibility.GROUP, "team"))
+        name = made_service(client, graph(), headers=owner, configuration={"scope": "public"})
+
+        refused = client.post("/services", json=VALID | {"process": graph()}, headers=other)
+        shown = client.get(f"/services/{name}/{TILE}", headers=other)
+        change_user(ledger_of(client), "owner", groups=[])
+        time.sleep(BELIEVED)
+        gone = client.get(f"/services/{name}/{TILE}", headers=other)
+        known = client.get(
+            f"/services/{name}/{TILE}", headers={"If-None-Match": shown.headers["etag"]}
+        )
+        told = client.get(f"/services/{name}/{TILE}", headers=owner)
+        logs = client.get(f"/services/{name}/logs", headers=owner).json()["logs"]
+
+    assert (refused.status_code, refused.json()["code"]) == (404, "CollectionNotFound")
+    assert (shown.status_code, gone.status_code, known.status_code) == (200, 404, 404)
+    assert gone.json()["code"] == "ServiceUnusable"
+    assert COLLECTION not in gone.text
+    assert told.json()["code"] == logs[0]["code"] == "CollectionNotFound"
 
 
 def test_services_of_a_closed_account_are_gone(town: TestClient) -> None:

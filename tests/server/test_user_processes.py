@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -54,6 +56,15 @@ def test_pages_follow_each_other(stored: TestClient) -> None:
 
     assert [one["id"] for one in first["processes"] + second["processes"]] == ["another", "double"]
     assert not [link for link in second["links"] if link["rel"] == "next"]
+
+
+@pytest.mark.parametrize("keys", [["\0"], ["\ud800"], [1], ["a", "b"], "a", None])
+def test_places_in_the_list_that_cannot_be_are_refused(api: TestClient, keys: Any) -> None:
+    made_up = base64.urlsafe_b64encode(json.dumps(keys).encode()).decode()
+
+    answer = api.get(f"/process_graphs?limit=1&after={made_up}")
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "RequestInvalid")
 
 
 def test_what_is_not_there_is_not_found(api: TestClient) -> None:

@@ -36,6 +36,12 @@ def test_a_valid_process_has_no_errors(api: TestClient) -> None:
     assert errors(api, graph(save=True)) == []
 
 
+def test_long_bodies_are_read_like_short_ones(api: TestClient) -> None:
+    long = graph(save=True) | {"description": "x" * 300_000}
+
+    assert errors(api, long) == []
+
+
 def test_an_empty_process_is_told_to_have_no_graph(api: TestClient) -> None:
     assert [error["code"] for error in errors(api, {})] == ["ProcessGraphMissing"]
 

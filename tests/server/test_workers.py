@@ -17,13 +17,17 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.server.program import PATIENCE, Program, serve
 from tests.server.small import graph, make_home
-from tests.server.test_metrics import Sample
+
+from terrazzo.drivers.job import Workspace
+from terrazzo.server import members
+from terrazzo.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-Sample = tuple[str, frozenset[tuple[str, str]]]
+    from tests.server.test_metrics import Sample
+
 
 WORKERS = 2
 ASKED = 60
@@ -118,6 +122,32 @@ def test_a_server_whose_processes_cannot_start_says_why_and_ends(tmp_path: Path)
         serve(home, "--workers", "2", "--job-workers", "0"),
     ):
         pass
+
+
+def test_a_process_that_never_answers_is_not_started_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members, "MOST_FAILURES", 2)
+    monkeypatch.setattr(members, "FIRST_PAUSE", 0.01)
+    (tmp_path / "secret.key").mkdir()
+    workspace = Workspace.of(tmp_path)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    called = list[int]()
+
+    try:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as listener,
+            pytest.raises(members.ServerFailed, match="2 times before it answered"),
+            members.Members(workspace, ServerSettings(workers=1), listener) as found,
+        ):
+            found.run(lambda: called.append(1))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    assert called == []
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert members.FOLDER_VARIABLE not in os.environ
 
 
 @contextmanager

@@ -154,6 +154,35 @@ class Catalog:
         )
         return int(rows.fetchone()[0])
 
+    def candidates(
+        self,
+        collection: str,
+        *,
+        bbox: Sequence[float] | None = None,
+        interval: tuple[str | None, str | None] | None = None,
+        most: int,
+    ) -> int:
+        """Return how many items a search would look at, or `most` if they are more.
+
+        Reads none of them, so that it is known at once whether there are many.
+
+        Args:
+            collection: its id.
+            bbox: see `search`.
+            interval: see `search`.
+            most: where counting ends.
+
+        Raises:
+            CollectionNotFound: lists the collections that there are.
+            ArgumentInvalid: an argument is wrong.
+            TemporalExtentEmpty: the interval holds no instant.
+        """
+        query = checked_query(
+            bbox=bbox, intersects=None, interval=interval, ids=(), properties=(), condition=None,
+            sort="datetime", limit=None,
+        )  # fmt: skip
+        return len(self._keys(query, [self._row(collection, "number")], (), most))
+
     def _row(self, collection: str, column: Literal["number", "version", "body"]) -> Any:
         """Return one column of a collection's row."""
         found = None

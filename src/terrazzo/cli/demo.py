@@ -40,12 +40,14 @@ def demo(
     """  # noqa: D301 - \b is click's mark, not an escape
     from terrazzo.cli.showcase import check_served, make_everything  # noqa: PLC0415 - the engine
     from terrazzo.server.listen import bound, listen, serving  # noqa: PLC0415
+    from terrazzo.server.opening import opened  # noqa: PLC0415
+    from terrazzo.server.settings import ServerSettings  # noqa: PLC0415
 
     if not check:
         bound(host, port).close()  # tells now, not after the work, that the port is taken
     workspace, service = make_everything((home or settings.home / "demo").expanduser().absolute())
     if check:
-        with serving(workspace) as url:
+        with serving(workspace, settings=ServerSettings(job_workers=0)) as url:
             check_served(url, service)
         return
 
@@ -54,4 +56,11 @@ def demo(
         if sys.stdout.isatty() and not no_browser:
             webbrowser.open(url)
 
-    listen(workspace, host, port, ready=ready, say=lambda message: click.echo(message, err=True))
+    listen(
+        workspace,
+        host,
+        port,
+        ready=ready,
+        say=lambda message: click.echo(message, err=True),
+        settings=opened(workspace, ServerSettings(), host),
+    )

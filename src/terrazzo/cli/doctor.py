@@ -110,7 +110,10 @@ def _python(_: Settings) -> Iterator[Check]:
 
 def _libraries(_: Settings) -> Iterator[Check]:
     wrong = [problem for problem in map(_problem, _required("")) if problem]
-    if wrong:
+    if not _required(""):
+        advice = "Install it, with `python -m pip install --editable .` in a checkout."
+        yield Check("libraries", State.NOTE, "Terrazzo itself is not installed", advice)
+    elif wrong:
         advice = "Run `python -m pip install --upgrade terrazzo`."
         yield Check("libraries", State.MISSING, "; ".join(wrong), advice)
     else:
@@ -131,7 +134,10 @@ def _required(extra: str) -> list[Any]:
     """Return the requirements of Terrazzo, or of one of its extras."""
     from packaging.requirements import Requirement  # noqa: PLC0415 - xarray's
 
-    told = [Requirement(text) for text in importlib.metadata.requires("terrazzo") or ()]
+    try:
+        told = [Requirement(text) for text in importlib.metadata.requires("terrazzo") or ()]
+    except importlib.metadata.PackageNotFoundError:
+        return []
     return [
         one
         for one in told

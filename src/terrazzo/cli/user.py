@@ -204,11 +204,11 @@ def remove(settings: Settings, name: str, *, files: bool, database: str) -> None
     click.echo(f"Removed {removed.login}")
 
 
-def _change(settings: Settings, database: str, name: str, **changes: Any) -> None:
+def _change(settings: Settings, database: str, login: str, /, **changes: Any) -> None:
     from terrazzo.ledger.users import change_user  # noqa: PLC0415
 
     with open_ledger(settings, database) as ledger:
-        click.echo(_line(change_user(ledger, name, **changes)))
+        click.echo(_line(change_user(ledger, login, **changes)))
 
 
 def _stop_jobs(settings: Settings, ledger: Database, account: Account) -> None:

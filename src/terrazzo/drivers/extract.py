@@ -135,11 +135,7 @@ def extract(
             ]
         logs.retell(walk.all(), again=True)
     if not parts:
-        raise SpatialExtentEmpty(
-            f"None of the {len(shapes)} polygons of {polygons.name} covers a pixel of the result, "
-            f"which covers {plan.grid.bounds_of(plan.window)} of {plan.grid.crs[:40]}. Check the "
-            "polygons' CRS (--crs) and the extent of the graph."
-        )
+        raise _beside(plan, len(shapes), polygons.name)
     seen = np.unique(np.concatenate([part["_polygon"] for part in parts]))
     table = _joined(parts)
     path = _written(folder / TABLE, table)
@@ -153,6 +149,14 @@ def extract(
         tuple(ids[i] for i in np.flatnonzero(invalid)),
         tuple(sorted({*skipped, *plan.bad_items})),
         log.all(),
+    )
+
+
+def _beside(plan: Plan, count: int, name: str) -> SpatialExtentEmpty:
+    return SpatialExtentEmpty(
+        f"None of the {count} polygons of {name} covers a pixel of the result, which covers "
+        f"{plan.grid.bounds_of(plan.window)} of {plan.grid.crs[:40]}. Check the polygons' CRS "
+        "(--crs) and the extent of the graph."
     )
 
 

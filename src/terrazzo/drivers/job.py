@@ -109,9 +109,19 @@ class Workspace:
         return self if len(known) == len(self.roots) else replace(self, roots=tuple(known))
 
     def opener(
-        self, *, skip_bad: bool = False, reader: RasterReader | None = None
+        self,
+        *,
+        skip_bad: bool = False,
+        reader: RasterReader | None = None,
+        most_images: int = 0,
     ) -> CatalogOpener:
-        """Return what opens the collections that a graph names; others may use its reader, too."""
+        """Return what opens the collections that a graph names.
+
+        Args:
+            skip_bad: whether unreadable images are left out.
+            reader: one that others use too; None makes one.
+            most_images: that may be looked at to open one collection; 0 is any number.
+        """
         gate = Gate((self.home, *self.roots), self.hosts)
         return CatalogOpener(
             self.catalog,
@@ -122,6 +132,7 @@ class Workspace:
             owner=self.owner,
             reader=reader,
             own=self.own,
+            most_images=most_images,
         )
 
 
@@ -249,6 +260,9 @@ class Job:
             align="upper-left",
         )
 
-    def infer(self, workspace: Workspace, reader: RasterReader | None = None) -> Inference:
-        """Validate the graph and open its sources; with a reader that others use too."""
-        return infer(self.graph(), workspace.opener(skip_bad=self.skip_bad, reader=reader))
+    def infer(
+        self, workspace: Workspace, reader: RasterReader | None = None, *, most_images: int = 0
+    ) -> Inference:
+        """Validate the graph and open its sources; see `Workspace.opener`."""
+        opener = workspace.opener(skip_bad=self.skip_bad, reader=reader, most_images=most_images)
+        return infer(self.graph(), opener)

@@ -7,6 +7,7 @@ tiles and extraction, as a user's would; what that compiles is what users would 
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,8 +60,8 @@ def make_ready(
         Cancelled: raised by `progress`; what is compiled is kept.
     """
     shown = progress or Progress()
-    with TemporaryDirectory(prefix="terrazzo-ready-") as scratch, shown:
-        workspace = Workspace.of(folder or Path(scratch))
+    with _place(folder) as place, shown:
+        workspace = Workspace.of(place)
         works = [*_tiles(workspace), *(_extraction(workspace) if extraction else ())]
         shown.start(len(works), "graphs")
         for dtype in (*DTYPES, WIDE):
@@ -68,6 +69,15 @@ def make_ready(
         for work in works:
             work()
             shown.advance()
+
+
+@contextmanager
+def _place(folder: Path | None) -> Iterator[Path]:
+    if folder is not None:
+        yield folder
+        return
+    with TemporaryDirectory(prefix="terrazzo-ready-") as made:
+        yield Path(made)
 
 
 def _take_in(workspace: Workspace, dtype: str) -> None:

@@ -15,7 +15,7 @@ from terrazzo.catalog.space import Region
 from terrazzo.catalog.stac import read_projection
 from terrazzo.cube import BandFacts
 from terrazzo.engine.files import load_file
-from terrazzo.errors import BandNotFound, NoDataAvailable
+from terrazzo.errors import BandNotFound, NoDataAvailable, PlanTooLarge
 from terrazzo.geo.crs import WGS84
 from terrazzo.geo.grid import Grid
 from terrazzo.geo.times import contains, format_time, parse_time
@@ -68,8 +68,10 @@ class CatalogOpener:
         owner: str = "",
         reader: RasterReader | None = None,
         own: OwnLinks | None = None,
+        most_images: int = 0,
     ) -> None:
         self._catalog, self._gate, self._own = cache(catalog), gate, own
+        self._most_images = most_images
         self.udf, self.owner = udf or UdfRules(), owner
         self._reader = reader or RasterReader(BlockCache(cache_bytes))
         self._skip_bad = skip_bad
@@ -81,8 +83,10 @@ class CatalogOpener:
             CollectionNotFound: lists the collections that there are.
             BandNotFound: lists the bands that there are.
             NoDataAvailable: no item lies in the extent, period and filter.
+            PlanTooLarge: more items lie there than may be looked at.
         """
         with span("catalogue"):
+            self._check_images(request)
             document, items, gate = self._found(request)
         known = read_bands(document)
         chosen = [item for item in items if _passes(item, request)]
@@ -109,6 +113,22 @@ class CatalogOpener:
             FormatUnsuitable: the file is in another format.
         """
         return load_file(request, self._gate)
+
+    def _check_images(self, request: LoadRequest) -> None:
+        """Refuse what would take long to choose from, before any of it is looked at."""
+        most = self._most_images
+        if not most or request.collection is None:
+            return
+        bbox, interval = _degrees(request.spatial), _times(request)
+        found = self._catalog().candidates(
+            str(request.collection), bbox=bbox, interval=interval, most=most + 1
+        )
+        if found > most:
+            raise PlanTooLarge(
+                f"More than {most:,} images of {str(request.collection)!r} lie in the extent and "
+                f"period, and {most:,} may be looked at while somebody waits. Narrow them, or run "
+                "the graph as a job."
+            )
 
     def _found(self, request: LoadRequest) -> tuple[Any, Iterable[Any], Gate]:
         """Return the collection of a request, the items that may be meant, and who opens them.

@@ -121,16 +121,17 @@ class UserFiles:
             raise _missing(path)
         return place, _stored("/".join(names), found)
 
-    def upload(self, path: str, quota: int) -> Upload:
+    def upload(self, path: str, quota: int, announced: int = 0) -> Upload:
         """Begin to write a file; nothing is seen of it until it is complete.
 
         Args:
             path: where it shall be; folders are made as they are needed.
             quota: bytes that all files may have together.
+            announced: bytes that it is said to have; 0 if nothing is said.
 
         Raises:
             FilePathInvalid, FolderGiven: no file can be there.
-            QuotaExceeded: there is no room for any.
+            QuotaExceeded: there is no room for so many bytes.
             OutputFailed: it cannot be written.
         """
         names = checked_path(path)
@@ -139,7 +140,7 @@ class UserFiles:
             parts = self._root / _PARTS
             _make(parts)
             _drop_stale(parts)
-            return Upload(self, names, parts / secrets.token_hex(16), quota)
+            return Upload(self, names, parts / secrets.token_hex(16), quota, announced)
         except OSError as error:
             raise output_failed(self._root, error) from error
 
@@ -252,11 +253,14 @@ class UserFiles:
 class Upload:
     """A file that is being uploaded."""
 
-    def __init__(self, files: UserFiles, names: tuple[str, ...], part: Path, quota: int) -> None:
+    def __init__(
+        self, files: UserFiles, names: tuple[str, ...], part: Path, quota: int, announced: int
+    ) -> None:
         self._files, self._names, self._part, self._quota = files, names, part, quota
         self._room = self._looked = 0
         self._size = 0
         self._look()
+        self._check(announced)
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         self._file: IO[bytes] = os.fdopen(descriptor, "wb")
 
@@ -268,8 +272,7 @@ class Upload:
             OutputFailed: they cannot be written.
         """
         self._size += len(piece)
-        if self._size > self._room:
-            raise _full(self._quota - self._room + self._size, self._quota)
+        self._check(self._size)
         try:
             self._file.write(piece)
             if self._size - self._looked > _COUNTED:
@@ -297,6 +300,10 @@ class Upload:
         """Forget what has not been finished."""
         self._file.close()
         self._part.unlink(missing_ok=True)
+
+    def _check(self, size: int) -> None:
+        if size > self._room:
+            raise _full(self._quota - self._room + size, self._quota)
 
     def _look(self) -> None:
         """Find out how large this file may become."""

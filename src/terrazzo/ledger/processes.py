@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from terrazzo.errors import GraphInvalid, TerrazzoError
 from terrazzo.graph import parse
@@ -43,6 +44,7 @@ _STRUCTURE = frozenset(
 )
 """What is wrong with a graph whatever processes there will be when it is called."""
 _MOST_AT_ONCE = 500
+_ATTEMPTS = 5
 _DEEPEST = 100
 
 
@@ -123,10 +125,24 @@ class UserProcesses:
             GraphInvalid: there is no graph, or no graph could be like that.
             TooManyProcesses: as many as somebody may have are there.
         """
-        kept = checked(name, document)
+        text = json.dumps(checked(name, document))
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._put(principal, name, text)
+            except IntegrityError:
+                continue  # somebody has stored it under this name at the same moment
+        raise ProcessInvalid(f"{name!r} is being stored by somebody else. Try again.")
+
+    def _put(self, principal: Principal, name: str, text: str) -> None:
         mine = owned(principal, process)
         with self.database.writing() as connection:
-            connection.execute(delete(process).where(mine, process.c.id == name))
+            changed = connection.execute(
+                update(process)
+                .where(mine, process.c.id == name)
+                .values(document=text, updated=now())
+            )
+            if changed.rowcount:
+                return
             count = connection.execute(select(func.count()).select_from(process).where(mine))
             if count.scalar_one() >= MOST:
                 raise TooManyProcesses(
@@ -134,9 +150,7 @@ class UserProcesses:
                     "that is not used any more."
                 )
             connection.execute(
-                insert(process).values(
-                    owner=principal.id, id=name, document=json.dumps(kept), updated=now()
-                )
+                insert(process).values(owner=principal.id, id=name, document=text, updated=now())
             )
 
     def delete(self, principal: Principal, name: str) -> None:

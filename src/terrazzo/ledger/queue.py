@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from terrazzo.ledger.database import Database
 
 MOST_LOST = 5
-"""How often a job may lose its process, without a block finished in between."""
+"""How often the process of a job may die, without a block finished in between."""
+WORKERS_LOST = 10
+"""How many workers may die with a job for one death of its own process: most are not its fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,7 @@ class Queue:
         """
         condition = and_(job.c.id == key[0], job.c.run == key[1], _held_by(name))
         with self.database.writing() as connection:
-            return _lost(connection, key[0], condition, "its process died")
+            return _lost(connection, key[0], condition, "its process died", WORKERS_LOST)
 
     def give_up(self, names: Collection[str]) -> list[tuple[str, int]]:
         """Forget workers that are dead, and let others go on with what they had.
@@ -219,7 +221,7 @@ class Queue:
                 condition = and_(
                     job.c.id == row.id, job.c.run == row.run, job.c.status == Status.RUNNING
                 )
-                if _lost(connection, row.id, condition, "its worker is gone") is Status.ERROR:
+                if _lost(connection, row.id, condition, "its worker is gone", 1) is Status.ERROR:
                     ended.append((row.id, row.run))
         return ended
 
@@ -267,21 +269,22 @@ def _is(claim: Claim) -> ColumnElement[bool]:
 
 
 def _lost(
-    connection: Connection, name: str, condition: ColumnElement[bool], reason: str
+    connection: Connection, name: str, condition: ColumnElement[bool], reason: str, weight: int
 ) -> Status | None:
     known = stored(connection, name)
     moment = now()
     lost = connection.execute(select(job.c.lost).where(condition).with_for_update()).scalar()
     if known is None or lost is None:
         return None
-    status = Status.ERROR if lost + 1 >= MOST_LOST else Status.QUEUED
-    values: dict[str, Any] = {"status": status.value, "worker": None, "lost": lost + 1}
+    lost += weight
+    status = Status.ERROR if lost >= MOST_LOST * WORKERS_LOST else Status.QUEUED
+    values: dict[str, Any] = {"status": status.value, "worker": None, "lost": lost}
     if status is Status.ERROR:
         values["finished"] = moment
         told = Entry(
             Level.ERROR,
-            f"The job was interrupted {MOST_LOST} times without getting any further ({reason}) "
-            "and is given up. Most likely it needs more memory than there is. Ask for fewer dates "
+            f"The job was interrupted time and again without getting any further ({reason}) and is "
+            "given up. Most likely it needs more memory than there is. Ask for fewer dates "
             "or bands, or a coarser resolution.",
             "JobInterrupted",
         )

@@ -193,9 +193,9 @@ class Reports(Progress):
         self._tell(Entry(Level.ERROR, f"The {unit} failed: {told}", "BlockFailed"))
 
     @override
-    def hear(self, entries: Sequence[Entry]) -> None:
+    def hear(self, entries: Sequence[object]) -> None:
         for entry in entries:
-            if isinstance(entry.data, Summary):
+            if not isinstance(entry, Entry) or isinstance(entry.data, Summary):
                 continue
             key = _key(entry)
             if entry.once and self._told[key]:

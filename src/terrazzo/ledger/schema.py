@@ -36,7 +36,7 @@ user = Table(
     Column("claimed", Text, nullable=False, default="[]"),  # that their provider says they are in
     Column("admin", Boolean, nullable=False, default=False),
     Column("enabled", Boolean, nullable=False, default=True),
-    Column("quota", Integer),  # bytes of files; null = the server's default
+    Column("quota", BigInteger),  # bytes of files; null = the server's default
     Column("created", Text, nullable=False),
     UniqueConstraint("provider", "subject"),
 )
@@ -112,7 +112,7 @@ job = Table(
     Column("process", Text, nullable=False),
     Column("processes", Text, nullable=False, default="{}"),  # those of the user that it calls
     Column("options", Text, nullable=False, default="{}"),
-    Column("status", Text, nullable=False),  # created, queued, running, canceled, finished, error
+    Column("status", Text, nullable=False),  # see `jobs.Status`
     Column("progress", Float, nullable=False, default=0.0),
     Column("created", Text, nullable=False),
     Column("updated", Text, nullable=False),
@@ -121,7 +121,7 @@ job = Table(
     Column("finished", Text),
     Column("worker", Text),  # who has it
     Column("run", Integer, nullable=False, default=0),  # how often it was started by its owner
-    Column("lost", Integer, nullable=False, default=0),  # its process died, without a block since
+    Column("lost", Integer, nullable=False, default=0),  # see `queue.MOST_LOST`
     Column("usage", Text, nullable=False, default="{}"),
     Index("job_of_owner", "owner", "created"),
     Index("job_in_queue", "status", "queued"),

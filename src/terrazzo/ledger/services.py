@@ -140,19 +140,22 @@ def any_service(database: Database, name: str) -> Service:
     return _found(database, name, true())
 
 
-def replace_service(database: Database, principal: Principal, changed: Service) -> None:
-    """Keep a changed service in place of the one with its id.
+def replace_service(
+    database: Database, principal: Principal, before: Service, after: Service
+) -> bool:
+    """Keep a changed service in place of what it was before.
 
-    Raises:
-        ServiceNotFound: it is not theirs, or was deleted meanwhile.
+    Returns:
+        False, and nothing is done, if it is not theirs, or was changed or deleted meanwhile.
     """
-    condition = and_(service.c.id == changed.id, owned(principal, service))
-    columns = _columns(changed)
+    unchanged = and_(service.c.id == before.id, service.c.updated == before.updated)
+    columns = _columns(after)
     del columns["id"], columns["owner"], columns["created"]
     with database.writing() as connection:
-        done = connection.execute(update(service).where(condition).values(**columns))
-    if not done.rowcount:
-        raise ServiceNotFound(changed.id)
+        done = connection.execute(
+            update(service).where(unchanged, owned(principal, service)).values(**columns)
+        )
+    return done.rowcount > 0
 
 
 def delete_service(database: Database, principal: Principal, name: str) -> None:

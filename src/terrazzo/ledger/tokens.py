@@ -37,6 +37,10 @@ LONGEST_WAIT = 60.0
 FORGOTTEN = 3600.0
 """Seconds after which failures are forgotten."""
 _BYTES = 32
+_REFUSED = (
+    "Name and password do not belong to an account of this server. Both are case-sensitive; an "
+    "operator can set a new password with `terrazzo user password NAME`."
+)
 _LONGEST = 200
 
 
@@ -83,18 +87,16 @@ def log_in(database: Database, login: str, password: str, address: str, hours: f
     known = is_password(password, row.password if row else "")
     if row is None or not known or not row.enabled:
         _count(database, keys)
-        raise CredentialsInvalid(
-            "Name and password do not belong to an account of this server. Both are "
-            "case-sensitive; an operator can set a new password with `terrazzo user password NAME`."
-        )
+        raise CredentialsInvalid(_REFUSED)
     made = secrets.token_urlsafe(_BYTES)
+    renewed = hashed(password) if is_outdated(row.password) else row.password
     with database.writing() as connection:
+        # Not if somebody has changed the password, or shut them out, since it was checked.
+        same = (account.c.id == row.id) & (account.c.password == row.password) & account.c.enabled
+        if not connection.execute(update(account).where(same).values(password=renewed)).rowcount:
+            raise CredentialsInvalid(_REFUSED)
         connection.execute(delete(failure).where(failure.c.digest == next(iter(keys))))
         connection.execute(delete(token).where(token.c.expires < now()))
-        if is_outdated(row.password):
-            connection.execute(
-                update(account).where(account.c.id == row.id).values(password=hashed(password))
-            )
         connection.execute(
             insert(token).values(
                 digest=_digest(made), account=row.id, created=now(), expires=after(hours * 3600)
@@ -157,13 +159,18 @@ def _wait_over(database: Database, keys: dict[str, int]) -> None:
 
 
 def _count(database: Database, keys: dict[str, int]) -> None:
+    with database.writing() as connection:
+        connection.execute(delete(failure).where(failure.c.last < after(-FORGOTTEN)))
     for key in keys:
-        counted = {"count": failure.c.count + 1, "last": now()}
         try:
-            with database.writing() as connection:
-                connection.execute(delete(failure).where(failure.c.last < after(-FORGOTTEN)))
-                same = update(failure).where(failure.c.digest == key)
-                if not connection.execute(same.values(counted)).rowcount:
-                    connection.execute(insert(failure).values(digest=key, count=1, last=now()))
-        except IntegrityError:
-            pass  # another failure at this moment is counted for both
+            _add(database, key)
+        except IntegrityError:  # another failure has made the row at this moment
+            _add(database, key)
+
+
+def _add(database: Database, key: str) -> None:
+    same = update(failure).where(failure.c.digest == key)
+    with database.writing() as connection:
+        added = connection.execute(same.values(count=failure.c.count + 1, last=now()))
+        if not added.rowcount:
+            connection.execute(insert(failure).values(digest=key, count=1, last=now()))

@@ -20,7 +20,7 @@ from terrazzo.errors import TerrazzoError
 from terrazzo.ledger.access import LOCAL, Principal
 from terrazzo.ledger.clock import now
 from terrazzo.ledger.passwords import hashed
-from terrazzo.ledger.schema import acceptance, process, service, token
+from terrazzo.ledger.schema import acceptance, entry, process, service, token
 from terrazzo.ledger.schema import user as account
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ def find_user(database: Database, login: str) -> Account:
     return _account(found)
 
 
-def change_user(database: Database, login: str, **changes: Any) -> Account:
+def change_user(database: Database, login: str, /, **changes: Any) -> Account:
     """Change what is kept of somebody.
 
     Args:
@@ -307,7 +307,11 @@ def remove_user(database: Database, login: str) -> Account:
         UserUnknown: there is nobody of that name.
     """
     found = find_user(database, login)
+    theirs = select(service.c.id).where(service.c.owner == found.id)
     with database.writing() as connection:
+        connection.execute(
+            delete(entry).where(entry.c.kind == "service", entry.c.object.in_(theirs))
+        )
         for table in (process, service):
             connection.execute(delete(table).where(table.c.owner == found.id))
         for table in (token, acceptance):

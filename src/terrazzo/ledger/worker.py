@@ -127,14 +127,16 @@ class Worker:
         now_s = time.monotonic()
         if now_s - self._beaten_s >= BEAT:
             self._beat()
+            if not self._name:
+                return
             self._beaten_s = now_s
         if now_s - self._swept_s >= SWEEP:
             self._sweep()
             self._swept_s = now_s
-        self._staff()
         for slot in list(self._slots):
             self._hear(slot)
         self._drop_unwanted()
+        self._staff()
         for slot in self._slots:
             if slot.ready and slot.claim is None and not self._fill(slot):
                 break

@@ -55,9 +55,9 @@ def run_udf(
     """Compute with code of the user, in a closed process of its own.
 
     The code gets float32 or float64 with NaN for no-data, and every NaN that it returns is
-    no-data. It must give equal results for equal pixels, whatever block they come in. What it
-    returns for a small block of made-up numbers decides dimensions, labels and type; blocks must
-    keep to that.
+    no-data. It must give equal results for equal pixels, whatever block they come in. Dimensions,
+    labels and type are those that it declares, or that it returns for a small block of made-up
+    numbers; blocks must keep to them, and nothing is cast.
 
     Args:
         data: in callbacks what they get, else a data cube. Numbers and arrays of numbers too.
@@ -189,7 +189,7 @@ def _run(call: _Call, data: Any) -> Any:
         return _on_cube(call, data)
     if isinstance(data, Pixels):
         axes = _axes(data.axes, data.shape, ("dim",))
-        values, valid, _ = _arranged(call(data.values, data.valid, axes), axes, "")
+        values, valid, _ = _arranged(call(data.values, data.valid, axes), axes, data.shape)
         return Pixels(values, valid, data.axes)
     if isinstance(data, (list, tuple)):
         data = stack_of(data)
@@ -197,7 +197,7 @@ def _run(call: _Call, data: Any) -> Any:
         return _on_stack(call, data)
     if data is None or isinstance(data, (bool, int, float)):
         number = np.asarray(np.nan if data is None else data, np.float64)
-        values, valid, _ = _arranged(call(number, np.asarray(data is not None), ()), (), "")
+        values, valid, _ = _arranged(call(number, np.asarray(data is not None), ()), (), ())
         return scalar(values[()]) if valid[()] else None
     raise ArgumentInvalid(
         f"A UDF takes a data cube, an array or a number as `data`, not {type(data).__name__}."
@@ -211,13 +211,16 @@ def _on_stack(call: _Call, data: Stack) -> Any:
     axes = _axes(data.axes, data.values.shape, ("data", "dim"))
     if not data.axes and data.labels is not None:
         axes = (replace(axes[0], labels=data.labels), *axes[1:])
+    # Geometries that are computed side by side are as many as there are, and need no labels.
+    axes = (axes[0], *(_unlabelled(a) if a.kind == Kind.GEOMETRY else a for a in axes[1:]))
+    shape = data.values.shape
     result = call(data.values, data.valid, axes)
     if axes[0].name not in (axis.name for axis in result.axes):
-        values, valid, _ = _arranged(result, axes[1:], "")
+        values, valid, _ = _arranged(result, axes[1:], shape[1:])
         if is_list(data):
             return scalar(values[()]) if valid[()] else None
         return Pixels(values, valid, data.axes[1:])
-    values, valid, labels = _arranged(result, axes, axes[0].name)
+    values, valid, labels = _arranged(result, axes, shape, axes[0].name)
     named: tuple[Dimension, ...] = ()
     if data.axes and labels is not None:
         named = (replace(data.axes[0], labels=labels), *data.axes[1:])
@@ -253,8 +256,12 @@ def _axis(dimension: Dimension) -> Axis:
     return Axis(dimension.name, dimension.kind.value, None if free else dimension.labels)
 
 
+def _unlabelled(axis: Axis) -> Axis:
+    return replace(axis, labels=None)
+
+
 def _arranged(
-    result: Block, axes: tuple[Axis, ...], free: str
+    result: Block, axes: tuple[Axis, ...], shape: tuple[int, ...], free: str = ""
 ) -> tuple[Values, Mask, tuple[Any, ...] | None]:
     """Return values and validity along these axes, of which one may have changed its length.
 
@@ -268,11 +275,12 @@ def _arranged(
             f"The UDF, {result.where}, returns the dimensions ({', '.join(names)}); here they must "
             f"be ({', '.join(wanted)})."
         )
-    for axis in axes:
-        if axis.labels is not None and axis.name != free and sizes[axis.name] != len(axis.labels):
+    for axis, size in zip(axes, shape, strict=True):
+        count = size if axis.labels is None else len(axis.labels)
+        if axis.name != free and sizes[axis.name] != count:
             raise UdfFailed(
                 f"The UDF, {result.where}, returns {sizes[axis.name]} entries along {axis.name!r}, "
-                f"and here it must keep the {len(axis.labels)} that there are."
+                f"and here it must keep the {count} that there are."
             )
     order = [names.index(name) for name in wanted]
     values = result.values.transpose(order)

@@ -129,7 +129,7 @@ class ZonePixels:
         blocks, starts = np.unique(number, return_index=True)
         self._parts = [
             entries.take(slice(start, stop))
-            for start, stop in zip(starts, [*starts[1:], len(number)], strict=True)
+            for start, stop in zip(starts, np.append(starts, len(number))[1:], strict=True)
         ]
         self._last = np.full(self.count, -1, np.int64)
         np.maximum.at(self._last, entries.polygon, np.searchsorted(blocks, number))

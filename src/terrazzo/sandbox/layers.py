@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terrazzo.errors import UdfRefused
-from terrazzo.sandbox import landlock, namespaces, seal, seccomp
+from terrazzo.sandbox import landlock, namespaces, seccomp
 from terrazzo.sandbox.environments import own_environment
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _failure_of_namespaces(root: str, readable: Sequence[str]) -> str:
     """Enter namespaces, and see that nothing but what was allowed is there."""
     try:
         namespaces.enter()
-        namespaces.build(root, (*seal.LIBRARIES, *readable), seal.DEVICES)
+        namespaces.build(root, (*namespaces.LIBRARIES, *readable), namespaces.DEVICES)
         namespaces.shut_in(root, f"{os.path.dirname(root)}/scratch")  # noqa: PTH120
     except OSError as error:
         return _why(error)

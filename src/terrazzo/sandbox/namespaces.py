@@ -20,6 +20,14 @@ from terrazzo.sandbox.native import address_of, call_c
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+"""Files of the system that workers may read and write."""
+LIBRARIES = (
+    *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib"),
+    # The second has links to libraries only.
+    *("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/usr/share/zoneinfo"),
+)
+"""What of the system they may read."""
 INSIDE = "/scratch"
 """Where a worker finds the folder that it may write to."""
 _NEW_MOUNTS, _NEW_NAMES, _NEW_IPC = 0x00020000, 0x04000000, 0x08000000

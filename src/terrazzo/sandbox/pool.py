@@ -187,7 +187,7 @@ class _Zygote:
             raise UdfRefused(f"No process can be started for UDFs: {error}.") from error
         with theirs:
             try:
-                self._process = _interpreter(theirs.fileno(), layers, environment)
+                self._process = _interpreter(theirs.fileno(), self._folder, layers, environment)
             except OSError as error:
                 mine.close()
                 shutil.rmtree(self._folder, ignore_errors=True)
@@ -195,13 +195,14 @@ class _Zygote:
         self._control = mine
         self._control.settimeout(_START_SECONDS)
         house = {
-            "folder": self._folder,
             "layers": asdict(layers),
             "readable": [*environment.readable, *environment.path],
         }
         try:
             self._control.send(json.dumps(house).encode())
             told = json.loads(self._control.recv(1 << 16) or b'{"failed": "it ended"}')
+        except ConnectionError:
+            told = {"failed": "it ended"}
         except OSError as error:
             told = {"failed": str(error)}
         if "failed" in told:
@@ -266,13 +267,15 @@ class _Zygote:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _interpreter(control: int, layers: Layers, environment: Environment) -> subprocess.Popen[bytes]:
+def _interpreter(
+    control: int, folder: str, layers: Layers, environment: Environment
+) -> subprocess.Popen[bytes]:
     """Start a fresh interpreter that has nothing of this process but one socket."""
     path = [SOURCES, *environment.path]
     enter = _ENTER if layers.namespaces else ""
     code = f"import sys; sys.path[:0] = {path!r}; {enter}{_START}"
     return subprocess.Popen(  # noqa: S603 - an interpreter that the operator has chosen
-        [environment.python, "-I", "-S", "-B", "-c", code, str(control)],
+        [environment.python, "-I", "-S", "-B", "-c", code, str(control), folder],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -17,12 +17,6 @@ if TYPE_CHECKING:
     from terrazzo.sandbox.layers import Layers
     from terrazzo.sandbox.limits import Limits
 
-DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
-LIBRARIES = (
-    *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib"),
-    # The second has links to libraries only.
-    *("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/usr/share/zoneinfo"),
-)
 LIFETIME = 20
 """CPU time of a worker over all its calls, in multiples of what one may take."""
 _OPEN_FILES = 64
@@ -79,7 +73,9 @@ def seal(layers: Layers, readable: Sequence[str], tree: str, scratch: str) -> No
         namespaces.shut_in(tree, scratch)
     if layers.landlock:
         mine = namespaces.INSIDE if layers.namespaces else scratch
-        landlock.restrict(layers.landlock, (*LIBRARIES, *readable), mine, DEVICES)
+        landlock.restrict(
+            layers.landlock, (*namespaces.LIBRARIES, *readable), mine, namespaces.DEVICES
+        )
     _drop_privileges()
     seccomp.install(seccomp.program(os.getpid()))
 

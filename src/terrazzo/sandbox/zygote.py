@@ -58,27 +58,49 @@ class _House:
         return f"{self.folder}/{TREE}"
 
 
-def main(control: socket.socket) -> None:
+def main(control: socket.socket, folder: str) -> None:
     """Fork a worker for every request until the server hangs up; remove the folder then."""
+    children: dict[int, _Child] = {}
     try:
-        told = json.loads(control.recv(_REQUEST_BYTES))
-        house = _House(told["folder"], Layers(**told["layers"]), tuple(told["readable"]))
+        content = control.recv(_REQUEST_BYTES)
+        if not content:
+            return
+        told = json.loads(content)
+        house = _House(folder, Layers(**told["layers"]), tuple(told["readable"]))
+        answer = _furnish(house)
+        with contextlib.suppress(OSError):  # whoever has hung up already is told nothing
+            control.send(json.dumps(answer).encode())
+        if not answer:
+            _serve(control, house, children)
+    finally:
+        _end(children)
+        namespaces.take_down(f"{folder}/{TREE}")
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)  # noqa: PTH106
 
+
+def _furnish(house: _House) -> dict[str, str]:
+    """Load what workers need, and return why that cannot be done, if so."""
+    try:
         from terrazzo.sandbox import worker  # noqa: PLC0415 - loads the libraries
 
         worker.warm_up()
         if house.layers.namespaces:
             os.mkdir(house.tree)  # noqa: PTH102 - a path like any
-            namespaces.build(house.tree, (*seal.LIBRARIES, *house.readable), seal.DEVICES)
+            namespaces.build(
+                house.tree, (*namespaces.LIBRARIES, *house.readable), namespaces.DEVICES
+            )
     except Exception:  # noqa: BLE001 - whatever it is, the server must be told
-        control.send(json.dumps({"failed": traceback.format_exc()}).encode())
-        return
+        return {"failed": traceback.format_exc()}
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123
         score.write("1000")  # memory that runs out shall not cost the server its life
     gc.collect()
     gc.freeze()
-    control.send(b"{}")
-    children: dict[int, _Child] = {}
+    return {}
+
+
+def _serve(control: socket.socket, house: _House, children: dict[int, _Child]) -> None:
+    """Fork a worker for every request until the server hangs up."""
     poll = select.poll()
     poll.register(control, select.POLLIN)
     while True:
@@ -89,10 +111,6 @@ def main(control: socket.socket) -> None:
                 continue
             content, files, _, _ = socket.recv_fds(control, _REQUEST_BYTES, _FILES)
             if not content:
-                _end(children)
-                namespaces.take_down(house.tree)
-                with contextlib.suppress(OSError):
-                    os.rmdir(house.folder)  # noqa: PTH106
                 return
             child = _fork(control, house, json.loads(content), files, children)
             if child is not None:
@@ -122,12 +140,15 @@ def _fork(
         os.close(status)  # which tells the server
         return None
     if not pid:
-        control.close()
-        os.close(status)
-        for number, other in others.items():
-            os.close(number)
-            other.status.close()
-        _work(channel, house, request)
+        try:
+            control.close()
+            os.close(status)
+            for number, other in others.items():
+                os.close(number)
+                other.status.close()
+            _work(channel, house, request)
+        finally:
+            os._exit(1)  # what the zygote does in the end is not for a worker to do
     os.close(channel)
     return _Child(pid, socket.socket(fileno=status), scratch)
 
@@ -193,7 +214,7 @@ def empty(scratch: str) -> bool:
 
 
 def start() -> Never:
-    """Be the zygote: the argument is the number of the control socket."""
+    """Be the zygote: the arguments are the number of the control socket, and the folder."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=int(sys.argv[1])) as control:
-        main(control)
+        main(control, sys.argv[2])
     os._exit(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,6 +90,7 @@ def create_app(workspace: Workspace, settings: ServerSettings | None = None) -> 
         KeptTiles(settings.kept_bytes, metrics.tile),
         metrics,
         Providers(settings.providers),
+        Work(max(1, (settings.threads or len(os.sched_getaffinity(0))) // 2)),
     )
 
     @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from terrazzo.catalog import read_bands, refreshed
 from terrazzo.catalog.stac import STAC_VERSION, extensions
+from terrazzo.errors import ArgumentInvalid
 from terrazzo.server.links import address, link
 
 if TYPE_CHECKING:
@@ -108,20 +110,49 @@ def queryables(catalog: Catalog, name: str, identifier: str) -> dict[str, Any]:
 def _whole(catalog: Catalog, name: str) -> dict[str, Any]:
     document = catalog.collection(name)
     if not document.get("cube:dimensions") or document.get("summaries") is None:
-        fresh = refreshed(catalog, name)
+        fresh = _refreshed(catalog, name)
         for field in ("cube:dimensions", "summaries", "bands"):
             if not document.get(field) and fresh.get(field):
                 document[field] = fresh[field]
-    document.setdefault("cube:dimensions", {})
-    summaries = dict(document.get("summaries") or {})
-    bands = read_bands(document)
+    document["cube:dimensions"] = _object(document, "cube:dimensions")
+    summaries = _object(document, "summaries")
+    bands = _bands(document)
     if bands and "eo:bands" not in summaries:
         summaries["eo:bands"] = [_band(band) for band in bands]
-    document["summaries"] = {name: told for name, told in summaries.items() if told not in ([], {})}
-    assets = document.pop("assets", None) or {}
-    shown = {key: asset for key, asset in assets.items() if _is_address(asset.get("href"))}
+    document["summaries"] = {
+        name: told for name, told in summaries.items() if told not in ([], {}, None)
+    }
+    assets = _object(document, "assets")
+    document.pop("assets", None)
+    shown = {
+        key: asset
+        for key, asset in assets.items()
+        if isinstance(asset, Mapping) and _is_address(asset.get("href"))
+    }
     document |= {"assets": shown} if shown else {}
     return _valid(document)
+
+
+def _refreshed(catalog: Catalog, name: str) -> dict[str, Any]:
+    """Return what the items say of a collection; nothing where they cannot be understood."""
+    try:
+        return refreshed(catalog, name)
+    except ArgumentInvalid:
+        return {}
+
+
+def _object(document: Mapping[str, Any], field: str) -> dict[str, Any]:
+    """Return a member that is an object; empty where it is something else (seen in the wild)."""
+    value = document.get(field)
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+def _bands(document: Mapping[str, Any]) -> tuple[BandInfo, ...]:
+    """Return the bands of a collection; none where what is said of them makes no sense."""
+    try:
+        return read_bands(document)
+    except ArgumentInvalid:
+        return ()
 
 
 def _valid(document: dict[str, Any]) -> dict[str, Any]:
@@ -137,11 +168,15 @@ def _valid(document: dict[str, Any]) -> dict[str, Any]:
         **{k: v for k, v in document.items() if not k.startswith(_INTERNAL)},
     }
     document["description"] = document.get("description") or document.get("title") or document["id"]
-    for entry in (document.get("item_assets") or {}).values():
-        for key in [key for key in entry if key.startswith(_INTERNAL)]:
-            del entry[key]
+    if "item_assets" in document:
+        document["item_assets"] = {
+            name: {key: told for key, told in asset.items() if not key.startswith(_INTERNAL)}
+            for name, asset in _object(document, "item_assets").items()
+            if isinstance(asset, Mapping)
+        }
     used = extensions({k: v for k, v in document.items() if k != "item_assets"})
-    stored = [str(url) for url in document.get("stac_extensions") or ()]
+    listed = document.get("stac_extensions")
+    stored = [url for url in listed if isinstance(url, str)] if isinstance(listed, list) else []
     names, known = {*map(_extension, used)}, {*map(_extension, stored)}
     kept = [url for url in stored if _extension(url) in names or _extension(url) not in _SEEN]
     document["stac_extensions"] = kept + [url for url in used if _extension(url) not in known]
@@ -163,7 +198,11 @@ def _band(band: BandInfo) -> dict[str, Any]:
         "center_wavelength": band.wavelength_um,
         "gsd": band.gsd_m,
     }
-    return {key: value for key, value in told.items() if value not in ("", None)}
+    return {
+        key: value
+        for key, value in told.items()
+        if value not in ("", None) and (not isinstance(value, float) or math.isfinite(value))
+    }
 
 
 def _is_address(href: object) -> bool:
@@ -203,7 +242,7 @@ def _queryables(catalog: Catalog, name: str) -> dict[str, Any]:
             kind = _TYPES.get(type(value))
             if kind is not None and not key.startswith(_INTERNAL):
                 kinds.setdefault(key, set()).add(kind)
-    summaries = document.get("summaries") or {}
+    summaries = _object(document, "summaries")
     properties = {
         key: _queryable(key, sorted(found), summaries.get(key))
         for key, found in sorted(kinds.items())

@@ -14,16 +14,19 @@ from terrazzo.server.faults import (
 )
 from terrazzo.server.parts import Parts, parts
 from terrazzo.server.settings import OidcProvider
+from terrazzo.server.waiting import Waiting
 
-router = APIRouter()
+router = APIRouter(tags=["Account"])
 
 Shared = Annotated[Parts, Depends(parts)]
 
+log_ins = Waiting(2)
+"""Passwords that are checked at a time: each takes a core and 64 MB for a moment."""
 _DEVICE = "urn:ietf:params:oauth:grant-type:device_code+pkce"
 
 
 @router.get("/credentials/basic")
-def basic(request: Request, shared: Shared) -> JSONResponse:
+async def basic(request: Request, shared: Shared) -> JSONResponse:
     """Return a token for the name and password in the header `Authorization: Basic`."""
     login, password = _given(request.headers.get("authorization"))
     if shared.settings.open:
@@ -31,7 +34,8 @@ def basic(request: Request, shared: Shared) -> JSONResponse:
             "This server has no accounts: whoever reaches it may use it without a log-in."
         )
     address = request.client.host if request.client else ""
-    token = log_in(shared.database, login, password, address, shared.settings.token_hours)
+    hours = shared.settings.token_hours
+    token = await log_ins.run(log_in, shared.database, login, password, address, hours)
     return JSONResponse({"access_token": token}, headers={"Cache-Control": "no-store"})
 
 

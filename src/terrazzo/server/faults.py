@@ -56,6 +56,12 @@ class ServiceDisabled(TerrazzoError):
     code, status = "ServiceDisabled", 403
 
 
+class ServiceUnusable(TerrazzoError):
+    """A web service fails, and whoever looks is not told why."""
+
+    code, status = "ServiceUnusable", 404
+
+
 class TileOutOfRange(TerrazzoError):
     """A web service has no tile there."""
 

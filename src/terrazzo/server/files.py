@@ -18,7 +18,7 @@ from terrazzo.server.paging import Page, token
 from terrazzo.server.parts import Parts, parts
 from terrazzo.server.principal import user
 
-router = APIRouter()
+router = APIRouter(tags=["Files"])
 
 Shared = Annotated[Parts, Depends(parts)]
 User = Annotated[Principal, Depends(user)]
@@ -26,6 +26,7 @@ User = Annotated[Principal, Depends(user)]
 PIECE = 1_000_000
 """Bytes of an upload that are written at a time."""
 BINARY = "application/octet-stream"
+BODY = {"required": True, "content": {BINARY: {"schema": {"type": "string", "format": "binary"}}}}
 _KINDS = {
     ".geojson": "application/geo+json",
     ".gpkg": "application/geopackage+sqlite3",
@@ -72,12 +73,14 @@ def download(who: User, shared: Shared, path: str) -> FileResponse:
     )
 
 
-@router.put("/files/{path:path}")
+@router.put("/files/{path:path}", openapi_extra={"requestBody": BODY})
 async def upload(request: Request, who: User, shared: Shared, path: str) -> dict[str, Any]:
     """Store the body as a file, instead of one that is there."""
     quota = shared.settings.limits.quota_bytes if who.quota is None else who.quota
     mine = UserFiles(shared.workspace.home, who.id)
-    begun = await run_in_threadpool(mine.upload, path, quota)
+    announced = request.headers.get("content-length", "0")
+    size = int(announced) if announced.isdecimal() else 0
+    begun = await run_in_threadpool(mine.upload, path, quota, size)
     try:
         held = bytearray()
         async for piece in request.stream():

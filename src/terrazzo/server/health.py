@@ -104,7 +104,7 @@ def metrics(request: Request, shared: Shared) -> Response:
 def refresh(shared: Parts) -> None:
     """Let the numbers of this process be those of this moment."""
     shared.metrics.refresh(
-        waiting=shared.work.waiting,
+        waiting=shared.work.waiting + shared.results.waiting,
         kept_bytes=shared.kept.bytes_held,
         udf_workers=sandbox.workers(),
     )

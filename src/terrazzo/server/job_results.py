@@ -22,6 +22,8 @@ from terrazzo.server.links import address, link
 router = APIRouter()
 
 GEOJSON = "application/geo+json"
+FREE = {"OpenEO-Costs": "0"}
+"""What an owner is told that the files of a job cost; without it, validators take it as null."""
 _FILES = ["GET", "HEAD"]
 Flag = Annotated[bool, BeforeValidator(lambda text: text or False)]
 
@@ -54,7 +56,7 @@ def job_results(
         last = told[-1] if told else {"id": "0", "level": "error", "message": "The job failed."}
         return JSONResponse(last, 424)
     if known.status in {Status.RUNNING, Status.ERROR} and partial:
-        return JSONResponse(_nothing_yet(known), media_type=_media_type(request))
+        return JSONResponse(_nothing_yet(known), headers=FREE, media_type=_media_type(request))
     if known.status is not Status.FINISHED:
         raise JobNotFinished(
             f"Job {known.id!r} is {known.status} and has no results yet. Start it with POST "
@@ -62,7 +64,9 @@ def job_results(
         )
     results = _results(jobs.folders.of(known.id, known.run))
     expires = int(time.time() + shared.settings.link_hours * 3600)
-    return _document(results, known, expires, request, shared)
+    answer = _document(results, known, expires, request, shared)
+    answer.headers.update(FREE)
+    return answer
 
 
 @router.api_route("/jobs/{job_id}/results/{name}", methods=_FILES, include_in_schema=False)

@@ -6,17 +6,18 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
-from pydantic import BeforeValidator
 
 from terrazzo.drivers.estimate import estimate
 from terrazzo.drivers.job import Job
 from terrazzo.errors import TerrazzoError
-from terrazzo.ledger import Principal, entries
+from terrazzo.ledger import Principal
 from terrazzo.ledger.folders import JobFolders
-from terrazzo.ledger.jobs import KIND, Jobs, Status, StoredJob
+from terrazzo.ledger.jobs import BUSY, KIND, Jobs, Status, StoredJob
 from terrazzo.logs import Level
 from terrazzo.server.job_body import read_job
+from terrazzo.server.limits import check_job
 from terrazzo.server.links import address, link
+from terrazzo.server.log_pages import Least, log_page
 from terrazzo.server.paging import Page, token
 from terrazzo.server.parts import Parts, parts
 from terrazzo.server.payload import read_object
@@ -26,7 +27,6 @@ router = APIRouter()
 
 Shared = Annotated[Parts, Depends(parts)]
 Somebody = Annotated[Principal, Depends(user)]
-Least = Annotated[Level, BeforeValidator(lambda text: text or Level.DEBUG)]
 
 
 class EstimateComplexity(TerrazzoError):
@@ -143,21 +143,17 @@ def job_logs(
 ) -> dict[str, Any]:
     """List what a job and its graph have told, while it runs too."""
     known = jobs.get(who, job_id)
-    more = None if page.size is None else page.size + 1
-    found = entries.listed(shared.database, KIND, known.id, after=offset, level=level, limit=more)
     here = address(request, shared.settings, "jobs", known.id, "logs")
-    links = [link("self", here)]
-    if page.size is not None and len(found) > page.size:
-        found = found[: page.size]
-        query = {"limit": page.size, "offset": found[-1]["id"], "level": level.value}
-        links.append(link("next", f"{here}?{urlencode(query)}"))
-    effective = min((level, known.log_level), key=entries.LEVELS.index)
-    return {"level": effective, "logs": found, "links": links}
+    place, kept = (KIND, known.id), known.log_level
+    return log_page(shared.database, place, here, page, offset=offset, level=level, kept=kept)
 
 
 @router.post("/jobs/{job_id}/results", status_code=202, response_class=Response)
-def start_job(job_id: str, who: Somebody, jobs: All) -> Response:
+def start_job(job_id: str, who: Somebody, shared: Shared, jobs: All) -> Response:
     """Put a job into the queue; what it made before is gone then."""
+    known = jobs.get(who, job_id)
+    if known.status not in BUSY:
+        _check_size(known, who, shared)
     jobs.start(who, job_id)
     return Response(status_code=202)
 
@@ -166,6 +162,20 @@ def start_job(job_id: str, who: Somebody, jobs: All) -> Response:
 def stop_job(job_id: str, who: Somebody, jobs: All) -> None:
     """Take a job out of the queue, or stop it."""
     jobs.stop(who, job_id)
+
+
+def _check_size(known: StoredJob, who: Principal, shared: Parts) -> None:
+    """Refuse a job that is larger than one may be; what else is wrong with it, its log will say.
+
+    Raises:
+        TooComplex: its result has more pixels than the operator allows.
+    """
+    job = Job.of(known.process, processes=known.processes)
+    try:
+        inference = job.infer(shared.workspace_of(who))
+    except TerrazzoError:
+        return
+    check_job(job, inference, shared.settings.limits)
 
 
 def _about(known: StoredJob) -> dict[str, Any]:

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.ledger.worker import WorkerOptions
 from terrazzo.ledger.workers import JobWorkers
-from terrazzo.ledger.worker import WorkerOptions
-from terrazzo.ledger.workers import JobWorkers
 from terrazzo.server.app import create_app
 from terrazzo.server.kernels import preparing
 from terrazzo.server.log import set_up_log

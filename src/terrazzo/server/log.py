@@ -35,15 +35,24 @@ def set_up_log(form: str = "auto", stream: TextIO | None = None) -> None:
     """
     out = stream or sys.stderr
     plain = form == "text" or (form == "auto" and out.isatty())
-    shape: tuple[Processor, ...] = (
-        (structlog.dev.ConsoleRenderer(colors=out.isatty(), pad_event_to=8),)
+    shape: Processor = (
+        structlog.dev.ConsoleRenderer(
+            colors=out.isatty(),
+            pad_event_to=8,
+            exception_formatter=structlog.dev.plain_traceback,  # it is a text by then
+        )
         if plain
-        else (structlog.processors.format_exc_info, hide, structlog.processors.JSONRenderer())
+        else structlog.processors.JSONRenderer()
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         ProcessorFormatter(
-            processors=[ProcessorFormatter.remove_processors_meta, hide, *shape],
+            processors=[
+                ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                hide,  # last, so that tracebacks go through it, too
+                shape,
+            ],
             foreign_pre_chain=_added(),
         )
     )

@@ -10,18 +10,20 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from terrazzo.drivers.tile import TileLayer
 from terrazzo.engine import infer
+from terrazzo.errors import PlanTooLarge, TerrazzoError
 from terrazzo.graph import parse
 from terrazzo.ledger.collections import workspace_for
 from terrazzo.ledger.services import ServiceNotFound, any_service, service_of
 from terrazzo.ledger.users import AccountClosed, principal_of
 from terrazzo.processes import SPECS
 from terrazzo.server.configuration import Configuration
-from terrazzo.server.faults import ServiceDisabled
+from terrazzo.server.faults import ServiceDisabled, ServiceUnusable
 from terrazzo.server.limits import check_graph
 from terrazzo.server.service_log import ServiceLog
 from terrazzo.server.settings import Limits
@@ -29,7 +31,7 @@ from terrazzo.storage.blocks import BlockCache
 from terrazzo.storage.raster import RasterReader
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Iterator
 
     from terrazzo.catalog import Catalog
     from terrazzo.drivers.job import Workspace
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
 BELIEVED = 1.0
 """Seconds after which it is asked again who may look."""
-MOST_SEEN, MOST_OPEN, MOST_RIGHTS = 4096, 64, 32
+MOST_SEEN, MOST_OPEN, MOST_RIGHTS = 512, 64, 32
 LOCKS = 61
 DEFAULT_LIMITS = Limits()
 _WORLD = (-180.0, -90.0, 180.0, 90.0)
@@ -62,6 +64,8 @@ class Seen:
     """As its owner sees it."""
     names: frozenset[str]
     """Parameters that the process mentions."""
+    own: bool = True
+    """Whether whoever looks is its owner, or sees everything."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,7 +149,8 @@ class Maps:
                 "This service is turned off. Its owner can turn it on with PATCH "
                 '/services/{id} and {"enabled": true}.'
             )
-        return self.as_owner(service, owner)
+        own = principal is not None and (principal.admin or principal.id == owner.id)
+        return replace(self.as_owner(service, owner), own=own)
 
     def as_owner(self, service: Service, owner: Principal) -> Seen:
         """Return a service as its owner sees it, kept already or not."""
@@ -179,11 +184,34 @@ class Maps:
     def opened(self, principal: Principal | None, name: str) -> OpenMap:
         """Return a service to look at, open; arguments and errors as for `seen` and `open`.
 
-        What hinders opening it is said in its log, too.
+        Raises:
+            ServiceUnusable: see `telling`.
         """
         seen = self.seen(principal, name)
-        with self.log.noting(seen.service):
+        with self.telling(seen):
             return self.open(seen)
+
+    @contextmanager
+    def telling(self, seen: Seen) -> Iterator[None]:
+        """Say in its log why a service fails in the `with` block; only its owner is told it, too.
+
+        Errors name collections and nodes that are not for everybody who may look.
+
+        Raises:
+            ServiceUnusable: in place of the error, for others than the owner.
+        """
+        try:
+            with self.log.noting(seen.service):
+                yield
+        except PlanTooLarge:
+            raise
+        except TerrazzoError:
+            if seen.own:
+                raise
+            raise ServiceUnusable(
+                "This service cannot be shown at the moment. Its owner finds the reason in its "
+                "log, GET /services/{id}/logs."
+            ) from None
 
     def _current(self, seen: Seen, key: Hashable) -> OpenMap | None:
         known = self._open.get(key)

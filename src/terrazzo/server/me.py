@@ -12,7 +12,7 @@ from terrazzo.server.links import address, link
 from terrazzo.server.parts import Parts, parts
 from terrazzo.server.principal import user
 
-router = APIRouter()
+router = APIRouter(tags=["Account"])
 
 Shared = Annotated[Parts, Depends(parts)]
 User = Annotated[Principal, Depends(user)]

@@ -9,9 +9,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
-import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from terrazzo.server.app import create_app
 from terrazzo.server.kernels import preparing
 from terrazzo.server.log import set_up_log
 from terrazzo.server.metrics import FOLDER_VARIABLE
+from terrazzo.server.scratch import Scratch
 from terrazzo.server.web import LAST_SECONDS, Web, leave
 
 if TYPE_CHECKING:
@@ -75,8 +74,9 @@ class Members:
         self._wake, self._waker = os.pipe()
 
     def __enter__(self) -> Self:
-        self._folder = tempfile.mkdtemp(prefix="terrazzo-metrics-")
-        os.environ[FOLDER_VARIABLE] = self._folder  # read by the libraries of the processes
+        self._scratch = Scratch(self._given[0].home)
+        # Read by a library of the processes; what a sudden end leaves, the next start removes.
+        os.environ[FOLDER_VARIABLE] = str(self._scratch.path)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._tell)
         return self
@@ -89,7 +89,7 @@ class Members:
     ) -> None:
         self._end()
         del os.environ[FOLDER_VARIABLE]
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.drop()
 
     def run(self, ready: Callable[[], object]) -> None:
         """Keep all processes running until a signal tells to stop; a second one ends at once.
@@ -119,7 +119,10 @@ class Members:
         place.process = self._context.Process(
             target=_serve, args=(*self._given, end), name="terrazzo-server"
         )
+        # Ctrl-C reaches all processes of a terminal; here only the parent answers it.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         place.process.start()
+        signal.signal(signal.SIGINT, handler)
         end.close()
 
     def _wait(self) -> None:
@@ -146,7 +149,7 @@ class Members:
             return
         place.process = None
         if process.pid is not None:
-            mark_process_dead(process.pid, self._folder)  # type: ignore[no-untyped-call]
+            mark_process_dead(process.pid, str(self._scratch.path))  # type: ignore[no-untyped-call]
         place.failures += 1
         if not place.answered and place.failures >= MOST_FAILURES:
             raise ServerFailed(

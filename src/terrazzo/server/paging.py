@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 MOST = 1000
 """Entries of the largest page."""
-
+_UNKEPT = re.compile("[\0\\ud800-\\udfff]")
+"""What no database holds in a text: NUL, and halves of characters."""
 
 Entries = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -70,7 +72,7 @@ def keys_of(text: str) -> tuple[str, ...]:
     except (ValueError, RecursionError):
         raise _nowhere() from None
     if not isinstance(keys, list) or not all(
-        isinstance(key, str) and "\0" not in key for key in keys
+        isinstance(key, str) and _UNKEPT.search(key) is None for key in keys
     ):
         raise _nowhere()
     return tuple(keys)

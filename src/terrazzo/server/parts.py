@@ -37,6 +37,8 @@ class Parts:
     """What is counted for those who run the server."""
     oidc: Providers
     """Who checks the tokens of OpenID Connect."""
+    results: Work
+    """The threads that compute synchronous results: fewer, so that maps do not wait for them."""
 
     def workspace_of(self, principal: Principal) -> Workspace:
         """Return the workspace without what a principal may not see."""
@@ -46,6 +48,7 @@ class Parts:
         """Drop what waits, and close what is open."""
         # What still runs now has had its time, and nobody waits for it any more.
         self.work.close(wait=False)
+        self.results.close(wait=False)
         self.database.close()
 
 

@@ -84,10 +84,10 @@ def answer(maps: Maps, kept: KeptTiles, seen: Seen, tile: Tile, look: Look, know
     Raises:
         FormatUnsupported, ArgumentInvalid, TileOutOfRange: there is no such tile, or a band, date
             or colour that is asked for is not there.
-        TerrazzoError: it cannot be computed; the service's log says so too.
+        TerrazzoError: it cannot be computed; see `Maps.telling`.
     """
     check_tile(seen, tile)
-    with maps.log.noting(seen.service):
+    with maps.telling(seen):
         opened = maps.open(seen, (tile.zoom, tile.x, tile.y))
     view = view_of(opened, look)
     tag = etag(opened, view, tile.form)
@@ -105,7 +105,7 @@ def answer(maps: Maps, kept: KeptTiles, seen: Seen, tile: Tile, look: Look, know
     if tag in {entry.strip().removeprefix("W/") for entry in known.split(",")}:
         return Response(status_code=NOT_MODIFIED, headers=headers)
     where = (tile.matrix, tile.zoom, tile.x, tile.y)
-    with maps.log.noting(seen.service):
+    with maps.telling(seen):
         content = kept.get(
             (tag, *where),
             lambda: opened.tiles.picture(*where, view=view, format_name=tile.form),

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import anyio
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
@@ -15,11 +14,12 @@ from terrazzo.server.faults import (
     TokenInvalid,
 )
 from terrazzo.server.parts import Parts, parts
+from terrazzo.server.waiting import Waiting
 
 OIDC = "oidc"
 _PARTS = 3
-_WAITING = anyio.CapacityLimiter(16)
-"""Threads that may wait for providers, so that a slow one holds up nobody else."""
+_PROVIDERS = Waiting(16)
+"""Tokens that are checked at a time, so that a slow provider holds up nobody else."""
 
 
 async def principal(request: Request, shared: Annotated[Parts, Depends(parts)]) -> Principal:
@@ -29,6 +29,7 @@ async def principal(request: Request, shared: Annotated[Parts, Depends(parts)]) 
         AuthenticationSchemeInvalid: the header is none that this server takes.
         TokenInvalid: there is a token, and it is not good.
         NotMember: who has it may not use this server.
+        ServerBusy: too many wait to be told.
         ProviderUnusable: whoever could tell whether it is good does not answer.
     """
     who = LOCAL if shared.settings.open else await _identified(request, shared)
@@ -65,7 +66,7 @@ async def _identified(request: Request, shared: Parts) -> Principal:
     if method == BASIC and not provider:
         found = await run_in_threadpool(holder_of, shared.database, token)
     elif method == OIDC:
-        found = await anyio.to_thread.run_sync(_holder, shared, provider, token, limiter=_WAITING)
+        found = await _PROVIDERS.run(_holder, shared, provider, token)
     else:
         raise AuthenticationSchemeInvalid(
             f"There are no tokens of the kind {f'{method}/{provider}'[:60]!r} here. Send "

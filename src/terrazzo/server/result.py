@@ -82,7 +82,7 @@ async def result(
     ready = await run_in_threadpool(_ready, body, who, shared)
     scratch, progress = Scratch(shared.workspace.home), Stoppable()
     try:
-        made = await shared.work.run(request, lambda: _made(ready, scratch, progress))
+        made = await shared.results.run(request, lambda: _made(ready, scratch, progress))
     except ClientGone:
         return Response(status_code=CLIENT_CLOSED)
     finally:
@@ -109,7 +109,7 @@ def _ready(body: Mapping[str, Any], who: Principal, shared: Parts) -> _Ready:
     workspace = shared.workspace_of(who)
     check_graph(job.graph(), limits)
     with logs.collected() as log:
-        inference = job.infer(workspace, shared.maps.reader)
+        inference = job.infer(workspace, shared.maps.reader, most_images=limits.images)
     _tell(log.all(), level)
     pixels = check_result(job, inference, limits)
     return _Ready(job, workspace, inference, pixels, level)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from terrazzo.errors import suggest
 from terrazzo.ledger.clock import now
 from terrazzo.ledger.processes import processes_of
-from terrazzo.ledger.services import Service, new_id
+from terrazzo.ledger.services import Service, new_id, own_service, replace_service
 from terrazzo.logs import Level
 from terrazzo.server.configuration import SCOPES, Configuration
 from terrazzo.server.faults import RequestInvalid, ServiceUnsupported
@@ -47,10 +47,35 @@ def made(database: Database, maps: Maps, owner: Principal, body: Mapping[str, An
         raise
 
 
-def changed(
+def change(
+    database: Database, maps: Maps, owner: Principal, name: str, body: Mapping[str, Any]
+) -> None:
+    """Change a service as a client says; of two who do so at once, one comes after the other.
+
+    Args:
+        database: the ledger.
+        maps: open the service to see.
+        owner: whose it is.
+        name: its id.
+        body: of the request.
+
+    Raises:
+        ServiceNotFound: it is not theirs.
+        PropertyNotEditable: the body names what only the server sets.
+        RequestInvalid, ServiceConfigUnsupported, ServiceConfigInvalid: the body is not what the
+            route takes.
+        TerrazzoError: the graph cannot be shown as tiles.
+    """
+    kept = False
+    while not kept:
+        before = own_service(database, owner, name)
+        after = _edited(database, maps, owner, before, body)
+        kept = replace_service(database, owner, before, after)
+
+
+def _edited(
     database: Database, maps: Maps, owner: Principal, before: Service, body: Mapping[str, Any]
 ) -> Service:
-    """Return a service as a client wants it to be; arguments and errors as for `made`."""
     if "type" in body and _type(body["type"]) != before.type:
         raise PropertyNotEditable(
             f"The type of a service stays what it is, {before.type}. Make another service with "

@@ -82,9 +82,9 @@ async def point(
     eyes = viewer(shared.signer, who, service_id, place.key)
 
     def values() -> dict[str, Any]:
-        opened = shared.maps.opened(eyes, service_id)
-        with shared.maps.log.noting(opened.service):
-            return values_at(opened, place.lon, place.lat)
+        seen = shared.maps.seen(eyes, service_id)
+        with shared.maps.telling(seen):
+            return values_at(shared.maps.open(seen), place.lon, place.lat)
 
     return await shared.work.run(request, values)
 

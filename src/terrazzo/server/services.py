@@ -1,25 +1,24 @@
 """Routes of secondary web services: make, list, describe, change and delete them; their logs."""
 
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 
-from terrazzo.ledger import Principal, entries
+from terrazzo.ledger import Principal
 from terrazzo.ledger.services import (
     Service,
     add_service,
     delete_service,
     own_service,
-    replace_service,
     service_of,
     services_of,
 )
 from terrazzo.logs import Level
 from terrazzo.server import service_changes
-from terrazzo.server.links import address, link
+from terrazzo.server.links import address
+from terrazzo.server.log_pages import Least, log_page
 from terrazzo.server.paging import Page
 from terrazzo.server.parts import Parts, parts
 from terrazzo.server.payload import read_object
@@ -76,11 +75,10 @@ async def change_service(
     """Change what the body names; settings of the configuration one by one."""
     limits = shared.settings.limits
     body = await read_object(request, limits.body_bytes, nodes=limits.nodes)
-    before = await run_in_threadpool(own_service, shared.database, who, service_id)
+    await run_in_threadpool(own_service, shared.database, who, service_id)
 
     def change() -> None:
-        after = service_changes.changed(shared.database, shared.maps, who, before, body)
-        replace_service(shared.database, who, after)
+        service_changes.change(shared.database, shared.maps, who, service_id, body)
 
     await shared.work.run(request, change)
     return Response(status_code=204)
@@ -97,23 +95,16 @@ def remove_service(service_id: str, who: Somebody, shared: Shared) -> Response:
 def service_log(
     *,
     service_id: str,
-    offset: Annotated[str, Query(max_length=100)] = "",
-    level: Level = Level.DEBUG,
-    limit: Annotated[int | None, Query(ge=1)] = None,
     who: Somebody,
     request: Request,
     shared: Shared,
+    page: Annotated[Page, Depends()],
+    offset: Annotated[str, Query(max_length=100)] = "",
+    level: Least = Level.DEBUG,
 ) -> dict[str, Any]:
     """Tell what went wrong while a service was looked at, and what its graph logged."""
     mine = own_service(shared.database, who, service_id)
-    kept = Level(mine.options.get("log_level", Level.INFO))
-    least = min(level, kept, key=entries.LEVELS.index)
-    more = None if limit is None else limit + 1
-    found = entries.listed(shared.database, KIND, mine.id, after=offset, level=least, limit=more)
     here = address(request, shared.settings, "services", mine.id, "logs")
-    links = [link("self", here)]
-    if limit is not None and len(found) > limit:
-        found = found[:limit]
-        behind = {"limit": limit, "level": level.value, "offset": found[-1]["id"]}
-        links.append(link("next", f"{here}?{urlencode(behind)}"))
-    return {"level": least.value, "logs": found, "links": links}
+    kept = Level(mine.options.get("log_level", Level.INFO))
+    place = (KIND, mine.id)
+    return log_page(shared.database, place, here, page, offset=offset, level=level, kept=kept)

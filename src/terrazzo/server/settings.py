@@ -18,6 +18,8 @@ class Limits:
     """Pixels of a job's result."""
     input_bytes: int = 20_000_000_000
     """Bytes that a synchronous result may read."""
+    images: int = 5_000
+    """Images of one collection that are looked at for a synchronous result or a validation."""
     nodes: int = 10_000
     """Nodes of a process graph."""
     body_bytes: int = 20_000_000

@@ -12,7 +12,7 @@ from terrazzo.drivers.job import Workspace
 from terrazzo.drivers.results import output_format
 from terrazzo.engine import Inference, infer, mistakes
 from terrazzo.engine.bound import Pending
-from terrazzo.errors import GraphInvalid, Problem, TerrazzoError
+from terrazzo.errors import GraphInvalid, PlanTooLarge, Problem, TerrazzoError
 from terrazzo.graph import Graph, parse
 from terrazzo.graph.document import At
 from terrazzo.ledger import Principal
@@ -67,14 +67,17 @@ def problems(document: dict[str, Any], who: Principal, shared: Parts) -> Iterato
     # Whether code of a user fails is found out by running it: not for everybody who passes by.
     runs_code = any(node.process_id == "run_udf" for node in all_nodes(graph))
     if not graph.parameters and (who.known or not runs_code):
-        for name, mistake in _mistakes(graph, shared.workspace_of(who)):
+        for name, mistake in _mistakes(graph, shared.workspace_of(who), limits.images):
             yield _problem(document, name, mistake)
 
 
-def _mistakes(graph: Graph, workspace: Workspace) -> Iterator[tuple[str, TerrazzoError]]:
-    opener = workspace.opener()
+def _mistakes(
+    graph: Graph, workspace: Workspace, most_images: int
+) -> Iterator[tuple[str, TerrazzoError]]:
+    opener = workspace.opener(most_images=most_images)
     found = mistakes(graph, opener)
-    yield from found
+    # What loads more images than can be looked at now is a job, and no mistake.
+    yield from ((node, error) for node, error in found if not isinstance(error, PlanTooLarge))
     if not found:
         yield from _unwritable(infer(graph, opener))
 

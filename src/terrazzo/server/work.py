@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeVar
 
 from fastapi.responses import Response
@@ -57,7 +58,8 @@ class Work:
         if self._waiting >= self._longest_queue:
             raise ServerBusy("Too many requests are waiting. Ask again in a moment.")
         self._waiting += 1
-        job = asyncio.get_running_loop().run_in_executor(self._executor, task)
+        inside = copy_context()  # so that what the thread logs has the id of the request
+        job = asyncio.get_running_loop().run_in_executor(self._executor, inside.run, task)
         gone = asyncio.ensure_future(_disconnected(request))
         gone.add_done_callback(lambda _: job.cancel())
         try:

@@ -12,10 +12,11 @@ let asked = 0;
 const map = new TileMap($("map"), { onmove: readout, onpoint: point, onclick: values, onerror: tell });
 let pointer = null;
 
-// The address of something of a service, with its key if the page was opened with one.
+// The address of something of a service, with its key if the page was opened with one; relative,
+// because a proxy may put the server under a path.
 function at(id, path, query = {}) {
   const given = String(new URLSearchParams({ ...query, ...(keys[id] && { key: keys[id] }) }));
-  return `/services/${id}/${path}${given && `?${given}`}`;
+  return `services/${id}/${path}${given && `?${given}`}`;
 }
 
 async function json(address) {
@@ -40,7 +41,7 @@ function options(select, names, chosen) {
 async function start() {
   const [wanted, query] = location.hash.slice(1).split("?");
   keys = { [wanted]: new URLSearchParams(query).get("key") };
-  const { maps } = await json("/maps");
+  const { maps } = await json("maps");
   const listed = maps.some((entry) => entry.id === wanted);
   const chosen = wanted && (listed || keys[wanted]) ? wanted : maps[0]?.id;
   if (!chosen) {
