@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -547,7 +547,7 @@ def test_context_is_json() -> None:
 def test_operator_may_switch_code_off() -> None:
     @dataclass(frozen=True)
     class Closed(SyntheticOpener):
-        udf: UdfRules = UdfRules(Mode.OFF)
+        udf: UdfRules = field(default_factory=lambda: UdfRules(Mode.OFF))
 
     with pytest.raises(UdfRefused, match="switched off"):
         planned("apply", Closed(collections().sources), process={"process_graph": udf(DOUBLE, X)})
