@@ -4,7 +4,9 @@
 
 They are published ready-made by the openEO Consortium on npm (Apache-2.0). Kept here are those
 that our pages use and what these load, joined; icons that they would take from another host
-come from a style sheet beside them. `--check` only tells whether the file is still the same.
+come from a style sheet beside them. What compiles JSON Schemas into code is left out: the pages
+forbid to run texts as code, and the server checks graphs. `--check` only tells whether the file is
+still the same.
 """
 
 from __future__ import annotations
@@ -34,6 +36,11 @@ _ICONS = (
     "https://use.fontawesome.com/releases/v5.13.0/webfonts/fa-solid-900.woff2",
 )
 _ICONS_HERE = "static/components/fontawesome.css"
+_COMPILER = "createJsonSchemaValidatorInstance(){return new i}"
+_NO_COMPILER = (
+    "createJsonSchemaValidatorInstance()"
+    "{return{setProcessGraphParser(){},validateValue:async()=>[]}}"
+)
 
 
 def main() -> None:
@@ -91,6 +98,9 @@ def joined(package: dict[str, bytes]) -> bytes:
     text = re.sub(r"^//# sourceMappingURL=.*$", "", text, flags=re.MULTILINE)
     for address in _ICONS:
         text = text.replace(address, _ICONS_HERE)
+    if text.count(_COMPILER) != 1:
+        sys.exit(f"{PACKAGE} {VERSION} makes its validator elsewhere.")
+    text = text.replace(_COMPILER, _NO_COMPILER)
     return (head + text + "\n").encode()
 
 

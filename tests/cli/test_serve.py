@@ -51,7 +51,7 @@ def test_without_options_it_is_for_this_machine_alone(tmp_path: Path, told: Told
 def test_every_option_arrives(tmp_path: Path, told: Told) -> None:
     done = serve(
         tmp_path, "--workers", "3", "--job-workers", "2", "--threads", "5", "--tile-cache", "7",
-        "--public-url", "https://eo.example/x", "--token-hours", "1.5", "--link-hours", "2",
+        "--public-url", "http://127.0.0.2:9/x", "--token-hours", "1.5", "--link-hours", "2",
         "--grace", "4", "--metrics-token", "secret", "--cors", "https://editor.example", "--log",
         "json", "--limit", "pixels=5M", "--limit", "nodes=12",
         "--database", f"sqlite:///{tmp_path}/other.sqlite",
@@ -61,8 +61,8 @@ def test_every_option_arrives(tmp_path: Path, told: Told) -> None:
     assert done.exit_code == 0, done.output
     assert (settings.workers, settings.job_workers, settings.threads) == (3, 2, 5)
     assert settings.kept_bytes == 7_000_000
-    assert settings.public_url == "https://eo.example/x"
-    assert "eo.example" in settings.hosts
+    assert settings.public_url == "http://127.0.0.2:9/x"
+    assert "127.0.0.2" in settings.hosts
     assert (settings.token_hours, settings.link_hours, settings.grace_seconds) == (1.5, 2, 4)
     assert (settings.metrics_token, settings.log) == ("secret", "json")
     assert settings.cors == "https://editor.example"
@@ -114,8 +114,41 @@ def test_an_address_of_others_needs_somebody_who_can_log_in(tmp_path: Path, told
     assert not told["settings"].open
 
 
+def test_behind_a_proxy_somebody_must_be_able_to_log_in(tmp_path: Path, told: Told) -> None:
+    refused = serve(tmp_path, "--public-url", "https://eo.example/x")
+    database = Database(database_url(tmp_path))
+    add_user(database, "anna", "correct horse battery staple")
+    database.close()
+    served = serve(tmp_path, "--public-url", "https://eo.example/x")
+
+    assert refused.exit_code == 2
+    assert "eo.example" in refused.output
+    assert served.exit_code == 0, served.output
+    assert not told["settings"].open
+
+
 def test_a_server_for_one_process_needs_its_secret(tmp_path: Path) -> None:
     done = serve(tmp_path, "--embedded")
 
     assert done.exit_code == 2
     assert "terrazzo.connect" in done.output
+
+
+@pytest.mark.parametrize(
+    ("option", "address"),
+    [
+        ("--public-url", "eo.example"),
+        ("--public-url", "https://eo.example/x?y=1"),
+        ("--public-url", "ftp://eo.example"),
+        ("--cors", "editor.example"),
+        ("--cors", "https://editor.example/"),  # an origin has no path, so none would be equal
+    ],
+)
+def test_addresses_that_could_not_work_are_refused(
+    tmp_path: Path, told: Told, option: str, address: str
+) -> None:
+    refused = serve(tmp_path, option, address)
+
+    assert refused.exit_code == 2
+    assert f"{address!r} is no address of a site" in refused.output
+    assert told == {}

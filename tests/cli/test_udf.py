@@ -91,8 +91,8 @@ def test_operator_bounds_what_code_takes(
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("--udf-limit", "memory", "is no amount of memory"),
-        ("--udf-limit", "memory=lots", "is no amount of memory"),
+        ("--udf-limit", "memory", "is no amount"),
+        ("--udf-limit", "memory=lots", "is no amount"),
         ("--udf-limit", "sleep=1", "is no limit. Write NAME=VALUE, with one of wall, cpu"),
         ("--udf-limit", "wall=0", "wall is a number of seconds above 0"),
         ("--udf-limit", "wall=nan", "wall is a number of seconds above 0"),

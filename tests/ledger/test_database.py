@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from terrazzo.errors import DatabaseUnusable
 from terrazzo.ledger import Database
@@ -58,10 +59,23 @@ def test_a_password_is_never_told():
         Database("postgresql://somebody:hunter2@127.0.0.1:9/none")
 
     assert "hunter2" not in str(told.value)
+    assert "\n" not in str(told.value)
+    assert "--database" in str(told.value)
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(DatabaseUnusable, match="cannot be used"):
+    with pytest.raises(DatabaseUnusable, match=r"cannot be used: .* --home"):
         Database(f"sqlite:///{tmp_path}/file/ledger.sqlite")
+
+
+def test_what_is_bound_is_in_no_error(database: Database):
+    row = {"id": "w", "host": "hunter2", "pid": 1, "seen": "now"}
+    with database.writing() as connection:
+        connection.execute(insert(worker).values(row))
+
+    with pytest.raises(IntegrityError) as told, database.writing() as connection:
+        connection.execute(insert(worker).values(row))
+
+    assert "hunter2" not in str(told.value)

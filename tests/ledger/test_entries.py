@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from terrazzo.ledger import Database, entries
@@ -75,3 +77,34 @@ def test_data_that_are_too_large_are_said_to_be_left_out(database: Database):
     (one,) = entries.listed(database, "job", "a")
 
     assert "left out" in one["data"]
+
+
+def test_what_no_answer_can_hold_is_kept_as_text(database: Database):
+    data = {"nan": float("nan"), "list": [float("-inf"), 1.5], "half \ud800": ("\ud800", None)}
+    write(database, Entry(Level.INFO, "half \ud800", data=data))
+
+    (one,) = entries.listed(database, "job", "a")
+
+    assert one["message"] == "half ?"
+    assert one["data"] == {"nan": "nan", "list": ["-inf", 1.5], "half ?": ["?", None]}
+    json.dumps(one, allow_nan=False, ensure_ascii=False).encode()
+
+
+def test_messages_that_are_too_long_are_cut(database: Database):
+    write(database, Entry(Level.INFO, "m" * 1_000_000, "c" * 1_000_000))
+
+    (one,) = entries.listed(database, "job", "a")
+
+    assert one["message"] == "m" * entries.LONGEST + "... (1,000,000 letters)"
+    assert len(one["code"]) < entries.LONGEST + 100
+
+
+def test_data_that_are_nested_too_deeply_are_left_out(database: Database):
+    data: list[object] = []
+    for _ in range(100_000):
+        data = [data]
+    write(database, Entry(Level.INFO, "deep", data=data))
+
+    (one,) = entries.listed(database, "job", "a")
+
+    assert "nested too deeply" in one["data"]

@@ -340,3 +340,15 @@ def test_everything_of_an_account_can_be_deleted(mine: UserFiles):
 
     assert names(mine) == []
     assert not mine.folder.exists()
+
+
+def test_an_upload_that_a_full_disk_ends_leaves_nothing(tmp_path: Path):
+    upload = UserFiles(tmp_path, "anna").upload("a", 1000)
+    upload.write(b"x")  # which is in memory still
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, upload._file.fileno())
+    os.close(full)
+
+    upload.drop()
+
+    assert [*(tmp_path / "files" / "anna" / ".parts").iterdir()] == []

@@ -176,3 +176,11 @@ def test_only_what_is_serious_enough_is_kept(jobs: Jobs, queue: Queue):
     queue.report(claim, 1.0, {}, [Entry(level, level.value, level.value) for level in Level])
 
     assert told(jobs, name) == ["error", "warning"]
+
+
+def test_a_list_of_jobs_reads_no_graphs(jobs: Jobs):
+    made(jobs)
+
+    (one,) = jobs.listed(ANNA)
+
+    assert (one.title, one.process, one.processes) == ("T", {}, "{}")

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from terrazzo.errors import GraphInvalid
-from terrazzo.ledger import ANONYMOUS, Principal
+from terrazzo.ledger import ANONYMOUS, Principal, processes
 from terrazzo.ledger.processes import (
+    LARGEST,
     LONGEST_ID,
     MOST,
     PredefinedProcessExists,
+    ProcessesTooLarge,
     ProcessIdInvalid,
     ProcessInvalid,
     ProcessNotFound,
@@ -225,3 +227,35 @@ def test_graphs_of_predefined_processes_ask_no_database() -> None:
     nowhere: Any = None
 
     assert processes_of(nowhere, ANN, calling("add", "pi")) == {}
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a b", ""])
+def test_what_can_be_no_id_is_not_there(database: Database, name: str) -> None:
+    store = UserProcesses(database)
+
+    with pytest.raises(ProcessNotFound):
+        store.get(ANN, name)
+    with pytest.raises(ProcessNotFound):
+        store.delete(ANN, name)
+
+
+def test_a_process_that_is_too_large_is_not_kept(database: Database) -> None:
+    store = UserProcesses(database)
+
+    with pytest.raises(ProcessesTooLarge, match=f"{LARGEST:,}"):
+        store.put(ANN, "large", calling("pi", description="x" * LARGEST))
+
+    assert store.listed(ANN) == []
+
+
+def test_processes_that_are_too_large_together_are_not_kept_with_a_graph(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = UserProcesses(database)
+    for name in ("a", "b", "c"):
+        store.put(ANN, name, calling("pi", description="x" * 1000))
+    monkeypatch.setattr(processes, "LARGEST_TOGETHER", 3000)
+
+    assert processes_of(database, ANN, calling("a", "b")).keys() == {"a", "b"}
+    with pytest.raises(ProcessesTooLarge, match="together"):
+        processes_of(database, ANN, calling("a", "b", "c"))

@@ -446,6 +446,7 @@ def test_answers_that_make_no_sense_are_refused(changed: str, value: Any) -> Non
         ("raise ValueError('x' * 1_500_000_000)", "ValueError, whose message cannot be shown"),
         (f"x = '{'a' * 900_000}'; raise ValueError(x[:1])", "ValueError: a"),
         ("raise ValueError('\\udcff')", r"ValueError: \?"),
+        ("import no_such_package", "'no_such_package'. What there is stands at GET /udf_runtimes"),
         (
             "class E(MemoryError):\n    def __str__(self): raise RuntimeError('x')\nraise E()",
             "needs more memory",

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from tests.server.small import make_home
 
 from terrazzo.server.app import create_app
-from terrazzo.server.log import HIDDEN, hidden, set_up_log
+from terrazzo.server.log import HIDDEN, LONGEST, hidden, set_up_log
 from terrazzo.server.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -213,3 +213,22 @@ def test_lines_on_a_terminal_are_readable(home: Workspace) -> None:
     assert re.match(r"\d{4}-\d\d-\d\dT\S+Z \[info\s*\] request", line)
     assert "request_id=mine" in line
     assert "status=200" in line
+
+
+@pytest.mark.parametrize("piece", ["a.", "x.token", "a+", "oidc/", "a://b:", "basic ", "token ="])
+def test_whoever_writes_what_is_logged_cannot_hold_up_the_server(piece: str) -> None:
+    # With quadratic costs 1,000,000 letters take hours.
+    text = piece * (1_000_000 // len(piece))
+
+    assert hidden(text).startswith(piece[:4])
+
+
+def test_of_long_texts_the_ends_are_logged() -> None:
+    with told() as out:
+        logging.getLogger("terrazzo.x").warning("%s", "begin" + 1_000_000 * "x" + "end")
+
+    (line,) = lines(out)
+    assert line["event"].startswith("begin")
+    assert line["event"].endswith("end")
+    assert "letters left out" in line["event"]
+    assert len(line["event"]) < LONGEST + 100

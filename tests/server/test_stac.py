@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from tests.server.small import COLLECTION, DATES, EDGE, make_home, red
 
 from terrazzo.catalog import make_collection
 from terrazzo.ledger import Database, Visibility, database_url, schema
+from terrazzo.server import stac
 from terrazzo.server.app import create_app
 from terrazzo.server.listen import serving
 from terrazzo.server.settings import ServerSettings
@@ -287,6 +290,15 @@ def test_bad_parameters_are_told(client: TestClient, query: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("query", "words"), [("unknown=1", "no 'unknown' here"), ("intersects=nope", "`intersects`")]
+)
+def test_the_parameter_that_is_bad_is_named(client: TestClient, query: str, words: str) -> None:
+    answer = client.get(f"/search?{query}")
+
+    assert words in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
     "body",
     [
         {"limit": True},
@@ -317,3 +329,76 @@ def test_bad_bodies_are_told(client: TestClient, body: dict[str, Any]) -> None:
 
     assert answer.status_code == 400
     assert answer.json()["message"]
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"query": {"eo:cloud_cover": {"lt": HUGE}}},
+        {"query": {"eo:cloud_cover": {"in": [HUGE, 1]}}},
+        {"query": {f"p{number}": {"neq": number} for number in range(3000)}},
+        {"filter": {"op": "<", "args": [{"property": "eo:cloud_cover"}, HUGE]}},
+        {"filter": {"op": "in", "args": [{"property": "eo:cloud_cover"}, [*range(15_000)]]}},
+        {"ids": ["item-01"] * 10_000},
+    ],
+)
+def test_large_searches_are_answered(client: TestClient, body: dict[str, Any]) -> None:
+    assert client.post("/search", json=body | {"limit": 1}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"intersects": {"type": "Point", "coordinates": [HUGE, 0]}},
+        {"filter": f"a < {'9' * 5000}"},
+        {"ids": ["item-01"] * 10_001},
+        {"fields": {"include": [f"p{number}" for number in range(501)]}},
+    ],
+)
+def test_searches_that_are_too_large_are_told(client: TestClient, body: dict[str, Any]) -> None:
+    answer = client.post("/search", json=body)
+
+    assert answer.status_code == 400
+    assert answer.json()["message"]
+
+
+def test_a_search_has_few_bytes(client: TestClient) -> None:
+    answer = client.post("/search", json={"token": "x" * 1_000_000})
+
+    assert answer.status_code == 413
+
+
+def test_files_of_assets_are_no_pages_and_in_no_shared_cache(client: TestClient) -> None:
+    (found,) = client.get(f"/collections/{COLLECTION}/items?limit=1").json()["features"]
+    href = next(iter(found["assets"].values()))["href"]
+
+    headers = client.get(href.removeprefix("http://testserver")).headers
+
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "private, no-cache"
+    assert headers["Content-Disposition"].startswith("attachment")
+    assert "sandbox" in headers["Content-Security-Policy"]
+
+
+def test_slow_searches_leave_other_routes_their_threads(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, count = threading.Event(), 45  # more than the threads that ordinary routes share
+
+    def slow(*_: Any) -> tuple[dict[str, Any], str]:
+        go.wait(60)
+        return {"links": []}, ""
+
+    monkeypatch.setattr(stac, "found_items", slow)
+    with ThreadPoolExecutor(count) as pool:
+        searches = [pool.submit(client.get, "/search") for _ in range(count)]
+        other = client.get("/collections")
+        waiting = [search for search in searches if not search.done()]
+        go.set()
+
+    assert other.status_code == 200
+    assert len(waiting) == count
+    assert {search.result().status_code for search in searches} == {200}

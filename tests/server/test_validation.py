@@ -14,6 +14,7 @@ from tests.server.small import graph
 
 from terrazzo.server.app import create_app
 from terrazzo.server.settings import ServerSettings
+from terrazzo.server.validation import LARGEST_OF_STRANGERS
 
 if TYPE_CHECKING:
     from terrazzo.drivers.job import Workspace
@@ -189,3 +190,13 @@ def test_messages_tell_no_path_of_the_server(api: TestClient, workspace: Workspa
 def test_anybody_may_validate(workspace: Workspace) -> None:
     with TestClient(create_app(workspace, ServerSettings(open=False))) as client:
         assert errors(client, graph(save=True)) == []
+
+
+def test_strangers_send_small_graphs_only(workspace: Workspace) -> None:
+    large = {"process_graph": {}, "description": "x" * LARGEST_OF_STRANGERS}
+    with TestClient(create_app(workspace, ServerSettings(open=False))) as client:
+        refused = client.post("/validation", json=large)
+    with TestClient(create_app(workspace)) as client:
+        answered = client.post("/validation", json=large)
+
+    assert (refused.status_code, answered.status_code) == (413, 200)

@@ -21,6 +21,8 @@ Json: TypeAlias = Any
 
 LONGEST = 100_000
 """Characters of the longest text."""
+_DIGITS = 300
+"""Of the longest whole number; with a longer one nothing can be computed."""
 
 _GRAMMAR = r"""
     ?start: or_
@@ -142,7 +144,8 @@ def _op(name: str, *arguments: Json) -> Json:
 
 
 def _number(text: str) -> float:
-    return float(text) if set(text) & set(".eE") else int(text)
+    whole = len(text) <= _DIGITS and not set(text) & set(".eE")
+    return int(text) if whole else float(text)
 
 
 _GEOMETRIES = (

@@ -157,7 +157,7 @@ def _widened(bound: float, sign: int) -> float:
     try:
         number = float(bound)
     except OverflowError:
-        number = math.copysign(math.inf, bound)
+        number = math.inf if bound > 0 else -math.inf
     if abs(number) >= _LARGEST:
         outwards = (number > 0) == (sign > 0)
         return math.copysign(math.inf if outwards else _LARGEST / 2, number)

@@ -42,6 +42,8 @@ _OVERLAPPING = frozenset(
     | {"t_finishedBy", "t_contains", "t_overlaps", "t_overlappedBy", "t_meets", "t_metBy"}
 )
 """Relations of times that have an instant in common."""
+_MOST = 500
+"""Values that are bound in all conditions; SQLite reads no expression of any depth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Hints:
 def hints_of(expression: Expression) -> Hints:
     """Return what a filter's items have in common, as far as SQL can tell."""
     conditions: list[Sql] = []
+    bound = 0
     region, first, last = None, None, None
     for part in _parts(expression):
         region = region or _region(part)
@@ -70,7 +73,8 @@ def hints_of(expression: Expression) -> Hints:
         first = begin if first is None else max(first, begin or first)
         last = end if last is None else min(last, end or last)
         condition = _condition(part)
-        if condition is not None:
+        if condition is not None and bound + len(condition[1]) <= _MOST:
+            bound += len(condition[1])
             conditions.append(condition)
     looks = any("d.properties" in text for text, _ in conditions)
     return Hints(tuple(conditions), region, first, last, looks)

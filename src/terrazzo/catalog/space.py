@@ -34,6 +34,7 @@ _NOT_GEOJSON = (
     TypeError,
     AttributeError,
     IndexError,
+    OverflowError,
     RecursionError,
     shapely.errors.ShapelyError,
 )

@@ -93,7 +93,7 @@ class Bytes(click.ParamType[int]):
             return value
         match = _SIZE.fullmatch(str(value).strip())
         if match is None or float(match["number"]) <= 0:
-            self.fail(f"{value!r} is no amount of memory. Valid are 800M, 4G and 4GiB.", param, ctx)
+            self.fail(f"{value!r} is no amount. Valid are 800M, 4G and 4GiB.", param, ctx)
         base = 1024 if match["binary"] else 1000
         return int(float(match["number"]) * base ** _POWERS[match["unit"].upper()])
 

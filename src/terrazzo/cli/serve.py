@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
@@ -41,6 +42,26 @@ class Limit(click.ParamType[tuple[str, int]]):
         return name.strip(), Bytes().convert(number, param, ctx)
 
 
+class Site(click.ParamType[str]):
+    """Where a site is: scheme and host, and perhaps a path."""
+
+    name = "URL"
+
+    def __init__(self, *, path: bool) -> None:
+        """Take addresses with a path, or none but origins."""
+        self.path = path
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse what is no address: every link, or no page, would go wrong by it."""
+        text = str(value)
+        form = r"https?://[^\s/?#@]+" + (r"(/[^\s?#]*)?" if self.path else "")
+        if text and not re.fullmatch(form, text):
+            example = "https://eo.example.org/terrazzo" if self.path else "https://editor.example"
+            self.fail(f"{text!r} is no address of a site. Valid is {example}.", param, ctx)
+        return text
+
+
 def _option(name: str, *more: str, **given: Any) -> Callable[..., Any]:
     """Return an option that an environment variable sets, too."""
     variable = f"{ENVIRONMENT}_{name.removeprefix('--').upper().replace('-', '_')}"
@@ -63,7 +84,7 @@ _OPTIONS = (
         help="Port to listen on; 0 takes any free one.",
     ),
     _option(
-        "--public-url", default="", metavar="URL",
+        "--public-url", default="", type=Site(path=True), metavar="URL",
         help="Address under which clients reach the server, if a proxy is in front of it.",
     ),
     DATABASE,
@@ -88,7 +109,7 @@ _OPTIONS = (
         help="Token that reads /metrics. Default: only this machine reads them.",
     ),
     _option(
-        "--cors", default="", metavar="ORIGIN",
+        "--cors", default="", type=Site(path=False), metavar="ORIGIN",
         help="Site whose pages may use a server without log-ins, e.g. https://editor.example. With "
         "log-ins all may.",
     ),

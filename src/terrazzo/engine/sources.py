@@ -249,7 +249,8 @@ def _nothing(request: LoadRequest, document: Mapping[str, Any]) -> str:
         asked.append(f"period {times[0] or '..'} to {times[1] or '..'} (end excluded)")
     if request.properties:
         asked.append(f"conditions on {', '.join(request.properties)}")
-    there = f" It has items within {boxes[0]} (degrees)" if boxes else ""
+    box = boxes and [round(side, 6) for side in boxes[0]]
+    there = f" It has items within {box} (degrees)" if boxes else ""
     there += f", {periods[0][0]} to {periods[0][1]}." if periods and boxes else ""
     name = request.collection or request.url
     return (

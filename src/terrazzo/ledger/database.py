@@ -57,10 +57,14 @@ class Database:
             raise
         except (SQLAlchemyError, OSError) as error:
             self.close()
+            # A driver tells in several lines, and asks questions.
+            why = " ".join(str(getattr(error, "orig", None) or error).split()).rstrip(".")
+            if address.get_backend_name() == "sqlite":
+                way = "See that its folder can be written, or give another with --home."
+            else:
+                way = "See that its server runs and lets you in, and that --database is right."
             raise DatabaseUnusable(
-                f"The database {address.render_as_string()} cannot be used: "
-                f"{getattr(error, 'orig', None) or error}. Check --database, and that the server "
-                "runs and the folder can be written."
+                f"The database {address.render_as_string()} cannot be used: {why}. {way}"
             ) from error
 
     @override
@@ -114,8 +118,11 @@ def _checked(url: str) -> URL:
 def _engine(address: URL) -> Engine:
     try:
         if address.get_backend_name() == "postgresql":
-            return create_engine(address, pool_pre_ping=True)
-        engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS})
+            return create_engine(address, pool_pre_ping=True, hide_parameters=True)
+        # What is bound, password hashes among it, is in no message of an error, so in no log.
+        engine = create_engine(
+            address, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True
+        )
     except (ImportError, NoSuchModuleError) as error:
         raise DatabaseUnusable(
             "PostgreSQL needs a driver that is not installed: pip install 'terrazzo[postgresql]'."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, not_, select
@@ -24,6 +25,8 @@ LEVELS = (Level.ERROR, Level.WARNING, Level.INFO, Level.DEBUG)
 """From the most to the least serious."""
 LARGEST = 100_000
 """Bytes of what one entry may carry as data; larger ones say so instead."""
+LONGEST = 10_000
+"""Letters of a message."""
 _LONGEST_ID = 18
 
 
@@ -140,8 +143,25 @@ def _body(one: Entry, moment: str) -> str:
     for optional in ("code", "data", "path"):
         if told[optional] in ("", None, []):
             del told[optional]
-    text = json.dumps(told)
-    if len(text) > LARGEST and "data" in told:
-        told["data"] = f"The data were left out: the entry would have {len(text):,} bytes."
-        text = json.dumps(told)
-    return text.replace("\\u0000", "\\ufffd")
+    for member in ("message", "code"):
+        if len(told.get(member, "")) > LONGEST:
+            told[member] = f"{told[member][:LONGEST]}... ({len(told[member]):,} letters)"
+    try:
+        text = json.dumps(_plain(told))
+        why = f"the entry would have {len(text):,} bytes" if len(text) > LARGEST else ""
+    except RecursionError:
+        text, why = "", "they are nested too deeply"
+    if why and "data" in told:
+        text = json.dumps(_plain(told | {"data": f"The data were left out: {why}."}))
+    return text
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON values without what no answer can hold, or no database: NUL, NaN, infinity."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    if isinstance(value, dict):
+        return {_plain(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

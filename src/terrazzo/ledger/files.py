@@ -13,7 +13,7 @@ import shutil
 import stat
 import time
 import unicodedata
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -298,7 +298,8 @@ class Upload:
 
     def drop(self) -> None:
         """Forget what has not been finished."""
-        self._file.close()
+        with suppress(OSError):  # what a full disk has not taken
+            self._file.close()
         self._part.unlink(missing_ok=True)
 
     def _check(self, size: int) -> None:

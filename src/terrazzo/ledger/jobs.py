@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, delete, false, insert, or_, select, update
+from sqlalchemy import and_, delete, false, insert, literal, or_, select, update
 
 from terrazzo.errors import TerrazzoError
 from terrazzo.ledger import entries
@@ -42,6 +42,7 @@ ID = re.compile(r"j-[0-9a-f]{32}")
 """What the id of a job looks like."""
 KIND = "job"
 """What the log entries of jobs are of."""
+_GRAPHS = ("process", "processes")
 
 
 class JobNotFound(TerrazzoError):
@@ -163,14 +164,17 @@ class Jobs:
         after: tuple[str, str] | None = None,
         limit: int | None = None,
     ) -> list[StoredJob]:
-        """Return somebody's jobs, the newest first.
+        """Return somebody's jobs without their graphs, which may be large; the newest first.
 
         Args:
             principal: whose.
             after: `created` and `id` of a job; only those behind it in the list.
             limit: how many at most.
         """
-        query = select(job).where(owned(principal, job))
+        query = select(
+            *(column for column in job.c if column.name not in _GRAPHS),
+            *(literal("{}").label(name) for name in _GRAPHS),
+        ).where(owned(principal, job))
         if after is not None:
             created, name = after
             query = query.where(

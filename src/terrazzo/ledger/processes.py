@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 MOST = 1000
 """Processes that one user may have."""
+LARGEST = 1_000_000
+"""Bytes of one process as it is kept: lists read all of them."""
+LARGEST_TOGETHER = 20_000_000
+"""Bytes of the processes that one graph calls, which are kept with each job and service."""
 LONGEST_ID = 200
 _ID = re.compile(r"[\w-]+")
 _TEXTS = ("summary", "description")
@@ -78,6 +82,12 @@ class TooManyProcesses(TerrazzoError):
     code, status = "TooManyProcesses", 400
 
 
+class ProcessesTooLarge(TerrazzoError):
+    """User-defined processes have more bytes than are kept."""
+
+    code, status = "ProcessGraphComplexity", 400
+
+
 @dataclass(frozen=True, slots=True)
 class UserProcesses:
     """The user-defined processes of everybody, kept in the ledger."""
@@ -112,7 +122,8 @@ class UserProcesses:
         found = _documents(self.database, principal, [name])
         if name not in found:
             raise _missing(name)
-        return found[name]
+        told: dict[str, Any] = json.loads(found[name])
+        return told
 
     def put(self, principal: Principal, name: str, document: Mapping[str, Any]) -> None:
         """Store a process, in place of the one that had the name.
@@ -123,9 +134,15 @@ class UserProcesses:
             ProcessIdInvalid, PredefinedProcessExists: it cannot have that name.
             ProcessInvalid: what is said of it is not what openEO has.
             GraphInvalid: there is no graph, or no graph could be like that.
+            ProcessesTooLarge: it has too many bytes.
             TooManyProcesses: as many as somebody may have are there.
         """
         text = json.dumps(checked(name, document))
+        if len(text) > LARGEST:
+            raise ProcessesTooLarge(
+                f"The process has {len(text):,} bytes and may have {LARGEST:,}. Keep large "
+                "geometries in a file or collection, or give them as parameters."
+            )
         for _ in range(_ATTEMPTS):
             try:
                 return self._put(principal, name, text)
@@ -159,6 +176,8 @@ class UserProcesses:
         Raises:
             ProcessNotFound: they have none of that name.
         """
+        if _ID.fullmatch(name) is None:  # NUL, which not every database takes
+            raise _missing(name)
         with self.database.writing() as connection:
             gone = connection.execute(
                 delete(process).where(owned(principal, process), process.c.id == name)
@@ -176,11 +195,21 @@ def processes_of(
         database: where they are kept; not asked where a graph calls predefined ones only.
         principal: whose they are.
         document: a process graph, or what holds one, as `graph.parse` takes it.
+
+    Raises:
+        ProcessesTooLarge: together they have too many bytes.
     """
     found: dict[str, dict[str, Any]] = {}
-    missing = _called(document)
+    missing, size = _called(document), 0
     while missing:
-        fresh = _documents(database, principal, sorted(missing))
+        texts = _documents(database, principal, sorted(missing))
+        size += sum(map(len, texts.values()))
+        if size > LARGEST_TOGETHER:
+            raise ProcessesTooLarge(
+                f"The user-defined processes that the graph calls have more than "
+                f"{LARGEST_TOGETHER:,} bytes together. Call fewer of them, or smaller ones."
+            )
+        fresh = {name: json.loads(text) for name, text in texts.items()}
         found |= fresh
         missing = {name for one in fresh.values() for name in _called(one)} - found.keys()
     return found
@@ -254,12 +283,10 @@ def _check_entries(document: Mapping[str, Any]) -> None:
             raise ProcessInvalid(f"`{member}` is an array of objects.")
 
 
-def _documents(
-    database: Database, principal: Principal, names: list[str]
-) -> dict[str, dict[str, Any]]:
-    """Return those of somebody's processes that have one of the names."""
-    found: dict[str, dict[str, Any]] = {}
-    names = [name for name in names if "\0" not in name]
+def _documents(database: Database, principal: Principal, names: list[str]) -> dict[str, str]:
+    """Return those of somebody's processes that have one of the names, as JSON texts."""
+    found: dict[str, str] = {}
+    names = [name for name in names if _ID.fullmatch(name)]  # what no database takes is none
     with database.reading() as connection:
         for first in range(0, len(names), _MOST_AT_ONCE):
             rows = connection.execute(
@@ -268,7 +295,7 @@ def _documents(
                     process.c.id.in_(names[first : first + _MOST_AT_ONCE]),
                 )
             )
-            found |= {name: json.loads(document) for name, document in rows}
+            found |= {name: document for name, document in rows}  # noqa: C416 - rows are no pairs
     return found
 
 

@@ -373,6 +373,11 @@ def _failure(error: Mapping[str, Any]) -> str:
         return f"The UDF does not fit: {message}"
     if error.get("kind") == "memory":
         message = "it needs more memory than one block may have. Use smaller blocks."
+    if message.startswith("ModuleNotFoundError:"):
+        message += (
+            ". What there is stands at GET /udf_runtimes; an operator may add more "
+            "(--udf-environment)."
+        )
     return f"The UDF failed: {message}" + (f"\n{trace}" if trace else "")
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.exceptions import HTTPException
 
 from terrazzo.errors import (
@@ -146,12 +148,20 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(TerrazzoError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    for kind in (OperationalError, NoConnection):
+        app.add_exception_handler(kind, _database)
 
 
 async def _known(request: Request, error: Exception) -> Response:
     known = error if isinstance(error, TerrazzoError) else None
     status, code = (known.status, _code(known)) if known else (500, "Internal")
     return answered(request.scope, status, code, told(error), _headers(error))
+
+
+async def _database(request: Request, error: Exception) -> Response:
+    """Say that the ledger is away, or busy for too long; it is not the request's fault."""
+    known = DatabaseUnusable(str(error))
+    return answered(request.scope, BUSY, known.code, told(known))
 
 
 def _code(error: TerrazzoError) -> str:
@@ -182,7 +192,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
     problems = []
     for problem in error.errors() if isinstance(error, RequestValidationError) else ():
         place = ".".join(str(part) for part in problem["loc"][1:])
-        problems.append(f"{place}: {problem['msg']}")
+        unknown = problem["type"] == "extra_forbidden"
+        problems.append(f"There is no {place!r} here" if unknown else f"{place}: {problem['msg']}")
     message = "; ".join(problems) or "The request is not valid."
     return answered(request.scope, 400, "RequestInvalid", message)
 

@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
 FORMS = ("auto", "json", "text")
 HIDDEN = "[hidden]"
+LONGEST = 20_000
+"""Letters of a value in a line; of a longer one the middle is left out."""
 
+# Whoever writes what is logged chooses its letters: nothing here may look further back or ahead
+# again for each of them, as a name of any length before `token` would.
 _SECRET = re.compile(
     r"""(?ix)
     (\b(?:bearer|basic)\s+)[^\s"',;]+                                  # Authorization
     | (\b(?:oidc/[^/\s"']{1,100}|basic)/+)[^\s"',;]+                   # tokens as openEO has them
-    | (\b[\w.-]*(?:signature|token|secret|password|passwd|api_?key)["']?\s*[=:]\s*["']?)[^\s"'&,;]+
-    | (\b[a-z][\w+.-]*://[^\s/:@"']*:)[^\s/@"']+(?=@)                  # passwords in addresses
+    | ((?:signature|token|secret|password|passwd|api_?key)["']?\s*[=:]\s*["']?)[^\s"'&,;]+
+    | (://[^\s/:@"']*:)[^\s/@"']+(?=@)                                 # passwords in addresses
     """
 )
 
@@ -77,8 +81,16 @@ def hide(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Take out what looks like a password, token, key or signature."""
     for name, value in event.items():
         if isinstance(value, str):
-            event[name] = hidden(value)
+            event[name] = hidden(_shortened(value))
     return event
+
+
+def _shortened(text: str) -> str:
+    """Return a text without its middle if it is long: graphs log what their users want."""
+    if len(text) <= LONGEST:
+        return text
+    half = LONGEST // 2
+    return f"{text[:half]} [{len(text) - 2 * half} letters left out] {text[-half:]}"
 
 
 def hidden(text: str) -> str:

@@ -38,7 +38,7 @@ def opened(workspace: Workspace, settings: ServerSettings, host: str) -> ServerS
         host: address to listen on.
 
     Raises:
-        LoginMissing: nobody could log in, and the address is not loopback.
+        LoginMissing: nobody could log in, and the address, or the public one, is not loopback.
         DatabaseUnusable: accounts cannot be read.
     """
     database = Database(settings.database or database_url(workspace.home))
@@ -48,12 +48,14 @@ def opened(workspace: Workspace, settings: ServerSettings, host: str) -> ServerS
         database.close()
     if closed:
         return replace(settings, open=False)
-    if not is_loopback(host):
-        raise LoginMissing(
-            f"Whoever reaches {host} could read and change everything, because there are no "
-            "accounts. Make one with `terrazzo user add NAME`, name OpenID Connect providers with "
-            "--oidc FILE, or listen on 127.0.0.1."
-        )
     own = urlsplit(settings.public_url).hostname
+    # Whatever passes requests on from a public address makes them requests of this machine.
+    outer = [name for name in (host, own) if name is not None and not is_loopback(name)]
+    if outer:
+        raise LoginMissing(
+            f"Whoever reaches {outer[0]} could read and change everything, because there are no "
+            "accounts. Make one with `terrazzo user add NAME`, name OpenID Connect providers with "
+            "--oidc FILE, or listen on 127.0.0.1, without a --public-url of others."
+        )
     names = (*LOOPBACK, host.lower(), *([own] if own else ()))
     return replace(settings, open=True, hosts=tuple(dict.fromkeys((*settings.hosts, *names))))

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from terrazzo.ledger import Principal
@@ -16,12 +15,17 @@ from terrazzo.server.stac_assets import asset_file
 from terrazzo.server.stac_documents import GEOJSON
 from terrazzo.server.stac_pages import Searched, found_items, one_item, page_links, queryables
 from terrazzo.server.stac_query import of_parameters, read_query
+from terrazzo.server.waiting import Waiting
 
 router = APIRouter(tags=["STAC"])
 
+searches = Waiting(8)
+"""A filter that nothing meets looks at every item: other routes keep their threads."""
 Shared = Annotated[Parts, Depends(parts)]
 Anybody = Annotated[Principal, Depends(principal)]
 SCHEMA = "application/schema+json"
+LARGEST = 1_000_000
+"""Bytes of a search, which everybody may send; a geometry of 20,000 corners has half of them."""
 CLASSES = (
     "https://api.stacspec.org/v1.0.0/ogcapi-features",
     "https://api.stacspec.org/v1.0.0/item-search",
@@ -55,6 +59,12 @@ CLASSES = (
     ),
 )
 """The conformance classes of what the routes here do."""
+_FILE = {
+    # Shared caches would go on giving a file after its signed address has expired.
+    "Cache-Control": "private, no-cache",
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 class GeoJson(JSONResponse):
@@ -64,21 +74,25 @@ class GeoJson(JSONResponse):
 
 
 @router.get("/search", response_class=GeoJson)
-def search(
+async def search(
     who: Anybody, request: Request, shared: Shared, given: Annotated[Searched, Query()]
 ) -> Response:
     """Find items of all collections; parameters as in STAC's item search."""
-    members = of_parameters(given.told())
-    found, after = found_items(shared, who, request, read_query(members))
-    here = address(request, shared.settings, "search")
-    found["links"] += page_links(here, given.told(), after)
-    return GeoJson(found)
+
+    def work() -> Response:
+        members = of_parameters(given.told())
+        found, after = found_items(shared, who, request, read_query(members))
+        here = address(request, shared.settings, "search")
+        found["links"] += page_links(here, given.told(), after)
+        return GeoJson(found)
+
+    return await searches.run(work)
 
 
 @router.post("/search", response_class=GeoJson)
 async def search_by_body(who: Anybody, request: Request, shared: Shared) -> Response:
     """Find items of all collections; the body is as in STAC's item search."""
-    body = await read_object(request, shared.settings.limits.body_bytes)
+    body = await read_object(request, min(LARGEST, shared.settings.limits.body_bytes))
 
     def work() -> Response:
         found, after = found_items(shared, who, request, read_query(body))
@@ -89,7 +103,7 @@ async def search_by_body(who: Anybody, request: Request, shared: Shared) -> Resp
             )
         return GeoJson(found)
 
-    return await run_in_threadpool(work)
+    return await searches.run(work)
 
 
 @router.get("/queryables", response_class=Response)
@@ -113,7 +127,7 @@ def asset(
 ) -> FileResponse:
     """Give the file of an asset, whole or a range of it."""
     path, media_type = asset_file(shared, who, (collection_id, item_id, key), signature)
-    return FileResponse(path, media_type=media_type, filename=Path(path).name)
+    return FileResponse(path, media_type=media_type, filename=Path(path).name, headers=_FILE)
 
 
 @router.get("/collections/{collection_id:path}/items/{item_id}", response_class=GeoJson)
@@ -125,7 +139,7 @@ def item(
 
 
 @router.get("/collections/{collection_id:path}/items", response_class=GeoJson)
-def items(
+async def items(
     collection_id: str,
     who: Anybody,
     request: Request,
@@ -133,8 +147,12 @@ def items(
     given: Annotated[Searched, Query()],
 ) -> Response:
     """Find items of one collection; parameters as in STAC's item search."""
-    members: dict[str, Any] = of_parameters(given.told()) | {"collections": [collection_id]}
-    found, after = found_items(shared, who, request, read_query(members))
-    here = address(request, shared.settings, "collections", collection_id, "items")
-    found["links"] += page_links(here, given.told(), after)
-    return GeoJson(found)
+
+    def work() -> Response:
+        members: dict[str, Any] = of_parameters(given.told()) | {"collections": [collection_id]}
+        found, after = found_items(shared, who, request, read_query(members))
+        here = address(request, shared.settings, "collections", collection_id, "items")
+        found["links"] += page_links(here, given.told(), after)
+        return GeoJson(found)
+
+    return await searches.run(work)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FEW, MOST = 10, 10_000
 """Items of a page: where nothing is asked for, and at most."""
+_MOST_FIELDS = 500
+"""Names in `fields`: each is looked for in each item."""
 NEWEST = ("-datetime",)
 MEMBERS = frozenset(
     {"collections", "ids", "bbox", "intersects", "datetime", "limit", "token", "sortby"}
@@ -154,7 +156,9 @@ def _json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise RequestInvalid(f"{text[:80]!r} is no JSON.") from None
+        raise RequestInvalid(
+            f"{text[:80]!r} is no JSON, as `intersects`, `query` and filters in cql2-json are."
+        ) from None
 
 
 _READ: Mapping[str, Callable[[str], Any]] = {
@@ -181,7 +185,9 @@ def _texts(told: Mapping[str, Any], name: str) -> tuple[str, ...]:
     values = told.get(name, [])
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise RequestInvalid(f"{name} is a list of ids.")
-    return tuple(values)
+    if len(values) > MOST:
+        raise RequestInvalid(f"{name} has {len(values):,} entries and may have {MOST:,}.")
+    return tuple(dict.fromkeys(values))
 
 
 def _bbox(numbers: Any) -> tuple[float, ...] | None:
@@ -222,7 +228,10 @@ def _fields(given: Any) -> Fields | None:
         return None
     if not isinstance(given, Mapping) or given.keys() - {"include", "exclude"}:
         raise RequestInvalid('fields is {"include": [...], "exclude": [...]}, lists of names.')
-    return Fields(_texts(given, "include"), _texts(given, "exclude"))
+    names = _texts(given, "include"), _texts(given, "exclude")
+    if len(names[0]) + len(names[1]) > _MOST_FIELDS:
+        raise RequestInvalid(f"fields has more than {_MOST_FIELDS} names.")
+    return Fields(*names)
 
 
 def _condition(told: Mapping[str, Any]) -> Filter | None:

@@ -31,5 +31,5 @@ class Waiting:
             ServerBusy: too many requests wait already.
         """
         if self._limiter.statistics().tasks_waiting >= MOST:
-            raise ServerBusy("Too many log-ins are being checked. Try again in a few seconds.")
+            raise ServerBusy("Too many requests of this kind wait. Try again in a few seconds.")
         return await anyio.to_thread.run_sync(task, *arguments, limiter=self._limiter)

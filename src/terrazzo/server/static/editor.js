@@ -13,7 +13,7 @@ function listed(term) {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = process.id;
-    button.title = process.summary || "";
+    button.title = `${process.id}: ${process.summary || ""}`;
     button.addEventListener("click", () => added(process.id));
     const entry = document.createElement("li");
     entry.append(button);
