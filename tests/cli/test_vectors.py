@@ -99,7 +99,8 @@ def test_explain_says_that_a_vector_cube_has_no_pixels(home: Path, tmp_path: Pat
 
 def test_a_vector_cube_is_no_map(home: Path) -> None:
     with TestClient(create_app(Workspace.of(home))) as client:
-        answer = client.post("/layers", json={"process_graph": graph()})
+        service = {"type": "XYZ", "process": {"process_graph": graph()}}
+        answer = client.post("/services", json=service)
 
     assert answer.status_code == 400
     assert "no raster" in answer.json()["message"]
