@@ -6,13 +6,11 @@ python -m scripts.processes_screenshot [--output docs/images/processes.png]
 from __future__ import annotations
 
 import argparse
-import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from scripts.screenshot import FLAGS, ROOT
+from scripts.screenshot import ROOT, take
 from terrazzo.drivers.job import Workspace
 from terrazzo.server.listen import serving
 from terrazzo.server.settings import ServerSettings
@@ -25,20 +23,10 @@ def main() -> None:
     options.add_argument("--page", default="processes#spatial")
     options.add_argument("--size", default="1200,700", help="width,height")
     given = options.parse_args()
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        sys.exit("There is no chromium on PATH. Install it, for example: apt-get install chromium")
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace.of(Path(scratch) / "home")
         with serving(workspace, settings=ServerSettings(job_workers=0)) as url:
-            subprocess.run(  # noqa: S603 - the browser that was found on PATH
-                [
-                    browser, *FLAGS, f"--user-data-dir={scratch}/browser",
-                    f"--window-size={given.size}", f"--screenshot={given.output.absolute()}",
-                    f"{url}/{given.page}",
-                ],
-                check=True, capture_output=True, timeout=180,
-            )  # fmt: skip
+            take(f"{url}/{given.page}", given.output, given.size)
     sys.stdout.write(f"{given.output}\n")
 
 

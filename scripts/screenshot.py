@@ -25,6 +25,28 @@ FLAGS = (
 )  # fmt: skip
 
 
+def take(url: str, output: Path, size: str) -> None:
+    """Take a picture of a page.
+
+    Args:
+        url: of the page.
+        output: the file; its folder is made.
+        size: width,height in pixels.
+    """
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        sys.exit("There is no chromium on PATH. Install it, for example: apt-get install chromium")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        subprocess.run(  # noqa: S603 - the browser that was found on PATH
+            [
+                browser, *FLAGS, f"--user-data-dir={scratch}", f"--window-size={size}",
+                f"--screenshot={output.absolute()}", url,
+            ],
+            check=True, capture_output=True, timeout=180,
+        )  # fmt: skip
+
+
 def main() -> None:
     """Run the demo and take the picture."""
     options = argparse.ArgumentParser(description="Make the README's picture of the map page.")
@@ -32,21 +54,10 @@ def main() -> None:
     options.add_argument("--output", type=Path, default=ROOT / "docs" / "images" / "demo.png")
     options.add_argument("--size", default="1200,760", help="width,height")
     given = options.parse_args()
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        sys.exit("There is no chromium on PATH. Install it, for example: apt-get install chromium")
     with tempfile.TemporaryDirectory() as scratch:
         workspace, service = make_everything((given.home or Path(scratch) / "demo").absolute())
-        given.output.parent.mkdir(parents=True, exist_ok=True)
         with serving(workspace) as url:
-            subprocess.run(  # noqa: S603 - the browser that was found on PATH
-                [
-                    browser, *FLAGS, f"--user-data-dir={scratch}/browser",
-                    f"--window-size={given.size}", f"--screenshot={given.output.absolute()}",
-                    f"{url}/#{service}",
-                ],
-                check=True, capture_output=True, timeout=180,
-            )  # fmt: skip
+            take(f"{url}/#{service}", given.output, given.size)
     sys.stdout.write(f"{given.output}\n")
 
 

@@ -68,7 +68,7 @@ def test_path_is_found(path: str, template: str) -> None:
 
 
 def test_paths_of_our_own_are_not_of_the_api() -> None:
-    assert route_of("/layers/a") is None
+    assert route_of("/maps/a") is None
     assert route_of("/jobs/a/b") is None
 
 
@@ -78,7 +78,7 @@ def test_what_is_right_passes() -> None:
     check("GET", "/jobs/j", 404, JSON, body(ERROR))
     check("DELETE", "/jobs/j", 204, {}, b"")
     check("POST", "/result", 200, {"Content-Type": "image/tiff"}, b"II*")
-    check("GET", "/layers/none", 200, {}, b"ours")
+    check("GET", "/maps", 200, {}, b"ours")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_what_is_right_passes() -> None:
         (("GET", "/jobs/j", 404, {"Content-Type": "text/html"}, b"<p>"), "errors are"),
         (("GET", "/jobs/j", 404, JSON, body({"detail": "no"})), "'code' is a required property"),
         (("GET", "/jobs/j", 400, JSON, body(ERROR)), "JobNotFound has status 404"),
-        (("GET", "/layers/a", 500, {"Content-Type": "text/plain"}, b"oh"), "errors are"),
+        (("GET", "/maps/a", 500, {"Content-Type": "text/plain"}, b"oh"), "errors are"),
     ],
 )
 def test_what_is_wrong_is_told(answer: tuple[Any, ...], reason: str) -> None:

@@ -11,10 +11,11 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from terrazzo.catalog.cql2_operators import OPERATORS, Facts, Geometry, Operator, Period
 from terrazzo.catalog.cql2_text import json_of
+from terrazzo.catalog.filters import has_surrogates
 from terrazzo.catalog.space import Region, box_geometry, check_bbox, read_geometry, split
 from terrazzo.errors import ArgumentInvalid, FilterInvalid, suggest
 from terrazzo.geo.times import parse_time
@@ -23,13 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from terrazzo.catalog.cql2_operators import Value
+    from terrazzo.catalog.cql2_operators import Kind, Value
 
 DEEPEST = 64
 """Levels of the deepest filter."""
 LARGEST = 20_000
 """Parts of the largest filter."""
-Kind: TypeAlias = Literal["truth", "number", "text", "time", "place", "list", "any"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Filter:
         Raises:
             FilterInvalid: says what is wrong.
         """
-        document = cls.document_of(given) if isinstance(given, str) else given
+        document = json_of(given) if isinstance(given, str) else given
         expression = _Reader().read(document, 1)
         if expression.kind not in {"truth", "any"}:
             raise FilterInvalid(
@@ -122,15 +122,6 @@ class Filter:
         """Return the filter of items that meet all of some, at least one."""
         parts = tuple(one.expression for one in filters)
         return filters[0] if len(parts) == 1 else cls(Call("and", OPERATORS["and"], parts))
-
-    @staticmethod
-    def document_of(text: str) -> Any:
-        """Return the CQL2 JSON of a CQL2 text.
-
-        Raises:
-            FilterInvalid: it is none; says where.
-        """
-        return json_of(text)
 
     def accepts(self, item: Mapping[str, Any]) -> bool:
         """Tell whether the filter is true for an item."""
@@ -231,7 +222,7 @@ def _constant(value: Any) -> Constant:
         return Constant(value, "truth")
     if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return Constant(value, "number")
-    if isinstance(value, str) and "\0" not in value and not _has_surrogates(value):
+    if isinstance(value, str) and "\0" not in value and not has_surrogates(value):
         return Constant(value, "text")
     raise FilterInvalid(
         f"{_short(value)} cannot be compared in a filter. Valid are text, finite numbers and truth "
@@ -249,7 +240,7 @@ def _listed(part: Expression) -> Expression:
 def _property(name: str) -> Property:
     """Return a property; some are known to be of a kind."""
     name = name.removeprefix("properties.")
-    if not name or "\0" in name or _has_surrogates(name):
+    if not name or "\0" in name or has_surrogates(name):
         raise FilterInvalid("A property in the filter has no usable name.")
     known: dict[str, Kind] = {
         "geometry": "place",
@@ -271,11 +262,6 @@ def _box(numbers: Sequence[float]) -> Geometry:
     box = check_bbox(numbers, "Filter")
     parts = [box_geometry(part) for part in split(box)]
     return Geometry.of_parts(parts, Region.of_bbox(box))
-
-
-def _has_surrogates(text: str) -> bool:
-    """Tell whether text cannot be written as UTF-8."""
-    return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _short(value: Any) -> str:

@@ -62,7 +62,7 @@ class PropertyFilter:
         if self.operator not in ("=", "!=", "in") and "truth" in kinds:
             raise self._invalid("text or a number; truth values have no order")
         for text in (self.name, *self._values()):
-            if isinstance(text, str) and _has_surrogates(text):
+            if isinstance(text, str) and has_surrogates(text):
                 raise self._invalid("text without lone surrogates")
 
     def _values(self) -> tuple[Scalar, ...]:
@@ -116,7 +116,7 @@ def _kind(value: object) -> Literal["truth", "number", "text"] | None:
     return "text" if isinstance(value, str) else None
 
 
-def _has_surrogates(text: str) -> bool:
+def has_surrogates(text: str) -> bool:
     """Tell whether text cannot be written as UTF-8."""
     return any("\ud800" <= letter <= "\udfff" for letter in text)
 

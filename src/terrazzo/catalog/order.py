@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from terrazzo.catalog.documents import item_period, microseconds
-from terrazzo.catalog.filters import column_name, column_value
+from terrazzo.catalog.filters import column_name, column_value, has_surrogates
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.times import format_time, parse_time
 
@@ -174,7 +174,7 @@ def position(item: Mapping[str, Any], sort: Sort = "datetime") -> Position:
 
 
 def _is_usable(name: str) -> bool:
-    return bool(name) and "\0" not in name and not any("\ud800" <= x <= "\udfff" for x in name)
+    return bool(name) and "\0" not in name and not has_surrogates(name)
 
 
 def _keys(name: str, down: bool) -> list[Key]:

@@ -255,7 +255,7 @@ def _filter(given: Any, language: Any) -> Any:
     if isinstance(given, str):
         if language == "cql2-json":
             raise RequestInvalid("filter is an object where filter-lang is cql2-json.")
-        return Filter.document_of(given)
+        return given
     if language == "cql2-text":
         raise RequestInvalid("filter is a text where filter-lang is cql2-text.")
     return given
