@@ -174,7 +174,7 @@ def _ask(line: http.client.HTTPConnection, template: str, place: Place) -> tuple
 def main(home: str, tile_cache: str) -> None:
     """Serve a workspace until the standard input ends."""
     from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - only the server needs it
-    from terrazzo.server.listen import serving  # noqa: PLC0415 - as above
+    from terrazzo.server.running.listen import serving  # noqa: PLC0415 - as above
     from terrazzo.server.settings import ServerSettings  # noqa: PLC0415 - as above
 
     with serving(

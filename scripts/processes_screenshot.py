@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scripts.screenshot import ROOT, take
 from terrazzo.drivers.job import Workspace
-from terrazzo.server.listen import serving
+from terrazzo.server.running.listen import serving
 from terrazzo.server.settings import ServerSettings
 
 

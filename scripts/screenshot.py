@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from terrazzo.cli.showcase import make_everything
-from terrazzo.server.listen import serving
+from terrazzo.server.running.listen import serving
 
 ROOT = Path(__file__).parents[1]
 FLAGS = (

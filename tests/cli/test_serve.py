@@ -27,7 +27,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
     def listen(workspace: Any, host: str, port: int, **given: Any) -> None:
         found.update(given, workspace=workspace, host=host, port=port)
 
-    monkeypatch.setattr("terrazzo.server.listen.listen", listen)
+    monkeypatch.setattr("terrazzo.server.running.listen.listen", listen)
     return found
 
 

@@ -139,9 +139,9 @@ def main(home: str, grace: str) -> None:
     """Serve a home folder, with routes that take their time."""
     from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - only the server needs it
     from terrazzo.server.app import create_app  # noqa: PLC0415 - as above
-    from terrazzo.server.listen import bound, url_of  # noqa: PLC0415 - as above
+    from terrazzo.server.running.listen import bound, url_of  # noqa: PLC0415 - as above
+    from terrazzo.server.running.process import Web, leave  # noqa: PLC0415 - as above
     from terrazzo.server.settings import ServerSettings  # noqa: PLC0415 - as above
-    from terrazzo.server.web import Web, leave  # noqa: PLC0415 - as above
 
     settings = ServerSettings(grace_seconds=float(grace), job_workers=0)
     app = create_app(Workspace.of(Path(home)), settings)

@@ -14,7 +14,7 @@ from tests.server.openapi import document
 from terrazzo.drivers.results import RASTER_FORMATS, TABLE_FORMATS, VALUE_FORMATS, VECTOR_FORMATS
 from terrazzo.sandbox import Mode, UdfRules
 from terrazzo.server.app import create_app
-from terrazzo.server.file_formats import NAMES
+from terrazzo.server.openeo.file_formats import NAMES
 from terrazzo.server.settings import OidcProvider, ServerSettings
 from terrazzo.storage.gate import _DRIVERS
 

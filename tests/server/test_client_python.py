@@ -18,7 +18,7 @@ from tests.server.openapi import checked
 from tests.server.small import COLLECTION, DATES, EDGE, LEFT, PIXEL, TOP, nir, red
 
 from terrazzo.processes import PROCESSES
-from terrazzo.server.listen import serving
+from terrazzo.server.running.listen import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

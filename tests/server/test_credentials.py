@@ -16,7 +16,7 @@ from terrazzo.ledger.licences import set_licence
 from terrazzo.ledger.tokens import FREE_FAILURES
 from terrazzo.ledger.users import add_user, change_user, find_user, remove_user
 from terrazzo.server.app import create_app
-from terrazzo.server.opening import LoginMissing, opened
+from terrazzo.server.running.opening import LoginMissing, opened
 from terrazzo.server.settings import OidcProvider, ServerSettings
 
 if TYPE_CHECKING:

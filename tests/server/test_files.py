@@ -14,7 +14,7 @@ from terrazzo.ledger import passwords
 from terrazzo.ledger.files import UserFiles
 from terrazzo.ledger.users import find_user
 from terrazzo.server.app import create_app
-from terrazzo.server.files import media_type
+from terrazzo.server.people.files import media_type
 from terrazzo.server.settings import Limits
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from tests.server.small import graph, make_home
 
 from terrazzo.ledger import Database, database_url
 from terrazzo.ledger.users import add_user
-from terrazzo.server.listen import serving
+from terrazzo.server.running.listen import serving
 from terrazzo.server.settings import Limits, ServerSettings
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from starlette.testclient import TestClient
 from tests.server.small import make_home
 
 from terrazzo.server.app import create_app
-from terrazzo.server.guard import LONGEST_ADDRESS, Guard
-from terrazzo.server.listen import serving
+from terrazzo.server.running.listen import serving
 from terrazzo.server.settings import Limits, ServerSettings
+from terrazzo.server.web.guard import LONGEST_ADDRESS, Guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

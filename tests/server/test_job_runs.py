@@ -24,7 +24,7 @@ from terrazzo.ledger.folders import JobFolders
 from terrazzo.ledger.jobs import JobRequest, Jobs
 from terrazzo.ledger.own import OwnResults, signed_text
 from terrazzo.ledger.results import DOCUMENT
-from terrazzo.server.listen import serving
+from terrazzo.server.running.listen import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

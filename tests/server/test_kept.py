@@ -14,7 +14,7 @@ from tests.server.small import COLLECTION, graph, made_service, make_home
 
 from terrazzo.ledger import LOCAL
 from terrazzo.server.app import create_app
-from terrazzo.server.kept import OVERHEAD, KeptTiles
+from terrazzo.server.maps.kept import OVERHEAD, KeptTiles
 from terrazzo.server.settings import ServerSettings
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from terrazzo.server import kernels
-from terrazzo.server.kernels import preparing
+from terrazzo.server.running import kernels
+from terrazzo.server.running.kernels import preparing
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,9 +16,9 @@ from terrazzo.drivers.job import Job
 from terrazzo.graph import parse
 from terrazzo.processes import SPECS
 from terrazzo.server.app import create_app
-from terrazzo.server.faults import TooComplex
 from terrazzo.server.limits import check_graph, check_job, check_result
 from terrazzo.server.settings import Limits, ServerSettings
+from terrazzo.server.web.faults import TooComplex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

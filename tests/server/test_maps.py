@@ -25,12 +25,12 @@ from tests.server.small import (
 from terrazzo.geo.crs import transformer
 from terrazzo.ledger import LOCAL
 from terrazzo.server.app import create_app
-from terrazzo.server.maps import Maps
+from terrazzo.server.maps.maps import Maps
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from terrazzo.server.maps import OpenMap
+    from terrazzo.server.maps.maps import OpenMap
     from terrazzo.server.parts import Parts
 
 EDGES = ("west", "south", "east", "north")

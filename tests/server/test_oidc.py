@@ -24,11 +24,11 @@ from tests.server.people import closed, ledger
 
 from terrazzo.drivers.job import Workspace
 from terrazzo.ledger.users import change_user, users
-from terrazzo.server import fetch, oidc
 from terrazzo.server.app import create_app
-from terrazzo.server.faults import AuthenticationSchemeInvalid, TokenInvalid
-from terrazzo.server.oidc import Identity, NotMember, Providers, ProviderUnusable
+from terrazzo.server.login import fetch, oidc
+from terrazzo.server.login.oidc import Identity, NotMember, Providers, ProviderUnusable
 from terrazzo.server.settings import OidcProvider
+from terrazzo.server.web.faults import AuthenticationSchemeInvalid, TokenInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,9 +20,9 @@ from tests.server.oidc_provider import (
 from tests.server.people import closed
 
 from terrazzo.drivers.job import Workspace
-from terrazzo.server.listen import serving
-from terrazzo.server.opening import opened
-from terrazzo.server.providers import read_providers
+from terrazzo.server.login.providers import read_providers
+from terrazzo.server.running.listen import serving
+from terrazzo.server.running.opening import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from tests.server.small import graph, made_service, make_home
 
 from terrazzo.server.app import create_app
-from terrazzo.server.listen import serving
+from terrazzo.server.running.listen import serving
 from terrazzo.server.settings import ServerSettings
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from tests.server.small import make_home
 
 import terrazzo.server
 from terrazzo.processes import PROCESSES
-from terrazzo.server.listen import serving
+from terrazzo.server.running.listen import serving
 from terrazzo.server.settings import ServerSettings
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from terrazzo.server.providers import ProvidersInvalid, read_providers
+from terrazzo.server.login.providers import ProvidersInvalid, read_providers
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 from tests.server.small import make_home
 
 from terrazzo.server.app import create_app
-from terrazzo.server.log import HIDDEN, LONGEST, hidden, set_up_log
 from terrazzo.server.settings import ServerSettings
+from terrazzo.server.web.log import HIDDEN, LONGEST, hidden, set_up_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,8 +21,8 @@ from terrazzo.drivers.ingest import IngestOptions, ingest
 from terrazzo.drivers.job import Workspace
 from terrazzo.errors import GraphInvalid
 from terrazzo.logs import Level
-from terrazzo.server import result as results
 from terrazzo.server.app import create_app
+from terrazzo.server.openeo import result as results
 from terrazzo.server.scratch import FOLDER
 from terrazzo.server.settings import ServerSettings
 

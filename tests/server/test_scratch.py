@@ -61,7 +61,8 @@ def test_folders_in_use_are_not_swept(tmp_path: Path) -> None:
 
 def test_the_next_server_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from terrazzo.server.scratch import Scratch\n"
+        "import sys, time; from pathlib import Path\n"
+        "from terrazzo.server.scratch import Scratch\n"
         "made = Scratch(Path(sys.argv[1])); (made.path / 'half').write_bytes(b'x' * 100)\n"
         "print(made.path, flush=True); time.sleep(60)"
     )

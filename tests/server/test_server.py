@@ -16,10 +16,10 @@ from starlette.testclient import TestClient
 import terrazzo.server
 from terrazzo.errors import ArgumentInvalid, TerrazzoError
 from terrazzo.server.app import create_app
-from terrazzo.server.faults import ServerBusy
-from terrazzo.server.listen import bound, serving
+from terrazzo.server.running.listen import bound, serving
 from terrazzo.server.settings import ServerSettings
-from terrazzo.server.work import ClientGone, Work
+from terrazzo.server.web.faults import ServerBusy
+from terrazzo.server.web.work import ClientGone, Work
 
 if TYPE_CHECKING:
     from terrazzo.drivers.job import Workspace
@@ -89,7 +89,7 @@ def test_faults_of_ours_tell_nothing_of_the_inside(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret /etc/path")
 
-    monkeypatch.setattr("terrazzo.server.service_tiles.services_for", broken)
+    monkeypatch.setattr("terrazzo.server.services.tiles.services_for", broken)
     with TestClient(app, raise_server_exceptions=False) as client:
         answer = client.get("/maps")
 

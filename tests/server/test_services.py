@@ -17,9 +17,9 @@ from terrazzo.ledger.collections import CollectionAccess, set_access
 from terrazzo.ledger.tokens import log_in
 from terrazzo.ledger.users import add_user, change_user
 from terrazzo.server.app import create_app
-from terrazzo.server.configuration import SETTINGS
-from terrazzo.server.maps import BELIEVED, Maps
-from terrazzo.server.service_types import SERVICE_TYPES
+from terrazzo.server.maps.configuration import SETTINGS
+from terrazzo.server.maps.maps import BELIEVED, Maps
+from terrazzo.server.maps.types import SERVICE_TYPES
 from terrazzo.server.settings import ServerSettings
 
 if TYPE_CHECKING:

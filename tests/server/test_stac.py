@@ -18,10 +18,10 @@ from tests.server.small import COLLECTION, DATES, EDGE, make_home, red
 
 from terrazzo.catalog import make_collection
 from terrazzo.ledger import Database, Visibility, database_url, schema
-from terrazzo.server import stac
 from terrazzo.server.app import create_app
-from terrazzo.server.listen import serving
+from terrazzo.server.running.listen import serving
 from terrazzo.server.settings import ServerSettings
+from terrazzo.server.stac import items as stac
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

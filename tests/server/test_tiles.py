@@ -16,7 +16,7 @@ from terrazzo.ledger import LOCAL
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
 
-    from terrazzo.server.maps import OpenMap
+    from terrazzo.server.maps.maps import OpenMap
 
 
 def address(service: dict[str, Any], tile: str, matrix: str = NATIVE) -> str:

@@ -13,8 +13,8 @@ from tests.server.graphs import load, node, ref
 from tests.server.small import graph
 
 from terrazzo.server.app import create_app
+from terrazzo.server.openeo.validation import LARGEST_OF_STRANGERS
 from terrazzo.server.settings import ServerSettings
-from terrazzo.server.validation import LARGEST_OF_STRANGERS
 
 if TYPE_CHECKING:
     from terrazzo.drivers.job import Workspace

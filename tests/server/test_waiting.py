@@ -7,9 +7,9 @@ import threading
 import anyio
 import pytest
 
-from terrazzo.server import waiting
-from terrazzo.server.faults import ServerBusy
-from terrazzo.server.waiting import Waiting
+from terrazzo.server.web import waiting
+from terrazzo.server.web.faults import ServerBusy
+from terrazzo.server.web.waiting import Waiting
 
 
 def test_too_many_that_wait_are_sent_away(monkeypatch: pytest.MonkeyPatch):

@@ -15,8 +15,8 @@ from tests.server.small import DATES, graph, made_service
 
 from terrazzo.ledger import LOCAL
 from terrazzo.server.app import create_app
-from terrazzo.server.listen import serving
-from terrazzo.server.wmts_capabilities import PIXEL_METRES
+from terrazzo.server.running.listen import serving
+from terrazzo.server.services.wmts_capabilities import PIXEL_METRES
 
 if TYPE_CHECKING:
     from pathlib import Path

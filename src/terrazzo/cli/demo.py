@@ -39,8 +39,8 @@ def demo(
       terrazzo demo --home demo --port 8081
     """  # noqa: D301 - \b is click's mark, not an escape
     from terrazzo.cli.showcase import check_served, make_everything  # noqa: PLC0415 - the engine
-    from terrazzo.server.listen import bound, listen, serving  # noqa: PLC0415
-    from terrazzo.server.opening import opened  # noqa: PLC0415
+    from terrazzo.server.running.listen import bound, listen, serving  # noqa: PLC0415
+    from terrazzo.server.running.opening import opened  # noqa: PLC0415
     from terrazzo.server.settings import ServerSettings  # noqa: PLC0415
 
     if not check:

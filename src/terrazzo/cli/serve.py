@@ -141,10 +141,10 @@ def serve(settings: Settings, /, **given: Any) -> None:
       terrazzo serve --port 8081
       terrazzo serve --host 0.0.0.0 --workers 4 --database postgresql://me:secret@db/terrazzo
     """  # noqa: D301 - \b is click's mark, not an escape
-    from terrazzo.server.listen import listen  # noqa: PLC0415 - loads the engine
-    from terrazzo.server.opening import LOOPBACK, opened  # noqa: PLC0415 - as above
-    from terrazzo.server.parent import end_with_parent, secret_of_parent  # noqa: PLC0415 - as above
-    from terrazzo.server.providers import read_providers  # noqa: PLC0415 - as above
+    from terrazzo.server.login.providers import read_providers  # noqa: PLC0415 - as above
+    from terrazzo.server.running.listen import listen  # noqa: PLC0415 - loads the engine
+    from terrazzo.server.running.opening import LOOPBACK, opened  # noqa: PLC0415 - as above
+    from terrazzo.server.running.parent import end_with_parent, secret_of_parent  # noqa: PLC0415 - as above
     from terrazzo.server.settings import Limits, ServerSettings  # noqa: PLC0415 - as above
 
     host, workspace = given["host"], settings.workspace()

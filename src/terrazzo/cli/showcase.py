@@ -26,9 +26,9 @@ from terrazzo.errors import TerrazzoError
 from terrazzo.ledger import LOCAL, Database, database_url
 from terrazzo.ledger.services import add_service, services_of
 from terrazzo.progress import ProgressLine
-from terrazzo.server.look import Look, view_of
-from terrazzo.server.maps import Maps
-from terrazzo.server.service_changes import made
+from terrazzo.server.maps.look import Look, view_of
+from terrazzo.server.maps.maps import Maps
+from terrazzo.server.services.changes import made
 from terrazzo.storage.gate import Gate
 from terrazzo.storage.raster import describe, read_window
 from terrazzo.storage.writers.files import whole_file
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from terrazzo.drivers.batch import RunResult
     from terrazzo.drivers.extract import ExtractResult
     from terrazzo.ledger.services import Service
-    from terrazzo.server.maps import OpenMap
+    from terrazzo.server.maps.maps import OpenMap
 
 COLLECTION = "sentinel-2-romania"
 TITLE = "Sentinel-2 over a forest in Romania, 2015-2021"

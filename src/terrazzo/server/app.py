@@ -13,41 +13,38 @@ from fastapi.staticfiles import StaticFiles
 
 from terrazzo import __version__
 from terrazzo.ledger import Database, Signer, database_url
-from terrazzo.server import (
+from terrazzo.server import health, scratch
+from terrazzo.server.description import describe
+from terrazzo.server.login.oidc import Providers
+from terrazzo.server.maps.kept import KeptTiles
+from terrazzo.server.maps.maps import Maps
+from terrazzo.server.openeo import (
     capabilities,
-    collections,
-    credentials,
-    faults,
-    files,
     formats,
-    health,
     home,
     job_results,
     jobs,
-    me,
     pages,
     processes,
     result,
-    scratch,
-    service_tiles,
-    services,
-    stac,
     user_processes,
     validation,
-    wmts,
 )
-from terrazzo.server.cors import Cors
-from terrazzo.server.description import describe
-from terrazzo.server.guard import Guard
-from terrazzo.server.kept import KeptTiles
-from terrazzo.server.maps import Maps
-from terrazzo.server.metrics import Metrics
-from terrazzo.server.oidc import Providers
 from terrazzo.server.parts import Parts
-from terrazzo.server.requests import LastAnswer, Requests
+from terrazzo.server.people import credentials, files, me
+from terrazzo.server.services import routes as services
+from terrazzo.server.services import tiles as service_tiles
+from terrazzo.server.services import wmts
 from terrazzo.server.settings import ServerSettings
-from terrazzo.server.slashes import OneSlash
-from terrazzo.server.work import ClientGone, Work, nobody
+from terrazzo.server.stac import collections
+from terrazzo.server.stac import items as stac
+from terrazzo.server.web import faults
+from terrazzo.server.web.cors import Cors
+from terrazzo.server.web.guard import Guard
+from terrazzo.server.web.metrics import Metrics
+from terrazzo.server.web.requests import LastAnswer, Requests
+from terrazzo.server.web.slashes import OneSlash
+from terrazzo.server.web.work import ClientGone, Work, nobody
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

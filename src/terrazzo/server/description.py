@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.routing import APIRoute
 
 from terrazzo.processes import PROCESSES
-from terrazzo.server.principal import principal, user
+from terrazzo.server.people.principal import principal, user
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

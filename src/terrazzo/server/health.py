@@ -17,8 +17,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from terrazzo import __version__, sandbox
 from terrazzo.errors import TerrazzoError
 from terrazzo.ledger.schema import version
-from terrazzo.server.faults import NotFound
 from terrazzo.server.parts import Parts, parts
+from terrazzo.server.web.faults import NotFound
 
 router = APIRouter(tags=["Operation"])
 

@@ -14,7 +14,7 @@ from terrazzo.engine import cost
 from terrazzo.engine.bound import Pending
 from terrazzo.engine.demand import size_text
 from terrazzo.graph import Callback, FrozenMap
-from terrazzo.server.faults import TooComplex, check_nodes
+from terrazzo.server.web.faults import TooComplex, check_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,12 +7,12 @@ from fastapi import Request
 from terrazzo.drivers.job import Workspace
 from terrazzo.ledger import Database, Principal, Signer
 from terrazzo.ledger.collections import workspace_for
-from terrazzo.server.kept import KeptTiles
-from terrazzo.server.maps import Maps
-from terrazzo.server.metrics import Metrics
-from terrazzo.server.oidc import Providers
+from terrazzo.server.login.oidc import Providers
+from terrazzo.server.maps.kept import KeptTiles
+from terrazzo.server.maps.maps import Maps
 from terrazzo.server.settings import ServerSettings
-from terrazzo.server.work import Work
+from terrazzo.server.web.metrics import Metrics
+from terrazzo.server.web.work import Work
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""OpenID Connect: providers, their keys, tokens, and fetching what they publish."""

@@ -1,0 +1,1 @@
+"""Graphs as maps: how they are shown, tiles, what is kept of them."""

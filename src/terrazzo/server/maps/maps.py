@@ -1,0 +1,332 @@
+"""Services that are being looked at: opened once, with the rights of their owner.
+
+Who may look is asked of the ledger, and what is there of the catalogue, whenever a tile is asked
+for; only the ledger's answer is believed for a second, so that a tile does not wait for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from terrazzo.drivers.tile import TileLayer
+from terrazzo.engine import infer
+from terrazzo.errors import PlanTooLarge, TerrazzoError
+from terrazzo.graph import parse
+from terrazzo.ledger.collections import workspace_for
+from terrazzo.ledger.services import ServiceNotFound, any_service, service_of
+from terrazzo.ledger.users import AccountClosed, principal_of
+from terrazzo.processes import SPECS
+from terrazzo.server.limits import check_graph
+from terrazzo.server.maps.configuration import Configuration
+from terrazzo.server.maps.entries import ServiceLog
+from terrazzo.server.settings import Limits
+from terrazzo.server.web.faults import ServiceDisabled, ServiceUnusable
+from terrazzo.storage.blocks import BlockCache
+from terrazzo.storage.raster import RasterReader
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator
+
+    from terrazzo.catalog import Catalog
+    from terrazzo.drivers.job import Workspace
+    from terrazzo.engine import Inference, Opener
+    from terrazzo.graph import Graph
+    from terrazzo.ledger import Database, Principal
+    from terrazzo.ledger.services import Service
+
+BELIEVED = 1.0
+"""Seconds after which it is asked again who may look."""
+MOST_SEEN, MOST_OPEN, MOST_RIGHTS = 512, 64, 32
+LOCKS = 61
+DEFAULT_LIMITS = Limits()
+_WORLD = (-180.0, -90.0, 180.0, 90.0)
+_EDGES = ("west", "south", "east", "north")
+_DEGREES, _WEB_MERCATOR = 4326, 3857
+
+Place = tuple[int, int, int]
+"""Zoom, column and row of a tile."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """A service that somebody may look at, and what its owner may use."""
+
+    service: Service
+    configuration: Configuration
+    """That of the service, checked."""
+    workspace: Workspace
+    """As its owner sees it."""
+    names: frozenset[str]
+    """Parameters that the process mentions."""
+    own: bool = True
+    """Whether whoever looks is its owner, or sees everything."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenMap:
+    """A service whose items are chosen, ready to give pixels."""
+
+    service: Service
+    configuration: Configuration
+    inference: Inference
+    tiles: TileLayer
+    versions: tuple[str, ...]
+    """Versions of the collections whose items were chosen."""
+    sources: tuple[Mapping[str, str], ...]
+    """Id, title, description and licence of these collections, which a map has to show."""
+
+    @property
+    def low(self) -> float | None:
+        """Value in the first colour: the configured one, or that found in the pixels."""
+        found: float | None = self.service.options.get("min")
+        return found if self.configuration.low is None else self.configuration.low
+
+    @property
+    def high(self) -> float | None:
+        """Value in the last colour."""
+        found: float | None = self.service.options.get("max")
+        return found if self.configuration.high is None else self.configuration.high
+
+
+class Maps:
+    """The services that are looked at; safe to use from many threads and processes."""
+
+    def __init__(
+        self, database: Database, workspace: Workspace, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            database: the ledger.
+            workspace: with everything; each service sees of it what its owner may.
+            limits: of graphs.
+        """
+        self._database, self._workspace, self._limits = database, workspace, limits
+        self.log = ServiceLog(database)
+        self.reader = RasterReader(BlockCache(workspace.cache_bytes))
+        """Reads files for maps and results; what it has decoded is shared by all."""
+        self._seen: Recent[tuple[float, Seen]] = Recent(MOST_SEEN)
+        self._open: Recent[OpenMap] = Recent(MOST_OPEN)
+        self._rights: Recent[tuple[Catalog, Opener]] = Recent(MOST_RIGHTS)
+        self._locks = [threading.Lock() for _ in range(LOCKS)]
+
+    def seen(self, principal: Principal | None, name: str) -> Seen:
+        """Return a service to look at; what was found a second ago is believed.
+
+        Args:
+            principal: who looks; None has a key, and sees what its owner sees.
+            name: the service's id.
+
+        Raises:
+            ServiceNotFound: there is none that they may see.
+            ServiceDisabled: its owner has turned it off.
+        """
+        key, now = (name, principal), time.monotonic()
+        known = self._seen.get(key)
+        if known is not None and now - known[0] < BELIEVED:
+            return known[1]
+        found = self._looked_up(principal, name)
+        self._seen.put(key, (now, found))
+        return found
+
+    def _looked_up(self, principal: Principal | None, name: str) -> Seen:
+        if principal is None:
+            service = any_service(self._database, name)
+        else:
+            service = service_of(self._database, principal, name)
+        try:
+            owner = principal_of(self._database, service.owner)
+        except AccountClosed:
+            raise ServiceNotFound(name) from None
+        if not service.enabled:
+            raise ServiceDisabled(
+                "This service is turned off. Its owner can turn it on with PATCH "
+                '/services/{id} and {"enabled": true}.'
+            )
+        own = principal is not None and (principal.admin or principal.id == owner.id)
+        return replace(self.as_owner(service, owner), own=own)
+
+    def as_owner(self, service: Service, owner: Principal) -> Seen:
+        """Return a service as its owner sees it, kept already or not."""
+        workspace = workspace_for(self._database, self._workspace, owner)
+        configuration = Configuration.of(service.configuration)
+        return Seen(service, configuration, workspace, _parameters(service.process))
+
+    def open(self, seen: Seen, place: Place = (0, 0, 0)) -> OpenMap:
+        """Return a service with the items that its collections have now.
+
+        Args:
+            seen: the service.
+            place: the tile that is wanted, for graphs that depend on it.
+
+        Raises:
+            GraphInvalid, TooComplex, ArgumentInvalid, CollectionNotFound, NoDataAvailable: it
+                cannot be shown, or not any more.
+        """
+        values = tuple(sorted(_of_tile(seen, place).items()))
+        key = (seen.service.id, seen.service.updated, seen.workspace, values)
+        known = self._current(seen, key)
+        if known is None:
+            # One thread opens it, which may compute stages, and the others wait for it.
+            with self._locks[hash(key) % LOCKS]:
+                known = self._current(seen, key)
+                if known is None:
+                    known = self._opened(seen, self._graph(seen, place))
+                    self._open.put(key, known)
+        return replace(known, service=seen.service, configuration=seen.configuration)
+
+    def opened(self, principal: Principal | None, name: str) -> OpenMap:
+        """Return a service to look at, open; arguments and errors as for `seen` and `open`.
+
+        Raises:
+            ServiceUnusable: see `telling`.
+        """
+        seen = self.seen(principal, name)
+        with self.telling(seen):
+            return self.open(seen)
+
+    @contextmanager
+    def telling(self, seen: Seen) -> Iterator[None]:
+        """Say in its log why a service fails in the `with` block; only its owner is told it, too.
+
+        Errors name collections and nodes that are not for everybody who may look.
+
+        Raises:
+            ServiceUnusable: in place of the error, for others than the owner.
+        """
+        try:
+            with self.log.noting(seen.service):
+                yield
+        except PlanTooLarge:
+            raise
+        except TerrazzoError:
+            if seen.own:
+                raise
+            raise ServiceUnusable(
+                "This service cannot be shown at the moment. Its owner finds the reason in its "
+                "log, GET /services/{id}/logs."
+            ) from None
+
+    def _current(self, seen: Seen, key: Hashable) -> OpenMap | None:
+        known = self._open.get(key)
+        if known is None or known.versions != self._versions(seen, known.inference.graph):
+            return None
+        return known
+
+    def _graph(self, seen: Seen, place: Place) -> Graph:
+        graph = parse(
+            {"process": seen.service.process},
+            specs=SPECS,
+            user_processes=seen.service.processes,
+            parameters=_of_service(seen) | _of_tile(seen, place),
+        )
+        check_graph(graph, self._limits)
+        return graph
+
+    def _opened(self, seen: Seen, graph: Graph) -> OpenMap:
+        # Versions first: what changes while items are chosen is then seen as a change.
+        versions = self._versions(seen, graph)
+        catalog, opener = self._opener(seen.workspace)
+        given = seen.configuration
+        tiles = TileLayer(
+            infer(graph, opener),
+            tile=given.tile_size,
+            within=given.within,
+            tell=lambda entries: self.log.add(seen.service, entries),
+        )
+        sources = tuple(_source(catalog.collection(name)) for name in _collections(graph))
+        return OpenMap(seen.service, given, tiles.inference, tiles, versions, sources)
+
+    def _versions(self, seen: Seen, graph: Graph) -> tuple[str, ...]:
+        catalog, _ = self._opener(seen.workspace)
+        return tuple(catalog.version(name) for name in _collections(graph))
+
+    def _opener(self, workspace: Workspace) -> tuple[Catalog, Opener]:
+        """Return what opens the collections of a workspace; decoded blocks are shared by all."""
+        known = self._rights.get(workspace)
+        if known is None:
+            known = workspace.catalog(create=True), workspace.opener(reader=self.reader)
+            self._rights.put(workspace, known)
+        return known
+
+
+T = TypeVar("T")
+
+
+class Recent(Generic[T]):
+    """The things that were wanted last, at most `most`; for many threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[Hashable, T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> T | None:
+        """Return what is kept under a key."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: Hashable, thing: T) -> None:
+        """Keep a thing, in place of that which nobody wanted longest."""
+        with self._lock:
+            self._kept[key] = thing
+            self._kept.move_to_end(key)
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+
+
+def _of_service(seen: Seen) -> dict[str, Any]:
+    """Return the parameters that are the same for all tiles, as far as the process has them.
+
+    The extent is that of the service, not of the tile: what a graph loads is a window of it
+    anyway, and neighbourhoods and statistics would otherwise end at the edges of tiles.
+    """
+    edges = dict(zip(_EDGES, seen.configuration.extent or _WORLD, strict=True))
+    values: dict[str, Any] = {
+        "bounding_box": edges | {"crs": _DEGREES},
+        **{f"spatial_extent_{edge}": value for edge, value in edges.items()},
+        "spatial_extent_crs": _DEGREES,
+        "target_crs": _WEB_MERCATOR,
+    }
+    return {name: value for name, value in values.items() if name in seen.names}
+
+
+def _of_tile(seen: Seen, place: Place) -> dict[str, int]:
+    zoom, x, y = place
+    values = {"tile_x": x, "tile_y": y, "tile_z": zoom, "zoom": zoom}
+    return {name: value for name, value in values.items() if name in seen.names}
+
+
+def _parameters(process: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of all parameters that a process declares or refers to."""
+    declared = process.get("parameters") or ()
+    names = {str(one.get("name")) for one in declared if isinstance(one, Mapping)}
+    waiting: list[object] = [process.get("process_graph")]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            if isinstance(value.get("from_parameter"), str):
+                names.add(value["from_parameter"])
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return frozenset(names)
+
+
+def _collections(graph: Graph) -> list[str]:
+    loads = (node for node in graph if node.process_id == "load_collection")
+    return sorted({str(node.arguments.get("id")) for node in loads})
+
+
+def _source(collection: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name: str(collection.get(name, "")) for name in ("id", "title", "description", "license")
+    }

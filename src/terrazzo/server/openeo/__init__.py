@@ -1,0 +1,1 @@
+"""Routes of the openEO API that belong to no other package."""

@@ -1,0 +1,1 @@
+"""Routes and rules of those who ask: log-in, tokens, files, rights."""

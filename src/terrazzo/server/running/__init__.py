@@ -1,0 +1,1 @@
+"""Server processes: how they start, listen, tell how they are, and end."""

@@ -1,0 +1,1 @@
+"""Secondary web services: graphs that are shown as tiles."""

@@ -1,0 +1,1 @@
+"""Routes of the STAC API: collections and items, which openEO shares."""

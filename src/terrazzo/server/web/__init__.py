@@ -1,0 +1,1 @@
+"""What every route shares: addresses, bodies, pages of lists, errors, limits on who waits."""
