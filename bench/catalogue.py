@@ -19,7 +19,7 @@ from bench.dataset import (
     TOP,
     coarse,
 )
-from terrazzo.catalog import BandInfo, Catalog, make_asset, make_collection, make_item
+from terrazzo.catalog import BandInfo, make_asset, make_collection, make_item, open_catalog
 from terrazzo.storage.gate import Gate
 from terrazzo.storage.raster import describe_for_item
 
@@ -76,7 +76,7 @@ def write_catalogue(made: Dataset, names: Sequence[str]) -> None:
     """
     gate = Gate((made.home,))
     items = [_described(item, gate) for item in made.items]
-    with Catalog(made.home / "catalog.sqlite") as catalog:
+    with open_catalog(made.home / "catalog.sqlite") as catalog:
         bands = [band(name) for name in names]
         catalog.put_collection(make_collection(COLLECTION, bands=bands, bbox=_box(made)))
         catalog.put_items(items)

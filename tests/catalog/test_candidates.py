@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from terrazzo.catalog import Catalog, make_collection, make_item
+from terrazzo.catalog import Catalog, make_collection, make_item, open_catalog
 from terrazzo.errors import CollectionNotFound, TemporalExtentEmpty
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ DAYS = 9
 @pytest.fixture
 def catalog(tmp_path: Path) -> Catalog:
     """A catalogue with an item a day, each a degree further east."""
-    catalog = Catalog(tmp_path / "catalog.sqlite")
+    catalog = open_catalog(tmp_path / "catalog.sqlite")
     catalog.put_collection(make_collection("s"))
     catalog.put_items(
         make_item(f"i{day}", "s", bbox=(day, 0, day + 0.5, 1), datetime=f"2020-01-0{day}T00:00:00Z")

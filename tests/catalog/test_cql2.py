@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from terrazzo.catalog import Catalog, Filter, make_collection, position
+from terrazzo.catalog import Catalog, Filter, make_collection, open_catalog, position
 from terrazzo.catalog.cql2_operators import OPERATORS, is_like
 from terrazzo.catalog.cql2_text import json_of
 from terrazzo.errors import ArgumentInvalid, FilterInvalid
@@ -370,7 +370,7 @@ def folder(tmp_path_factory):
 
 
 def filled(folder, found) -> Catalog:
-    catalog = Catalog(folder / f"{len(list(folder.iterdir()))}.db")
+    catalog = open_catalog(folder / f"{len(list(folder.iterdir()))}.db")
     catalog.put_collection(make_collection("s"))
     catalog.put_items(item | {"id": f"item{n}"} for n, item in enumerate(found))
     return catalog

@@ -15,7 +15,7 @@ import pytest
 from tests.catalog.drawn import COLLECTION, QUERYABLES, drawn_filter, drawn_items
 from tests.ledger import postgresql
 
-from terrazzo.catalog import Catalog, make_collection
+from terrazzo.catalog import make_collection, open_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ def test_random_searches_give_the_same_items_in_the_same_order(
     pgstac.execute("select create_items(%s)", [json.dumps(items)])
     pgstac.execute("analyze")
 
-    with Catalog(tmp_path / "catalogue.db") as catalog:
+    with open_catalog(tmp_path / "catalogue.db") as catalog:
         catalog.put_collection(make_collection(COLLECTION))
         catalog.put_items(items)
         for _ in range(SEARCHES):

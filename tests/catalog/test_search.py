@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from terrazzo.catalog import Catalog, PropertyFilter, make_collection, position
+from terrazzo.catalog import PropertyFilter, make_collection, open_catalog, position
 from terrazzo.errors import ArgumentInvalid, CollectionNotFound, TemporalExtentEmpty
 from terrazzo.geo.times import format_time
 
@@ -159,7 +159,7 @@ def test_search_equals_a_brute_force_evaluation(
         reverse=newest,
     )
 
-    with Catalog(folder / "brute.db") as catalog, pytest.MonkeyPatch.context() as patch:
+    with open_catalog(folder / "brute.db") as catalog, pytest.MonkeyPatch.context() as patch:
         patch.setattr("terrazzo.catalog.store._FIRST_KEYS", page)
         for name in order:
             catalog.put_collection(make_collection(name))
@@ -195,7 +195,7 @@ def scene(name: str, west: float, east: float, **fields: object):
 
 @pytest.fixture
 def catalog(tmp_path):
-    with Catalog(tmp_path / "c.db") as opened:
+    with open_catalog(tmp_path / "c.db") as opened:
         opened.put_collection(make_collection("s"))
         yield opened
 

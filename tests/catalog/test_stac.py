@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from terrazzo.catalog import (
     BandInfo,
-    Catalog,
     band_document,
     make_asset,
     make_collection,
     make_item,
+    open_catalog,
     read_bands,
     refresh_collection,
 )
@@ -143,7 +143,7 @@ def test_an_item_without_geometry_gets_its_box_cut_at_the_antimeridian():
 
 
 def test_a_collection_describes_the_cube_that_its_items_make(tmp_path):
-    with Catalog(tmp_path / "c.db") as catalog:
+    with open_catalog(tmp_path / "c.db") as catalog:
         extra = BandInfo("mask", "uint8")
         catalog.put_collection(make_collection("s", title="Scenes", bands=[extra]))
         before = catalog.collection("s")
@@ -172,7 +172,7 @@ def test_a_collection_describes_the_cube_that_its_items_make(tmp_path):
 
 
 def test_items_in_two_crs_make_a_cube_in_degrees_that_may_cross_the_antimeridian(tmp_path):
-    with Catalog(tmp_path / "c.db") as catalog:
+    with open_catalog(tmp_path / "c.db") as catalog:
         catalog.put_collection(make_collection("s"))
         catalog.put_items([item_at("a", 179.6, 1), item_at("b", 170.0, 2, crs=3857)])
 
@@ -199,7 +199,7 @@ def test_real_items_go_in_and_come_out_equal_and_their_bands_are_read(
     folder = shared / "data" / "stac_items_planetarycomputer"
     items = json.loads((folder / f"{file}-pc.json").read_text())
 
-    with Catalog(tmp_path / "c.db") as catalog:
+    with open_catalog(tmp_path / "c.db") as catalog:
         catalog.put_collection(make_collection(file))
         catalog.put_items(items)
         found = {item["id"]: item for item in catalog.search((file,))}

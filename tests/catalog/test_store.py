@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from terrazzo.catalog import Catalog, CatalogUnusable, ItemNotFound, make_collection
+from terrazzo.catalog import Catalog, CatalogUnusable, ItemNotFound, make_collection, open_catalog
 from terrazzo.errors import ArgumentInvalid, CollectionNotFound
 
 
@@ -38,7 +38,7 @@ def path(tmp_path) -> Path:
 
 @pytest.fixture
 def catalog(path):
-    with Catalog(path) as opened:
+    with open_catalog(path) as opened:
         opened.put_collection(make_collection("s"))
         yield opened
 
@@ -158,29 +158,29 @@ def test_files_of_others_and_of_a_later_version_are_refused_unchanged(tmp_path):
     with sqlite3.connect(other) as raw:
         raw.execute("CREATE TABLE theirs (x)")
     raw.close()
-    Catalog(later).close()
+    open_catalog(later).close()
     with sqlite3.connect(later) as raw:
         raw.execute("PRAGMA user_version = 99")
     raw.close()
 
     with pytest.raises(CatalogUnusable, match="not a database"):
-        Catalog(text)
+        open_catalog(text)
     before = other.read_bytes()
     with pytest.raises(CatalogUnusable, match="not a Terrazzo catalogue"):
-        Catalog(other)
+        open_catalog(other)
     assert other.read_bytes() == before
     with pytest.raises(CatalogUnusable, match="version 99"):
-        Catalog(later)
+        open_catalog(later)
     with pytest.raises(CatalogUnusable, match="does not exist"):
-        Catalog(tmp_path / "missing" / "c.db")
+        open_catalog(tmp_path / "missing" / "c.db")
     with pytest.raises(CatalogUnusable, match="no such file"):
-        Catalog(tmp_path / "missing.db", read_only=True)
+        open_catalog(tmp_path / "missing.db", read_only=True)
 
 
 def test_a_reader_cannot_write_and_a_closed_catalogue_says_so(catalog, path):
     catalog.put_items([scene("a")])
 
-    with Catalog(path, read_only=True) as reader:
+    with open_catalog(path, read_only=True) as reader:
         with pytest.raises(ArgumentInvalid, match="read_only"):
             reader.put_items([scene("b")])
         assert [c["id"] for c in reader.collections()] == ["s"]
@@ -233,9 +233,9 @@ def test_threads_share_one_catalogue(catalog):
 
 WRITER = """
 import sys
-from terrazzo.catalog import Catalog, make_collection
+from terrazzo.catalog import open_catalog, make_collection
 path, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-catalog = Catalog(path)
+catalog = open_catalog(path)
 catalog.put_collection(make_collection("s"))
 print("ready", flush=True)
 def scenes():
@@ -262,7 +262,7 @@ def test_two_processes_that_create_and_fill_one_file_at_once_lose_nothing(path):
     running = [writer(path, name, 1500) for name in "ab"]
     assert [process.communicate()[0] and process.returncode for process in running] == [0, 0]
 
-    with Catalog(path) as catalog:
+    with open_catalog(path) as catalog:
         found = [item["id"] for item in catalog.search(bbox=(0, 0, 1, 1))]
 
     assert found == [f"{name}-{n:06d}" for name in "ab" for n in range(1500)]
@@ -278,7 +278,7 @@ def test_a_killed_writer_leaves_a_sound_file_and_a_second_run_completes(path):
     process.wait()
     process.stdout.close()
 
-    with Catalog(path) as catalog:
+    with open_catalog(path) as catalog:
         left = catalog.count("s")
         assert left >= 2000
         assert left % 100 == 0
@@ -298,7 +298,7 @@ def test_readers_see_whole_batches_while_others_write(catalog, path):
     done, counts = threading.Event(), []
 
     def read() -> None:
-        with Catalog(path, read_only=True) as reader:
+        with open_catalog(path, read_only=True) as reader:
             while not done.is_set():
                 counts.append(reader.count("s"))
 

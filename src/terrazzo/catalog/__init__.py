@@ -3,13 +3,16 @@
 from terrazzo.catalog.bands import BandInfo, band_document, read_bands
 from terrazzo.catalog.cql2 import Filter
 from terrazzo.catalog.filters import PropertyFilter
+from terrazzo.catalog.interface import Asked, Catalog
+from terrazzo.catalog.opening import open_catalog
 from terrazzo.catalog.order import Position, Sort, position
 from terrazzo.catalog.refresh import refresh_collection, refreshed
 from terrazzo.catalog.stac import make_asset, make_collection, make_item
-from terrazzo.catalog.store import Catalog
+from terrazzo.catalog.stored import StoredItem
 from terrazzo.errors import CatalogUnusable, ItemNotFound
 
 __all__ = [
+    "Asked",
     "BandInfo",
     "Catalog",
     "CatalogUnusable",
@@ -18,10 +21,12 @@ __all__ = [
     "Position",
     "PropertyFilter",
     "Sort",
+    "StoredItem",
     "band_document",
     "make_asset",
     "make_collection",
     "make_item",
+    "open_catalog",
     "position",
     "read_bands",
     "refresh_collection",

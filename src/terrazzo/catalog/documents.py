@@ -149,9 +149,14 @@ def packed(document: Mapping[str, Any], subject: str) -> bytes:
     return zlib.compress(data, 3)
 
 
+def decompressed(body: bytes) -> bytes:
+    """Return the text that `packed` wrote."""
+    return zlib.decompress(body)
+
+
 def unpacked(body: bytes) -> dict[str, Any]:
     """Read what `packed` wrote."""
-    document: dict[str, Any] = json.loads(zlib.decompress(body))
+    document: dict[str, Any] = json.loads(decompressed(body))
     return document
 
 

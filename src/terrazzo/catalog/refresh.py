@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from terrazzo.catalog.store import Catalog
+    from terrazzo.catalog.interface import Catalog
 
 _MOST_TIMES: Final = 1000
 _MOST_VALUES: Final = 30

@@ -6,16 +6,20 @@ import json
 import secrets
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 
 from typing_extensions import override
 
 from terrazzo.catalog.connections import Connections
-from terrazzo.catalog.documents import collection_row, item_row, unpacked
+from terrazzo.catalog.documents import collection_row, decompressed, item_row, unpacked
+from terrazzo.catalog.interface import Catalog
 from terrazzo.catalog.search import Query, checked_query
+from terrazzo.catalog.stored import StoredItem
 from terrazzo.errors import (
     ArgumentInvalid,
+    CollectionExists,
     CollectionNotFound,
+    ItemExists,
     ItemNotFound,
 )
 from terrazzo.spans import span
@@ -24,10 +28,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from terrazzo.catalog.cql2 import Filter
     from terrazzo.catalog.documents import ItemRow
-    from terrazzo.catalog.filters import PropertyFilter
-    from terrazzo.catalog.order import Position, Sort
+    from terrazzo.catalog.order import Position
 
 _DAY = 86_400e6
 _FIRST_KEYS, _MOST_KEYS, _DOCUMENTS = 64, 32_768, 128
@@ -39,6 +41,7 @@ _UPSERT_ITEM = """
     INSERT INTO item (collection, id, start, stop) VALUES (?, ?, ?, ?)
     ON CONFLICT (collection, id) DO UPDATE SET start = excluded.start, stop = excluded.stop
     RETURNING row"""
+_HAS_ITEM = "SELECT 1 FROM item WHERE collection = ? AND id = ?"
 _PUT_DOCUMENT = "INSERT OR REPLACE INTO document (row, properties, body) VALUES (?, ?, ?)"
 _PUT_BOX = "INSERT OR REPLACE INTO box VALUES (?, ?, ?, ?, ?, ?, ?)"
 _DROP_BOX = "DELETE FROM box WHERE row = ?"
@@ -47,11 +50,10 @@ _FETCH = """
     SELECT d.row, d.body FROM json_each(?) k CROSS JOIN document d ON d.row = k.value"""
 
 
-class Catalog:
-    """STAC collections and items in one file; threads and processes may share it.
+class FileCatalog(Catalog):
+    """A catalogue in one file.
 
-    Every thread has its own connection. Writers wait for each other (up to a minute), readers
-    never wait. The object can be pickled: it is opened again by path where it arrives.
+    Every thread has its own connection. Writers wait for each other for up to a minute.
     """
 
     def __init__(
@@ -71,89 +73,84 @@ class Catalog:
         Raises:
             CatalogUnusable: the file is no catalogue, is of a later Terrazzo, or cannot be opened.
         """
+        super().__init__(read_only=read_only, hidden=hidden)
         self.path = Path(path)
-        self.read_only = read_only
-        self.hidden = hidden
         self._connections = Connections(self.path, read_only=read_only)
         self._connections.get()
 
+    @property
     @override
-    def __reduce__(
-        self,
-    ) -> tuple[Callable[[str, bool, frozenset[str]], Catalog], tuple[str, bool, frozenset[str]]]:
+    def address(self) -> str:
+        return str(self.path.absolute())
+
+    @property
+    @override
+    def shown(self) -> str:
+        return str(self.path)
+
+    @override
+    def __reduce__(self) -> tuple[Callable[..., Catalog], tuple[str, bool, frozenset[str]]]:
         """Pickle as path and mode."""
-        return _reopened, (str(self.path.absolute()), self.read_only, self.hidden)
+        return _reopened, (self.address, self.read_only, self.hidden)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
+    @override
     def close(self) -> None:
-        """Close the connections of all threads; closing twice does nothing."""
         self._connections.close()
 
     # collections
 
-    def put_collection(self, collection: Mapping[str, Any]) -> None:
-        """Add a STAC collection, or replace its document and keep its items.
-
-        Raises:
-            ArgumentInvalid: see `documents.collection_row`.
-            OutputFailed: the file could not be written.
-        """
+    @override
+    def put_collection(self, collection: Mapping[str, Any], *, new: bool = False) -> None:
         name, body = collection_row(collection)
         with self._connections.writing() as connection:
+            if new and self._known(name):
+                raise CollectionExists(name)
             connection.execute(_UPSERT_COLLECTION, (name, _new_version(), body))
 
-    def collection(self, id: str) -> dict[str, Any]:  # noqa: A002 - STAC's name
-        """Return a collection's document.
+    @override
+    def change_collection(
+        self,
+        id: str,
+        change: Callable[[dict[str, Any]], Mapping[str, Any]],
+    ) -> dict[str, Any]:
+        with self._connections.writing() as connection:
+            document = change(unpacked(self._row(id, "body")))
+            name, body = collection_row(document)
+            if name != id:
+                raise ArgumentInvalid(f"Collection {id!r} cannot become {name!r}. Keep its id.")
+            connection.execute(_UPSERT_COLLECTION, (name, _new_version(), body))
+        return unpacked(body)
 
-        Raises:
-            CollectionNotFound: lists the collections that there are.
-        """
+    @override
+    def collection(self, id: str) -> dict[str, Any]:
         return unpacked(self._row(id, "body"))
 
+    @override
     def collections(self) -> list[dict[str, Any]]:
-        """Return the documents of all collections, by id."""
         rows = self._connections.get().execute("SELECT id, body FROM collection ORDER BY id")
         return [unpacked(body) for name, body in rows.fetchall() if name not in self.hidden]
 
-    def delete_collection(self, id: str) -> None:  # noqa: A002
-        """Delete a collection and all its items.
-
-        Raises:
-            CollectionNotFound: lists the collections that there are.
-        """
+    @override
+    def delete_collection(self, id: str) -> None:
         with self._connections.writing() as connection:
             number = self._row(id, "number")
             rows = connection.execute("SELECT row FROM item WHERE collection = ?", (number,))
             _delete_rows(connection, [row for (row,) in rows.fetchall()])
             connection.execute("DELETE FROM collection WHERE number = ?", (number,))
 
+    @override
     def version(self, collection: str) -> str:
-        """Return a text that changes whenever the collection or any of its items does.
-
-        It is random per change: no two states of any catalogue share one.
-
-        Raises:
-            CollectionNotFound: lists the collections that there are.
-        """
         return str(self._row(collection, "version"))
 
+    @override
     def count(self, collection: str) -> int:
-        """Return the number of items of a collection.
-
-        Raises:
-            CollectionNotFound: lists the collections that there are.
-        """
         number = self._row(collection, "number")
         rows = self._connections.get().execute(
             "SELECT count(*) FROM item WHERE collection = ?", (number,)
         )
         return int(rows.fetchone()[0])
 
+    @override
     def candidates(
         self,
         collection: str,
@@ -162,26 +159,16 @@ class Catalog:
         interval: tuple[str | None, str | None] | None = None,
         most: int,
     ) -> int:
-        """Return how many items a search would look at, or `most` if they are more.
-
-        Reads none of them, so that it is known at once whether there are many.
-
-        Args:
-            collection: its id.
-            bbox: see `search`.
-            interval: see `search`.
-            most: where counting ends.
-
-        Raises:
-            CollectionNotFound: lists the collections that there are.
-            ArgumentInvalid: an argument is wrong.
-            TemporalExtentEmpty: the interval holds no instant.
-        """
         query = checked_query(
             bbox=bbox, intersects=None, interval=interval, ids=(), properties=(), condition=None,
             sort="datetime", limit=None,
         )  # fmt: skip
         return len(self._keys(query, [self._row(collection, "number")], (), most))
+
+    def _known(self, collection: str) -> bool:
+        """Tell whether there is a collection, hidden or not."""
+        query = "SELECT 1 FROM collection WHERE id = ?"
+        return bool(self._connections.get().execute(query, (_bindable(collection),)).fetchone())
 
     def _row(self, collection: str, column: Literal["number", "version", "body"]) -> Any:
         """Return one column of a collection's row."""
@@ -200,35 +187,37 @@ class Catalog:
 
     # items
 
-    def put_items(self, items: Iterable[Mapping[str, Any]], *, batch: int = 1000) -> int:
-        """Add items, or replace those whose collection and id are there already.
-
-        A batch is stored whole or not at all, and on a crash the batches before it are kept;
-        putting the same items again completes the work. The last of equal ids counts.
-
-        Args:
-            items: STAC items; each names its collection, which must be there.
-            batch: items per transaction; others write between batches.
-
-        Returns:
-            The number of items put.
-
-        Raises:
-            ArgumentInvalid: an item is invalid (see `documents.item_row`); nothing of its batch is
-                stored.
-            CollectionNotFound: an item's collection is not in the catalogue.
-            OutputFailed: the file could not be written.
-        """
+    @override
+    def put_items(
+        self, items: Iterable[Mapping[str, Any]], *, batch: int = 1000, new: bool = False
+    ) -> int:
         if batch < 1:
             raise ArgumentInvalid(f"batch {batch!r} is not a number of items. Valid is 1 or more.")
         count, stream = 0, iter(items)
         while rows := [item_row(item) for item in islice(stream, batch)]:
             with self._connections.writing() as connection:
-                self._put(connection, rows)
+                self._put(connection, rows, new=new)
             count += len(rows)
         return count
 
-    def _put(self, connection: sqlite3.Connection, rows: Sequence[ItemRow]) -> None:
+    @override
+    def change_item(
+        self,
+        collection: str,
+        id: str,
+        change: Callable[[dict[str, Any]], Mapping[str, Any]],
+    ) -> dict[str, Any]:
+        with self._connections.writing() as connection:
+            row = item_row(change(self.item(collection, id)))
+            if (row.collection, row.id) != (collection, id):
+                raise ArgumentInvalid(
+                    f"Item {id!r} of {collection!r} cannot become {row.id!r} of "
+                    f"{row.collection!r}. Keep its id and collection."
+                )
+            self._put(connection, [row], new=False)
+        return unpacked(row.body)
+
+    def _put(self, connection: sqlite3.Connection, rows: Sequence[ItemRow], *, new: bool) -> None:
         """Store one batch."""
         longest: dict[str, int] = {}
         for row in rows:
@@ -236,6 +225,8 @@ class Catalog:
         numbers = {name: self._row(name, "number") for name in longest}
         for row in rows:
             values = (numbers[row.collection], row.id, row.start, row.stop)
+            if new and connection.execute(_HAS_ITEM, values[:2]).fetchone():
+                raise ItemExists(row.collection, row.id)
             (key,) = connection.execute(_UPSERT_ITEM, values).fetchone()
             connection.execute(_PUT_DOCUMENT, (key, row.properties, row.body))
             first, last = row.start / _DAY, row.stop / _DAY
@@ -247,13 +238,8 @@ class Catalog:
         for name, number in numbers.items():
             connection.execute(_TOUCH, (_new_version(), longest[name], number))
 
-    def item(self, collection: str, id: str) -> dict[str, Any]:  # noqa: A002
-        """Return an item's document.
-
-        Raises:
-            CollectionNotFound: lists the collections that there are.
-            ItemNotFound: the collection has no such item.
-        """
+    @override
+    def item(self, collection: str, id: str) -> dict[str, Any]:
         number = self._row(collection, "number")
         rows = self._connections.get().execute(
             "SELECT d.body FROM item i JOIN document d ON d.row = i.row "
@@ -265,16 +251,8 @@ class Catalog:
             raise ItemNotFound(collection, id)
         return unpacked(found[0])
 
+    @override
     def delete_items(self, collection: str, ids: Iterable[str]) -> int:
-        """Delete items by id, all or none; ids that are not there are passed over.
-
-        Returns:
-            The number of items deleted.
-
-        Raises:
-            CollectionNotFound: lists the collections that there are.
-            OutputFailed: the file could not be written.
-        """
         wanted = json.dumps(sorted(set(ids)))
         with self._connections.writing() as connection:
             number = self._row(collection, "number")
@@ -290,62 +268,13 @@ class Catalog:
 
     # search
 
-    def search(
-        self,
-        collections: Sequence[str] = (),
-        *,
-        bbox: Sequence[float] | None = None,
-        intersects: Mapping[str, Any] | None = None,
-        interval: tuple[str | None, str | None] | None = None,
-        ids: Sequence[str] = (),
-        properties: Sequence[PropertyFilter] = (),
-        filter: str | Mapping[str, Any] | Filter | None = None,  # noqa: A002 - STAC's name
-        sort: Sort = "datetime",
-        limit: int | None = None,
-        after: Position | None = None,
-    ) -> Iterator[dict[str, Any]]:
-        """Find items, streamed in a stable order that ends with the id and the collection.
-
-        No transaction stays open between items. What others change while the stream runs may
-        or may not be seen, but nothing comes twice and nothing unchanged is missed.
-
-        Args:
-            collections: ids; empty is all. Equal times and ids come in order of creation of
-                their collections.
-            bbox: west, south, east, north in EPSG:4326; west > east crosses the antimeridian.
-                Borders count.
-            intersects: a GeoJSON geometry in EPSG:4326, instead of `bbox`.
-            interval: half-open `(start, end)` of RFC 3339 texts or None. An item with a
-                `datetime` is that instant, another the half-open period of its start and end.
-            ids: only these items; empty is any.
-            properties: conditions that all must be met.
-            filter: a condition in CQL2, text or JSON.
-            sort: names of properties, `id` or `collection`, with `-` before those to reverse;
-                `"datetime"` is the (start) time. Items that lack a property come last, or first
-                where it is reversed.
-            limit: how many items at most.
-            after: the `position` of the item behind which to carry on, in the same order.
-
-        Returns:
-            An iterator of documents; arguments are checked before it is returned.
-
-        Raises:
-            CollectionNotFound: lists the collections that there are.
-            ArgumentInvalid: an argument is wrong.
-            FilterInvalid: the filter is.
-            TemporalExtentEmpty: the interval holds no instant.
-        """
-        if isinstance(collections, str):
-            raise ArgumentInvalid(
-                f"collections {collections!r} is one text: write ({collections!r},)."
-            )
-        query = checked_query(
-            bbox=bbox, intersects=intersects, interval=interval, ids=ids, properties=properties,
-            condition=filter, sort=sort, limit=limit,
-        )  # fmt: skip
+    @override
+    def _found(
+        self, query: Query, collections: Sequence[str], after: Position | None
+    ) -> Iterator[StoredItem]:
         numbers = self._numbers(collections)
         place = () if after is None else query.order.place(after, numbers, self._read)
-        return islice(self._matches(query, list(numbers.values()), place), limit)
+        return self._matches(query, list(numbers.values()), place)
 
     def _read(self, text: str) -> object:
         """Read a JSON value as SQLite does."""
@@ -360,7 +289,7 @@ class Catalog:
 
     def _matches(
         self, query: Query, numbers: Sequence[int], after: Sequence[object]
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[StoredItem]:
         """Stream the candidates in pages behind a key, and keep what the query accepts."""
         page = _FIRST_KEYS
         while numbers:
@@ -372,8 +301,8 @@ class Catalog:
                     found = self._connections.get().execute(_FETCH, (rows,)).fetchall()
                 for _, body in found:
                     with span("catalogue"):
-                        item = unpacked(body)
-                        accepted = query.accepts(item)
+                        item = StoredItem(decompressed(body))
+                        accepted = query.accepts(item.document())
                     if accepted:
                         yield item
             if len(keys) < page:
@@ -396,7 +325,7 @@ class Catalog:
 
 def _reopened(path: str, read_only: bool, hidden: frozenset[str]) -> Catalog:
     """Open a catalogue that was pickled."""
-    return Catalog(path, read_only=read_only, hidden=hidden)
+    return FileCatalog(path, read_only=read_only, hidden=hidden)
 
 
 def _new_version() -> str:

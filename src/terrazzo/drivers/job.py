@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from terrazzo.catalog import Catalog
+from terrazzo.catalog import open_catalog
 from terrazzo.engine import Inference, Plan, infer, make_plan
 from terrazzo.engine.grids import resampled_grid
 from terrazzo.engine.sources import CatalogOpener
@@ -25,6 +25,7 @@ from terrazzo.storage.writers.files import output_failed, whole_file
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from terrazzo.catalog import Catalog
     from terrazzo.engine.sources import OwnLinks
     from terrazzo.geo.grid import Grid
     from terrazzo.processes.registry import Labels
@@ -97,7 +98,7 @@ class Workspace:
                 "--collection ID`, try `terrazzo demo`, or name another folder with --home."
             )
         self.home.mkdir(parents=True, exist_ok=True)
-        return Catalog(self.catalog_path, hidden=self.hidden)
+        return open_catalog(self.catalog_path, hidden=self.hidden)
 
     def renewed(self) -> Workspace:
         """Return it with the folders that ingestion has remembered since it was opened.
