@@ -14,9 +14,11 @@ import pyogrio
 import pytest
 import rasterio
 import xarray as xr
+import zarr
 from PIL import Image
 from tests.drivers.scenes import composite, grid_of, job_of, load, node, ref
 
+from terrazzo.drivers import results
 from terrazzo.drivers.batch import run
 from terrazzo.engine import evaluate
 from terrazzo.errors import (
@@ -53,6 +55,23 @@ def last_of(nodes: dict) -> str:
     return next(name for name, one in nodes.items() if one.get("result"))
 
 
+def first_date() -> dict:
+    return {
+        "load": load(["B08"], temporal_extent=["2020-01-01", "2030-01-01"]),
+        "one": node(
+            "reduce_dimension",
+            True,
+            data=ref("load"),
+            dimension="t",
+            reducer={
+                "process_graph": {
+                    "f": node("first", True, data={"from_parameter": "data"}, ignore_nodata=False)
+                }
+            },
+        ),
+    }
+
+
 def test_netcdf_holds_the_pixels_dates_and_coordinates(scenes: Scenes, tmp_path: Path):
     nodes = composite("month")
     expected = computed(nodes, scenes)
@@ -71,23 +90,67 @@ def test_netcdf_holds_the_pixels_dates_and_coordinates(scenes: Scenes, tmp_path:
         np.testing.assert_array_equal(data["y"], grid.ys(expected.window))
 
 
+@pytest.mark.parametrize("overviews", [{}, {"overviews": "none"}])
+def test_zarr_holds_the_pixels_dates_and_coordinates(
+    scenes: Scenes, tmp_path: Path, overviews: dict
+):
+    nodes = composite("month")
+    expected = computed(nodes, scenes)
+
+    (asset,) = run(
+        job_of(saved(nodes, last_of(nodes), "Zarr", **overviews)), scenes.workspace, tmp_path,
+        block=200,
+    ).assets  # fmt: skip
+
+    assert asset.path.name == "result.zarr.zip"
+    with xr.open_zarr(zarr.storage.ZipStore(asset.path, mode="r"), group="0") as data:
+        (name,) = [v for v in data.data_vars if data[v].ndim >= 2]
+        values = data[name].to_numpy()
+        np.testing.assert_array_equal(np.isnan(values), ~expected.valid)
+        np.testing.assert_array_equal(values[expected.valid], expected.values[expected.valid])
+        np.testing.assert_array_equal(data["x"], grid_of().xs(expected.window))
+
+
+@pytest.mark.parametrize(
+    ("format_name", "suffix", "error"), [("JPEG", "jpg", 4), ("WebP", "webp", 0)]
+)
+def test_other_pictures_show_what_png_shows(
+    scenes: Scenes, tmp_path: Path, format_name: str, suffix: str, error: int
+):
+    nodes = first_date()
+
+    (png,) = run(
+        job_of(saved(nodes, "one", "PNG", min=1500, max=6000)), scenes.workspace, tmp_path / "a"
+    ).assets
+    (other,) = run(
+        job_of(saved(nodes, "one", format_name, min=1500, max=6000)),
+        scenes.workspace, tmp_path / "b",
+    ).assets  # fmt: skip
+
+    assert other.path.name == f"result.{suffix}"
+    one = np.asarray(Image.open(png.path).convert("RGBA")).astype(float)
+    two = np.asarray(Image.open(other.path).convert("RGBA")).astype(float)
+    seen = one[..., 3] > 0
+    assert np.abs(one - two)[seen].mean() <= error
+    if format_name == "WebP":
+        np.testing.assert_array_equal(two[..., 3] > 0, seen)
+    else:  # white, but for what JPEG smears around the edges
+        assert (two[~seen] > 250).mean() > 0.9
+
+
+def test_a_picture_that_its_format_cannot_hold_is_refused(
+    scenes: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(results.PICTURE_EDGES, "WEBP", 10)  # type: ignore[index]
+
+    with pytest.raises(FormatUnsupported, match=r"WEBP of .* too large"):
+        run(job_of(saved(first_date(), "one", "WebP")), scenes.workspace, tmp_path)
+
+
 def test_png_shows_the_stretched_values_and_is_clear_where_there_are_none(
     scenes: Scenes, tmp_path: Path
 ):
-    nodes = {
-        "load": load(["B08"], temporal_extent=["2020-01-01", "2030-01-01"]),
-        "one": node(
-            "reduce_dimension",
-            True,
-            data=ref("load"),
-            dimension="t",
-            reducer={
-                "process_graph": {
-                    "f": node("first", True, data={"from_parameter": "data"}, ignore_nodata=False)
-                }
-            },
-        ),
-    }
+    nodes = first_date()
     expected = computed(nodes, scenes)
 
     (asset,) = run(

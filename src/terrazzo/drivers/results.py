@@ -37,11 +37,15 @@ if TYPE_CHECKING:
     from terrazzo.engine import Inference, Plan
 
 _COG_OPTIONS = ("nodata", "compression", "overviews")
+_PICTURE_OPTIONS = ("min", "max", "colormap")
 RASTER_FORMATS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "GTIFF": ("tif", _COG_OPTIONS),
     "COG": ("tif", _COG_OPTIONS),
     "NETCDF": ("nc", ("nodata",)),
-    "PNG": ("png", ("min", "max", "colormap")),
+    "ZARR": ("zarr.zip", ("nodata", "overviews")),
+    "PNG": ("png", _PICTURE_OPTIONS),
+    "JPEG": ("jpg", _PICTURE_OPTIONS),
+    "WEBP": ("webp", _PICTURE_OPTIONS),
 }
 """Formats of rasters: the suffix of their file, and their options."""
 TABLE_FORMATS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -72,19 +76,26 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "colormap": COLORMAPS,
 }
 """Options that are one of several words."""
+ZARR_OVERVIEWS = ("average", "nearest", "none")
+"""How Zarr's coarser levels are made."""
 _NUMBERS = ("nodata", "min", "max")
 """Options that are numbers; null is as if they were left out."""
 MEDIA_TYPES = {
     "tif": "image/tiff; application=geotiff; profile=cloud-optimized",
     "nc": "application/x-netcdf",
+    "zarr.zip": "application/vnd.zarr+zip; version=3",
     "png": "image/png",
+    "jpg": "image/jpeg",
+    "webp": "image/webp",
     "json": "application/json",
     "geojson": "application/geo+json",
     "csv": "text/csv",
     "parquet": "application/vnd.apache.parquet",
 }
 LARGEST_PICTURE = 64_000_000
-"""Pixels of the largest PNG that is written; it is made in memory."""
+"""Pixels of the largest picture that is written; it is made in memory."""
+PICTURE_EDGES: Mapping[str, int] = {"PNG": 2**31 - 1, "JPEG": 65_500, "WEBP": 16_383}
+"""Formats of pictures, and the longest edge that each can hold, pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +170,7 @@ def output_format(inference: Inference, node: str) -> OutputFormat:
             f"There is no format {asked!r} for {what}.{suggest(name, tuple(known))} {there}"
         )
     _check_options(name, options, known[name][1])
-    if known is RASTER_FORMATS and name != "NETCDF":
+    if known is RASTER_FORMATS and name not in {"NETCDF", "ZARR"}:
         plane_order(result)
     if isinstance(result, Cube):
         _check_nodata(options.get("nodata"), result.dtype)
@@ -187,9 +198,10 @@ def _check_options(name: str, options: Mapping[str, Any], known: tuple[str, ...]
                 f"Format {name} has no option {option!r} for this result."
                 f"{suggest(option, known)} Options: {', '.join(known) or 'none'}."
             )
-        if option in _CHOICES and str(value).lower() not in _CHOICES[option]:
+        words = choices(name, option)
+        if words and str(value).lower() not in words:
             raise FormatArgumentInvalid(
-                f"Option `{option}` is {' or '.join(map(repr, _CHOICES[option]))}, not {value!r}."
+                f"Option `{option}` is {' or '.join(map(repr, words))}, not {value!r}."
             )
         if option in _NUMBERS and type(value) not in {int, float, type(None)}:
             raise FormatArgumentInvalid(f"Option `{option}` is a number, not {value!r}.")
@@ -199,6 +211,11 @@ def _check_options(name: str, options: Mapping[str, Any], known: tuple[str, ...]
             f"Options `min` and `max` are given together, the lower one first; here they are "
             f"{low!r} and {high!r}."
         )
+
+
+def choices(name: str, option: str) -> tuple[str, ...]:
+    """Return the words that an option of a format may be; empty where it is no word."""
+    return ZARR_OVERVIEWS if (name, option) == ("ZARR", "overviews") else _CHOICES.get(option, ())
 
 
 def _check_nodata(mark: float | None, dtype: np.dtype[Any]) -> None:
@@ -243,7 +260,9 @@ def write_results(
             metadata=tags,
         )
         return (Asset(path, MEDIA_TYPES["nc"]),)
-    if output.name == "PNG":
+    if output.name == "ZARR":
+        return (_zarr(plan, output, folder / "result.zarr.zip", blocks, tags),)
+    if output.name in PICTURE_EDGES:
         return (_picture(plan, output, folder, blocks),)
     times = _times(plan.probe)
     paths = [folder / f"result{stem}.tif" for stem in _stems(times or ("",))]
@@ -267,6 +286,25 @@ def write_results(
     return tuple(
         Asset(path, MEDIA_TYPES["tif"], time) for path, time in zip(paths, labels, strict=True)
     )
+
+
+def _zarr(
+    plan: Plan, output: OutputFormat, path: Path, blocks: Iterator[Cube], tags: Mapping[str, str]
+) -> Asset:
+    from terrazzo.storage.writers.zarr import write_zarr  # noqa: PLC0415 - loads slowly
+
+    nodata = output.options.get("nodata")
+    write_zarr(
+        path,
+        blocks,
+        plan.grid,
+        probe=plan.probe,
+        window=plan.window,
+        nodata=nodata if nodata is not None else default_nodata(plan.probe),
+        overviews=str(output.options.get("overviews", _overviews(plan.probe))).lower(),
+        metadata=tags,
+    )
+    return Asset(path, MEDIA_TYPES["zarr.zip"])
 
 
 def write_value(value: Any, output: OutputFormat, folder: Path) -> tuple[Asset, ...]:
@@ -319,18 +357,19 @@ def default_nodata(probe: Cube) -> float | None:
 
 
 def _picture(plan: Plan, output: OutputFormat, folder: Path, blocks: Iterator[Cube]) -> Asset:
-    if plan.window.pixels > LARGEST_PICTURE:
+    height, width = plan.window.height, plan.window.width
+    if plan.window.pixels > LARGEST_PICTURE or max(height, width) > PICTURE_EDGES[output.name]:
         raise FormatUnsupported(
-            f"A PNG of {plan.window.height} x {plan.window.width} pixels is too large. Save as COG."
+            f"A {output.name} of {height} x {width} pixels is too large. Save as COG."
         )
     cube = paste(plan.probe, plan.window, blocks)
     low, high = output.options.get("min"), output.options.get("max")
     stretch = ((float(low), float(high)),) if low is not None and high is not None else ()
     style = Style(stretch, str(output.options.get("colormap", "gray")).lower())
-    path = folder / "result.png"
+    path = folder / f"result.{output.suffix}"
     with whole_file(path) as part:
-        part.write_bytes(encode_picture(cube, style, "png"))
-    return Asset(path, MEDIA_TYPES["png"])
+        part.write_bytes(encode_picture(cube, style, output.name.lower()))
+    return Asset(path, MEDIA_TYPES[output.suffix])
 
 
 def _times(probe: Cube) -> tuple[str, ...]:

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from terrazzo.drivers.results import (
     LARGEST_PICTURE,
-    LAYOUTS,
     RASTER_FORMATS,
     TABLE_FORMATS,
     VALUE_FORMATS,
     VECTOR_FORMATS,
+    choices,
 )
 from terrazzo.processes.load import VECTOR_FORMATS as LOADED_FORMATS
-from terrazzo.storage.writers.cog import COMPRESSIONS, OVERVIEWS
-from terrazzo.storage.writers.picture import COLORMAPS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +23,8 @@ NAMES: Mapping[str, str] = {
     "PARQUET": "Parquet",
     "GEOPARQUET": "GeoParquet",
     "GEOJSON": "GeoJSON",
+    "ZARR": "Zarr",
+    "WEBP": "WebP",
 }
 """How formats are written, as GDAL has them; others are upper case. Any case is accepted."""
 _TITLES: Mapping[str, tuple[str, str]] = {
@@ -43,6 +43,18 @@ _TITLES: Mapping[str, tuple[str, str]] = {
     "PNG": (
         "Portable Network Graphics",
         f"A picture of one band or of three as colours, at most {LARGEST_PICTURE:,} pixels.",
+    ),
+    "JPEG": (
+        "JPEG",
+        f"A picture like PNG, with loss and without transparency; {LARGEST_PICTURE:,} pixels.",
+    ),
+    "WEBP": (
+        "WebP",
+        f"A picture like PNG, at most 16,383 pixels along an edge and {LARGEST_PICTURE:,} in all.",
+    ),
+    "ZARR": (
+        "Zarr",
+        "A zipped store of version 3: a CF array per band, with all dates, at several scales.",
     ),
     "JSON": (
         "JSON",
@@ -63,14 +75,12 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
     "compression": {
         "type": "string",
         "description": "How pixels are compressed; always without loss.",
-        "enum": list(COMPRESSIONS),
         "default": "deflate",
     },
     "overviews": {
         "type": "string",
         "description": "How smaller versions are made. Without it measurements are averaged, and "
         "of whole numbers, which may be classes, the nearest is taken.",
-        "enum": list(OVERVIEWS),
     },
     "min": {
         "type": ["number", "null"],
@@ -83,14 +93,12 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
     "colormap": {
         "type": "string",
         "description": "Colours of one band.",
-        "enum": list(COLORMAPS),
         "default": "gray",
     },
     "layout": {
         "type": "string",
         "description": "One row per geometry (wide), or one row per value (long, which is what "
         "JSON has without this).",
-        "enum": list(LAYOUTS),
     },
 }
 _LOADED: Mapping[str, dict[str, Any]] = {
@@ -129,8 +137,13 @@ def _output() -> dict[str, Any]:
             told = found.setdefault(name, _format(name))
             if kind not in told["gis_data_types"]:
                 told["gis_data_types"].append(kind)
-            told["parameters"] |= {option: _OPTIONS[option] for option in options}
+            told["parameters"] |= {option: _option(name, option) for option in options}
     return {NAMES.get(name, name): found[name] for name in sorted(found)}
+
+
+def _option(name: str, option: str) -> dict[str, Any]:
+    words = choices(name, option)
+    return _OPTIONS[option] | ({"enum": list(words)} if words else {})
 
 
 def _input() -> dict[str, Any]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from terrazzo.cube import Cube, Dimension, Label
+    from terrazzo.cube import Cube, Dimension, Label, Mask, Values
     from terrazzo.geo.grid import Grid, Window
     from terrazzo.storage.writers.files import Blocks
 
@@ -234,29 +234,39 @@ def _write_block(
     if inside.is_empty:
         return
     where = area.slices(inside)
-    cut = (..., *cube.window.slices(inside))
-    values, valid = cube.values[cut], cube.valid[cut]
-    if cube.has(Kind.BANDS):
-        axis = cube.axis(cube.only(Kind.BANDS).name)
-        values, valid = np.moveaxis(values, axis, 0), np.moveaxis(valid, axis, 0)
-    else:
-        values, valid = values[np.newaxis], valid[np.newaxis]
+    values, valid = band_planes(cube, inside)
     for name, band, mask in zip(names, values, valid, strict=True):
         variable = file.variables[name]
         outer = (slice(None),) * (band.ndim - 2)
         variable[(*outer, *where)] = stored(band, mask, cube.dtype, nodata)
 
 
-def write_labels(file: Any, dimension: Dimension) -> None:
-    """Write a dimension and its labels: times as numbers, other labels as they are."""
-    file.dimensions[dimension.name] = len(dimension.labels)
-    attributes: dict[str, str] = {"long_name": dimension.name}
+def band_planes(cube: Cube, inside: Window) -> tuple[Values, Mask]:
+    """Return the values and the mask of a part of a raster cube, its bands (or one) first."""
+    if cube.window is None:
+        raise FormatUnsupported("Only rasters have planes.")
+    cut = (..., *cube.window.slices(inside))
+    values, valid = cube.values[cut], cube.valid[cut]
+    if not cube.has(Kind.BANDS):
+        return values[np.newaxis], valid[np.newaxis]
+    axis = cube.axis(cube.only(Kind.BANDS).name)
+    return np.moveaxis(values, axis, 0), np.moveaxis(valid, axis, 0)
+
+
+def label_values(dimension: Dimension) -> tuple[NDArray[Any], dict[str, str]]:
+    """Return labels and their CF attributes: times as numbers, others as they are."""
     if dimension.kind is Kind.TEMPORAL:
-        values, attributes = _times(dimension.labels)
-    elif all(isinstance(label, int | float) and fits_int64(label) for label in dimension.labels):
-        values = np.array(dimension.labels)
-    else:
-        values = texts_of([str(label) for label in dimension.labels])
+        return _times(dimension.labels)
+    attributes = {"long_name": dimension.name}
+    if all(isinstance(label, int | float) and fits_int64(label) for label in dimension.labels):
+        return np.array(dimension.labels), attributes
+    return texts_of([str(label) for label in dimension.labels]), attributes
+
+
+def write_labels(file: Any, dimension: Dimension) -> None:
+    """Write a dimension and its labels."""
+    file.dimensions[dimension.name] = len(dimension.labels)
+    values, attributes = label_values(dimension)
     if values.dtype == object:
         import h5py  # noqa: PLC0415 - only for text labels
 
@@ -295,7 +305,6 @@ def _times(labels: Sequence[Label]) -> tuple[NDArray[Any], dict[str, str]]:
 
 
 def _write_space(file: Any, grid: Grid, area: Window, names: tuple[str, str]) -> None:
-    degrees = is_geographic(grid.crs)
     file.dimensions[names[0]] = area.height
     file.dimensions[names[1]] = area.width
     for name, values, axis in (
@@ -303,21 +312,31 @@ def _write_space(file: Any, grid: Grid, area: Window, names: tuple[str, str]) ->
         (names[1], grid.xs(area), "X"),
     ):
         variable = file.create_variable(name, (name,), data=values)
-        place = {"Y": ("latitude", "degrees_north"), "X": ("longitude", "degrees_east")}[axis]
-        variable.attrs["axis"] = axis
-        variable.attrs["standard_name"] = (
-            place[0] if degrees else f"projection_{axis.lower()}_coordinate"
-        )
-        variable.attrs["units"] = place[1] if degrees else "m"
+        variable.attrs.update(space_attributes(grid.crs, axis))
     mapping = write_crs(file, grid.crs)
     left, _, _, top = grid.bounds_of(area)
     mapping.attrs["GeoTransform"] = f"{left!r} {grid.pixel_x!r} 0 {top!r} 0 {-grid.pixel_y!r}"
 
 
+def space_attributes(crs: str, axis: str) -> dict[str, str]:
+    """Return the CF attributes of the coordinates along `X` or `Y`."""
+    names = {"Y": ("latitude", "degrees_north"), "X": ("longitude", "degrees_east")}
+    if is_geographic(crs):
+        return {"axis": axis, "standard_name": names[axis][0], "units": names[axis][1]}
+    name = f"projection_{axis.lower()}_coordinate"
+    return {"axis": axis, "standard_name": name, "units": "m"}
+
+
+def crs_attributes(crs: str) -> dict[str, Any]:
+    """Return the CF attributes of the variable that says what coordinates mean."""
+    told = crs_object(crs)
+    wkt = told.to_wkt()
+    known = {k: v for k, v in told.to_cf().items() if v is not None}
+    return {**known, "crs_wkt": wkt, "spatial_ref": wkt}
+
+
 def write_crs(file: Any, crs: str) -> Any:
     """Write the variable that says what coordinates mean, and return it."""
     mapping = file.create_variable(GRID_MAPPING, (), data=np.int32(0))
-    told = crs_object(crs)
-    mapping.attrs.update({k: v for k, v in told.to_cf().items() if v is not None})
-    mapping.attrs["crs_wkt"] = mapping.attrs["spatial_ref"] = told.to_wkt()
+    mapping.attrs.update(crs_attributes(crs))
     return mapping
