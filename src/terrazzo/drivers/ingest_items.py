@@ -214,6 +214,7 @@ def build_item(
     when: Period,
     grids: Sequence[Grid],
     assets: Mapping[str, Mapping[str, Any]],
+    properties: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Make an item as the catalogue gives it back.
 
@@ -223,6 +224,7 @@ def build_item(
         when: its instant or period.
         grids: grids of its assets, which it covers together.
         assets: by key.
+        properties: more properties.
     """
     bbox, geometry = footprint(grids)
     item = make_item(
@@ -233,6 +235,7 @@ def build_item(
         datetime=when.start if when.end is None else None,
         start=None if when.end is None else when.start,
         end=when.end,
+        properties=properties,
         assets=assets,
     )
     if any("file:size" in asset for asset in assets.values()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from terrazzo.geo.grid import Grid
     from terrazzo.storage.gate import AssetName
     from terrazzo.storage.headers import RasterInfo
+    from terrazzo.storage.ingest_support import FileFacts
 
 SMALL_PIXELS: Final = 2048 * 2048
 """An image of at most so many pixels is read in place without internal tiles or overviews."""
+_OPEN: Final = Period(datetime(1970, 1, 1, tzinfo=UTC))
 _NAME: Final = re.compile(r"[\w.+-]{1,64}")
 _TYPES: Final = {
     "COG": "image/tiff; application=geotiff; profile=cloud-optimized",
@@ -65,6 +67,8 @@ class RasterFile:
     """Id of the item that it belongs to."""
     when: Period
     """Its instant or period."""
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    """More of its item's properties."""
 
     @property
     def shown(self) -> str:
@@ -82,12 +86,7 @@ def read_raster(
         ArgumentInvalid: no date, names that do not fit, or an image that is slow to read in place.
         AssetForbidden: its name cannot be opened, or it is a link that leaves its folder.
     """
-    opened = Gate((found.root,)).open_name(str(found.path), item=found.path.name)
-    info = describe(opened)
-    check_whole(opened, decode=options.verify)
-    if not options.copy:
-        _check_layout(found, info)
-    facts = file_facts(opened)
+    opened, info, facts = _looked_at(found, options)
     parts = read_name(found.name, pattern)
     when = _when(parts.date, options, facts.tags, stated=parts.stated)
     item = parts.item
@@ -102,6 +101,32 @@ def read_raster(
         safe_name(item),
         when,
     )
+
+
+def image_of(found: FoundFile, options: IngestOptions) -> RasterFile:
+    """Look at an image of a product, whose metadata say what it shows and when.
+
+    Returns:
+        The image with the bands that its own header states; its item and instant are still open.
+
+    Raises:
+        SourceUnreadable: damaged, cut short, without georeference, or rotated.
+        ArgumentInvalid: an image that is slow to read in place.
+        AssetForbidden: its name cannot be opened, or it is a link that leaves its folder.
+    """
+    opened, info, facts = _looked_at(found, options)
+    bands = _bands(info, replace(options, bands=()), "", stated=False)
+    media_type = _TYPES["COG" if facts.is_cog else opened.driver]
+    return RasterFile(found, opened, info, media_type, bands, "", _OPEN)
+
+
+def _looked_at(found: FoundFile, options: IngestOptions) -> tuple[AssetName, RasterInfo, FileFacts]:
+    opened = Gate((found.root,)).open_name(str(found.path), item=found.path.name)
+    info = describe(opened)
+    check_whole(opened, decode=options.verify)
+    if not options.copy:
+        _check_layout(found, info)
+    return opened, info, file_facts(opened)
 
 
 def _check_layout(found: FoundFile, info: RasterInfo) -> None:
@@ -244,7 +269,8 @@ def _make(
         else:
             assets[key] = _in_place(file)
     grids: list[Grid] = [file.info.grid for file in group]
-    return Made(build_item(name, target, group[0].when, grids, assets), wrote)
+    properties = {name: value for file in group for name, value in file.properties.items()}
+    return Made(build_item(name, target, group[0].when, grids, assets, properties), wrote)
 
 
 def _in_place(file: RasterFile) -> dict[str, Any]:
