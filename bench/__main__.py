@@ -25,6 +25,7 @@ from bench.data import FOLDER, STRIP, dataset
 from bench.operations import OPERATIONS
 from bench.options import Options
 from bench.report import Picture, page, ratios
+from bench.stac import suite as catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,7 @@ BENCHMARKS = {
     "udf": udf.run,
     "pixels": pixels.run,
     "planning": planning.run,
+    "catalogue": catalogue.run,
     "scaling": scaling.run,
     "import": imports.run,
 }

@@ -51,9 +51,7 @@ class Served:
 
     def cpu(self) -> float:
         """Return the CPU seconds that it has spent so far, all threads."""
-        stat = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii")
-        fields = stat.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_of(self._process.pid)
 
     def service(self, graph: Mapping[str, Any], configuration: Mapping[str, Any]) -> str:
         """Make a service of a graph; returns the template of its tiles' addresses."""
@@ -80,18 +78,25 @@ class Served:
         return told
 
 
+def cpu_of(pid: int) -> float:
+    """Return the CPU seconds of a process so far, all threads, to the nanosecond."""
+    # How Linux numbers the clock of another process.
+    return time.clock_gettime((~pid << 3) | 2)
+
+
 @contextmanager
-def served(home: Path, *, tile_cache: int = 0) -> Iterator[Served]:
+def served(home: Path, *, tile_cache: int = 0, catalog: str = "") -> Iterator[Served]:
     """Run a server of a workspace while the block runs.
 
     Args:
         home: the workspace.
         tile_cache: bytes of encoded tiles that it keeps; 0 = every request is computed.
+        catalog: URL of a catalogue in PostgreSQL; empty is a file in the workspace.
 
     Raises:
         ServerFailedError: it did not start.
     """
-    command = [sys.executable, "-m", "bench.http_load", str(home), str(tile_cache)]
+    command = [sys.executable, "-m", "bench.http_load", str(home), str(tile_cache), catalog]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True, cwd=ROOT,
         env=environment(),
@@ -171,15 +176,19 @@ def _ask(line: http.client.HTTPConnection, template: str, place: Place) -> tuple
     return took, len(content)
 
 
-def main(home: str, tile_cache: str) -> None:
-    """Serve a workspace until the standard input ends."""
+def main(home: str, tile_cache: str, catalog: str = "") -> None:
+    """Serve a workspace until the standard input ends; its log is written, and read by nobody."""
     from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - only the server needs it
     from terrazzo.server.running.listen import serving  # noqa: PLC0415 - as above
     from terrazzo.server.settings import ServerSettings  # noqa: PLC0415 - as above
+    from terrazzo.server.web.log import set_up_log  # noqa: PLC0415 - as above
 
-    with serving(
-        Workspace(Path(home)), settings=ServerSettings(kept_bytes=int(tile_cache), job_workers=0)
-    ) as url:
+    settings = ServerSettings(kept_bytes=int(tile_cache), job_workers=0)
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        serving(Workspace.of(Path(home), catalog=catalog), settings=settings) as url,
+    ):
+        set_up_log("json", nowhere)
         sys.stdout.write(url + "\n")
         sys.stdout.flush()
         sys.stdin.read()

@@ -32,6 +32,9 @@ MEASURED = (
     "numba",
     "geopandas",
     "pystac",
+    "orjson",
+    "pypgstac",
+    "stac-fastapi-pgstac",
 )
 QUICK = "**A quick run, to see that everything works: quote no number of it.**"
 SLOWER = 1.05

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from terrazzo.catalog import Catalog, make_collection, make_item, open_catalog
 from terrazzo.errors import CollectionNotFound, TemporalExtentEmpty
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 DAYS = 9
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> Catalog:
+def catalog(address: str) -> Catalog:
     """A catalogue with an item a day, each a degree further east."""
-    catalog = open_catalog(tmp_path / "catalog.sqlite")
+    catalog = open_catalog(address)
     catalog.put_collection(make_collection("s"))
     catalog.put_items(
         make_item(f"i{day}", "s", bbox=(day, 0, day + 0.5, 1), datetime=f"2020-01-0{day}T00:00:00Z")

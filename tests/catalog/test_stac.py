@@ -1,4 +1,4 @@
-"""STAC documents: builders, bands in every layout, refreshed collections, real items."""
+"""STAC documents: builders, bands in every layout, described collections, real items."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from terrazzo.catalog import (
     make_item,
     open_catalog,
     read_bands,
-    refresh_collection,
 )
 from terrazzo.catalog.stac import read_projection
 from terrazzo.errors import ArgumentInvalid
@@ -146,16 +145,14 @@ def test_a_collection_describes_the_cube_that_its_items_make(tmp_path):
     with open_catalog(tmp_path / "c.db") as catalog:
         extra = BandInfo("mask", "uint8")
         catalog.put_collection(make_collection("s", title="Scenes", bands=[extra]))
-        before = catalog.collection("s")
-        assert refresh_collection(catalog, "s") == before
+        assert catalog.collection("s") == make_collection("s", title="Scenes", bands=[extra])
         catalog.put_items(
             [item_at("a", 10.0, 1, cloud=3), item_at("b", 12.0, 3, cloud=40.5, who="me")]
         )
 
-        found = refresh_collection(catalog, "s")
+        found = catalog.collection("s")
 
         cube = found["cube:dimensions"]
-        assert found == catalog.collection("s")
         assert found["title"] == "Scenes"
         assert found["extent"]["spatial"]["bbox"] == [[10.0, 45.0, 13.0, 46.0]]
         assert found["extent"]["temporal"]["interval"] == [
@@ -176,7 +173,7 @@ def test_items_in_two_crs_make_a_cube_in_degrees_that_may_cross_the_antimeridian
         catalog.put_collection(make_collection("s"))
         catalog.put_items([item_at("a", 179.6, 1), item_at("b", 170.0, 2, crs=3857)])
 
-        found = refresh_collection(catalog, "s")
+        found = catalog.collection("s")
 
         west, _, east, _ = found["extent"]["spatial"]["bbox"][0]
         assert (west, east) == (170.0, pytest.approx(-179.4))
@@ -203,7 +200,7 @@ def test_real_items_go_in_and_come_out_equal_and_their_bands_are_read(
         catalog.put_collection(make_collection(file))
         catalog.put_items(items)
         found = {item["id"]: item for item in catalog.search((file,))}
-        fresh = refresh_collection(catalog, file)
+        fresh = catalog.collection(file)
 
     assert found == {item["id"]: item for item in items}
     for item in items:

@@ -18,6 +18,7 @@ import pytest
 
 from terrazzo.catalog import Catalog, CatalogUnusable, ItemNotFound, make_collection, open_catalog
 from terrazzo.errors import ArgumentInvalid, CollectionNotFound
+from terrazzo.progress import Progress
 
 
 def scene(name: str, **fields: object):
@@ -37,7 +38,14 @@ def path(tmp_path) -> Path:
 
 
 @pytest.fixture
-def catalog(path):
+def catalog(address):
+    with open_catalog(address) as opened:
+        opened.put_collection(make_collection("s"))
+        yield opened
+
+
+@pytest.fixture
+def in_file(path):
     with open_catalog(path) as opened:
         opened.put_collection(make_collection("s"))
         yield opened
@@ -77,7 +85,7 @@ def test_the_version_changes_with_every_change_and_only_then(catalog):
     assert catalog.version("s") == versions[-1]
 
 
-def test_collections_are_put_listed_and_deleted_with_their_items(catalog, path):
+def test_collections_are_put_listed_and_deleted_with_their_items(catalog):
     catalog.put_collection(make_collection("a"))
     catalog.put_items([scene("x"), scene("x", collection="a")])
 
@@ -85,6 +93,14 @@ def test_collections_are_put_listed_and_deleted_with_their_items(catalog, path):
 
     assert [c["id"] for c in catalog.collections()] == ["a"]
     assert [i["collection"] for i in catalog.search(bbox=(-180, -90, 180, 90))] == ["a"]
+
+
+def test_nothing_is_left_in_the_file_of_a_collection_that_is_deleted(in_file, path):
+    in_file.put_collection(make_collection("a"))
+    in_file.put_items([scene("x"), scene("x", collection="a")])
+
+    in_file.delete_collection("s")
+
     with sqlite3.connect(path) as raw:
         assert raw.execute("SELECT count(*) FROM box").fetchone() == (2,)
         assert raw.execute("SELECT count(*) FROM document").fetchone() == (1,)
@@ -177,10 +193,10 @@ def test_files_of_others_and_of_a_later_version_are_refused_unchanged(tmp_path):
         open_catalog(tmp_path / "missing.db", read_only=True)
 
 
-def test_a_reader_cannot_write_and_a_closed_catalogue_says_so(catalog, path):
+def test_a_reader_cannot_write_and_a_closed_catalogue_says_so(catalog, address):
     catalog.put_items([scene("a")])
 
-    with open_catalog(path, read_only=True) as reader:
+    with open_catalog(address, read_only=True) as reader:
         with pytest.raises(ArgumentInvalid, match="read_only"):
             reader.put_items([scene("b")])
         assert [c["id"] for c in reader.collections()] == ["s"]
@@ -248,28 +264,28 @@ catalog.put_items(scenes(), batch=100)
 """
 
 
-def writer(path: Path, name: str, count: int) -> subprocess.Popen[str]:
+def writer(address: str, name: str, count: int) -> subprocess.Popen[str]:
     source = str(Path(sys.modules["terrazzo"].__file__).parents[1])
     return subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path), name, str(count)],
+        [sys.executable, "-c", WRITER, address, name, str(count)],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": source},
     )
 
 
-def test_two_processes_that_create_and_fill_one_file_at_once_lose_nothing(path):
-    running = [writer(path, name, 1500) for name in "ab"]
+def test_two_processes_that_create_and_fill_one_catalogue_at_once_lose_nothing(address):
+    running = [writer(address, name, 1500) for name in "ab"]
     assert [process.communicate()[0] and process.returncode for process in running] == [0, 0]
 
-    with open_catalog(path) as catalog:
+    with open_catalog(address) as catalog:
         found = [item["id"] for item in catalog.search(bbox=(0, 0, 1, 1))]
 
     assert found == [f"{name}-{n:06d}" for name in "ab" for n in range(1500)]
 
 
-def test_a_killed_writer_leaves_a_sound_file_and_a_second_run_completes(path):
-    process = writer(path, "a", 1_000_000)
+def test_a_killed_writer_leaves_a_sound_catalogue_and_a_second_run_completes(address):
+    process = writer(address, "a", 1_000_000)
     assert process.stdout is not None
     while "2000" not in process.stdout.readline():
         pass
@@ -278,27 +294,35 @@ def test_a_killed_writer_leaves_a_sound_file_and_a_second_run_completes(path):
     process.wait()
     process.stdout.close()
 
-    with open_catalog(path) as catalog:
+    with open_catalog(address) as catalog:
         left = catalog.count("s")
         assert left >= 2000
         assert left % 100 == 0
         assert sum(1 for _ in catalog.search(bbox=(0, 0, 1, 1))) == left
-        raw = sqlite3.connect(path)
-        assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert raw.execute("SELECT count(*) FROM box").fetchone() == (left,)
-        assert raw.execute("SELECT count(*) FROM document").fetchone() == (left,)
-        raw.close()
-        again = writer(path, "a", left + 250)
+        assert list(catalog.check(Progress())) == []
+        again = writer(address, "a", left + 250)
         again.communicate()
         assert again.returncode == 0
         assert catalog.count("s") == left + 250
 
 
-def test_readers_see_whole_batches_while_others_write(catalog, path):
+def test_a_collection_may_be_deleted_while_it_is_searched(catalog):
+    names = [f"{n:05d}" for n in range(600)]
+    catalog.put_items(scene(name) for name in names)
+
+    search = catalog.search()
+    found = [next(search)["id"]]
+    catalog.delete_collection("s")
+    found += [item["id"] for item in search]
+
+    assert found == names[: len(found)]
+
+
+def test_readers_see_whole_batches_while_others_write(catalog, address):
     done, counts = threading.Event(), []
 
     def read() -> None:
-        with open_catalog(path, read_only=True) as reader:
+        with open_catalog(address, read_only=True) as reader:
             while not done.is_set():
                 counts.append(reader.count("s"))
 

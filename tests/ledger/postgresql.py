@@ -37,11 +37,11 @@ def server(shared: Path) -> Iterator[str]:
 
 
 @contextmanager
-def fresh(root: str) -> Iterator[str]:
-    """Make an empty database; yields its address."""
+def fresh(root: str, template: str = "template0") -> Iterator[str]:
+    """Make a database, empty or a copy of another one; yields its address."""
     name = f"t{uuid.uuid4().hex}"
     with psycopg.connect(root, autocommit=True) as connection:
-        connection.execute(f"create database {name}")  # type: ignore[arg-type]
+        connection.execute(f"create database {name} template {template}")  # type: ignore[arg-type]
         try:
             yield f"{root.rpartition('/')[0]}/{name}"
         finally:

@@ -173,12 +173,31 @@ def _collections() -> Iterator[Row]:
         for template, tail in {
             "": "",
             "/queryables": "/queryables",
+            "/aggregations": "/aggregations",
+            "/aggregate": "/aggregate?aggregations=total_count",
             "/items": "/items",
             "/items/{item_id}": "/items/{item}",
+            "/items/{item_id}/preview": "/items/{item}/preview",
             "/items/{item_id}/assets/{key:path}": "/items/{item}/assets/{key}",
         }.items():
             mine, gone = f"/collections/{name}{tail}", f"/collections/{MISSING}{tail}"
             yield Row("GET", route + template, mine, gone, seen, user=False)
+        mine, gone = f"/collections/{name}/aggregate", f"/collections/{MISSING}/aggregate"
+        body = {"aggregations": ["total_count"]}
+        yield Row("POST", f"{route}/aggregate", mine, gone, seen, user=False, body=body)
+    yield from _writes(route)
+
+
+def _writes(route: str) -> Iterator[Row]:
+    """Writes to a collection that others do not see; see test_transaction_rights.py for more."""
+    for method, tail in (
+        ("PUT", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/items"),
+        ("PUT", "/items/{item}"), ("PATCH", "/items/{item}"), ("DELETE", "/items/{item}"),
+    ):  # fmt: skip
+        mine, gone = f"/collections/{SECRET}{tail}", f"/collections/{MISSING}{tail}"
+        template = route + tail.replace("{item}", "{item_id}")
+        body = None if method == "DELETE" else {}
+        yield Row(method, template, mine, gone, SEEING, body=body, harmless=method == "PATCH")
 
 
 @contextmanager

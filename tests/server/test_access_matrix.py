@@ -49,17 +49,20 @@ LISTS: dict[str, Callable[[Any], set[str]]] = {
     "/maps": lambda told: {one["id"] for one in told["maps"]},
     "/collections": lambda told: {one["id"] for one in told["collections"]},
     "/search": lambda told: {one["collection"] for one in told["features"]},
+    "/children": lambda told: {one["id"] for one in told["children"]},
 }
 FOR_ALL = {
     "/", "/.well-known/openeo", "/conformance", "/file_formats", "/udf_runtimes", "/service_types",
     "/processes", "/credentials/oidc", "/credentials/basic", "/health", "/health/ready", "/metrics",
-    "/favicon.ico", "/editor", "/queryables",
+    "/favicon.ico", "/editor", "/queryables", "/aggregations", "/collection-queryables",
 }  # fmt: skip
 """Routes that name nothing of anybody."""
 TESTED_BELOW = {
     ("GET", "/me"), ("GET", "/me/licences"), ("POST", "/me/licences"),
     ("DELETE", "/me/licences/{licence}"), ("PUT", "/files/{path:path}"), ("POST", "/search"),
-    ("POST", "/jobs"), ("POST", "/services"), ("POST", "/result"), ("POST", "/validation"),
+    ("GET", "/aggregate"), ("POST", "/aggregate"),
+    ("POST", "/collections"), ("POST", "/jobs"), ("POST", "/services"), ("POST", "/result"),
+    ("POST", "/validation"),
     ("PUT", "/process_graphs/{process_graph_id}"),
 }  # fmt: skip
 
@@ -172,6 +175,7 @@ def test_lists_hold_what_somebody_sees_and_no_more(there: World, role: str, path
         | ({names["private"]} if role in {"owner", "admin"} else set()),
         "/collections": SEES[role],
         "/search": SEES[role],
+        "/children": SEES[role],
     }  # fmt: skip
     if role == "stranger":
         mine["/jobs"] = {names["job_of_other"]}
@@ -179,7 +183,7 @@ def test_lists_hold_what_somebody_sees_and_no_more(there: World, role: str, path
     answers = [there.ask(role, "GET", path), there.ask(role, "GET", f"{path}?limit=1000")]
 
     for answer in answers:
-        if role == "anonymous" and path not in {"/collections", "/search", "/maps"}:
+        if role == "anonymous" and path not in {"/collections", "/search", "/maps", "/children"}:
             assert answer.status_code == 401
         else:
             assert LISTS[path](answer.json()) == mine[path]
@@ -199,6 +203,21 @@ def test_what_is_the_same_for_everybody_names_nothing_of_anybody(there: World, p
 
             hidden = hidden_from(there, role)
             assert [name for name in hidden if name in answer.text] == []
+
+
+@pytest.mark.parametrize("role", PERSONS)
+def test_only_what_somebody_sees_is_counted(there: World, role: str):
+    name = "collection_frequency"
+
+    got = there.ask(role, "GET", f"/aggregate?aggregations={name}")
+    posted = there.ask(role, "POST", "/aggregate", json={"aggregations": [name]})
+
+    for answer in (got, posted):
+        (told,) = answer.json()["aggregations"]
+        assert {bucket["key"] for bucket in told["buckets"]} == SEES[role]
+        assert [one for one in hidden_from(there, role) if one in answer.text] == []
+    for shut in SHUT_OUT:
+        assert there.ask(shut, "GET", "/aggregate").status_code == 403
 
 
 @pytest.mark.parametrize("role", PERSONS)

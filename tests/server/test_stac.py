@@ -17,16 +17,17 @@ from starlette.testclient import TestClient
 from tests.server.small import COLLECTION, DATES, EDGE, make_home, red
 
 from terrazzo.catalog import make_collection
+from terrazzo.drivers.job import Workspace
 from terrazzo.ledger import Database, Visibility, database_url, schema
 from terrazzo.server.app import create_app
 from terrazzo.server.running.listen import serving
 from terrazzo.server.settings import ServerSettings
 from terrazzo.server.stac import items as stac
+from terrazzo.server.stac.documents import Page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from terrazzo.drivers.job import Workspace
+    from pathlib import Path
 
 MANY = 25
 
@@ -222,6 +223,49 @@ def test_fields_choose_members(client: TestClient) -> None:
     assert "eo:cloud_cover" in less["features"][0]["properties"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "there", "gone"),
+    [
+        ("-properties,properties.platform", {"platform"}, {"eo:cloud_cover", "datetime"}),
+        ("properties,-properties.platform", {"eo:cloud_cover", "datetime"}, {"platform"}),
+        ("properties.platform,-properties.platform", {"platform"}, set()),
+    ],
+)
+def test_the_narrower_name_decides_and_including_wins(
+    client: TestClient, fields: str, there: set[str], gone: set[str]
+) -> None:
+    found = client.get(f"/search?collections=many&limit=1&fields={fields}").json()["features"][0]
+
+    assert there <= found["properties"].keys()
+    assert not gone & found["properties"].keys()
+
+
+def test_fields_that_are_null_are_not_given(client: TestClient) -> None:
+    asked = {"limit": 1, "fields": {"include": None, "exclude": ["geometry"]}}
+
+    (found,) = client.post("/search", json=asked).json()["features"]
+
+    assert "geometry" not in found
+    assert "assets" in found
+
+
+def test_numbers_that_are_written_as_text_are_compared_as_numbers(client: TestClient) -> None:
+    meant = {
+        "lt": lambda cloud: cloud < 5,
+        "gte": lambda cloud: cloud >= 5,
+        "eq": lambda cloud: cloud == 5,
+        "neq": lambda cloud: cloud != 5,
+    }
+    for operator, holds in meant.items():
+        query = {"eo:cloud_cover": {operator: "5"}}
+        found = client.post("/search", json={"query": query, "limit": 100}).json()
+
+        clouds = [(number * 7) % MANY for number in range(MANY)]
+        assert len(ids(found)) == sum(map(holds, clouds)), operator
+    among = client.post("/search", json={"query": {"eo:cloud_cover": {"in": ["5", "6.0"]}}}).json()
+    assert {one["properties"]["eo:cloud_cover"] for one in among["features"]} == {5, 6}
+
+
 def test_pages_by_get_and_post_are_the_same(client: TestClient) -> None:
     got, href = [], "/search?collections=many&limit=4&sortby=-properties.platform,id"
     while href:
@@ -255,6 +299,8 @@ def test_the_newest_come_first(client: TestClient) -> None:
         "bbox=a,b,c,d",
         "bbox=0,0,1,1&intersects={}",
         "datetime=soon",
+        "datetime=2024-01-01",
+        "datetime=2024-01/..",
         "datetime=2024-02-01/2024-01-01",
         "datetime=../..",
         "limit=0",
@@ -388,9 +434,9 @@ def test_slow_searches_leave_other_routes_their_threads(
 ) -> None:
     go, count = threading.Event(), 45  # more than the threads that ordinary routes share
 
-    def slow(*_: Any) -> tuple[dict[str, Any], str]:
+    def slow(*_: Any) -> Page:
         go.wait(60)
-        return {"links": []}, ""
+        return Page([], [])
 
     monkeypatch.setattr(stac, "found_items", slow)
     with ThreadPoolExecutor(count) as pool:
@@ -402,3 +448,71 @@ def test_slow_searches_leave_other_routes_their_threads(
     assert other.status_code == 200
     assert len(waiting) == count
     assert {search.result().status_code for search in searches} == {200}
+
+
+# words
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("q=a", sum(number % 2 for number in range(MANY))),
+        ("q=a,b", MANY),
+        ("q=item%203", 0),
+        ("q=item-03", 1),
+        ("q=many%20-a", sum(number % 2 == 0 for number in range(MANY))),
+        ("q=a&filter=eo:cloud_cover%3C5", sum(n % 2 and (n * 7) % MANY < 5 for n in range(MANY))),
+    ],
+)
+def test_words_are_found_in_items(client: TestClient, query: str, count: int) -> None:
+    got = client.get(f"/search?{query}&limit=1000&collections=many").json()
+    counted = client.get(f"/aggregate?{query}&aggregations=total_count&collections=many").json()
+
+    assert len(ids(got)) == count
+    assert counted["aggregations"][0]["value"] == count
+
+
+def test_words_of_a_body_are_a_text_or_a_list(client: TestClient) -> None:
+    found = [
+        ids(client.post("/search", json={"q": q, "ids": ["item-01", "item-02"]}).json())
+        for q in ("a,b", ["a", "b"], ["a"])
+    ]
+
+    assert found == [["item-02", "item-01"]] * 2 + [["item-01"]]
+    for q in (3, [3], {}, "***", []):
+        assert client.post("/search", json={"q": q}).status_code == 400
+
+
+# what can be filtered by
+
+
+def test_what_items_of_all_collections_have_in_common_can_be_filtered_by(
+    client: TestClient,
+) -> None:
+    every = client.get("/queryables").json()["properties"]
+    many = client.get("/collections/many/queryables").json()["properties"]
+
+    assert every.keys() == {"id", "collection", "geometry", "datetime"}
+    assert every.keys() | {"eo:cloud_cover", "platform"} == many.keys()
+    assert (many["eo:cloud_cover"]["type"], many["platform"]["type"]) == ("number", "string")
+    assert many["datetime"]["format"] == "date-time"
+    assert many["eo:cloud_cover"]["maximum"] == MANY - 1
+
+
+def test_limits_of_a_property_are_told_where_all_collections_share_them(
+    tmp_path: Path,
+) -> None:
+    workspace = Workspace.of(tmp_path)
+    with workspace.catalog(create=True) as catalog:
+        for name, cloud in (("one", 10), ("two", 20)):
+            catalog.put_collection(make_collection(name))
+            catalog.put_items([item(0, name) | {"properties": {
+                "datetime": "2024-01-01T00:00:00Z", "eo:cloud_cover": cloud, "gsd": 10, name: 1,
+            }}])  # fmt: skip
+    with TestClient(create_app(workspace)) as client:
+        told = client.get("/queryables").json()["properties"]
+
+    assert told["eo:cloud_cover"]["type"] == "number"
+    assert "minimum" not in told["eo:cloud_cover"]
+    assert told["gsd"]["minimum"] == 10
+    assert not {"one", "two"} & told.keys()

@@ -6,9 +6,9 @@ from terrazzo.catalog.filters import PropertyFilter
 from terrazzo.catalog.interface import Asked, Catalog
 from terrazzo.catalog.opening import open_catalog
 from terrazzo.catalog.order import Position, Sort, position
-from terrazzo.catalog.refresh import refresh_collection, refreshed
 from terrazzo.catalog.stac import make_asset, make_collection, make_item
 from terrazzo.catalog.stored import StoredItem
+from terrazzo.catalog.survey import Survey
 from terrazzo.errors import CatalogUnusable, ItemNotFound
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "PropertyFilter",
     "Sort",
     "StoredItem",
+    "Survey",
     "band_document",
     "make_asset",
     "make_collection",
@@ -29,6 +30,4 @@ __all__ = [
     "open_catalog",
     "position",
     "read_bands",
-    "refresh_collection",
-    "refreshed",
 ]

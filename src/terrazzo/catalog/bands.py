@@ -52,17 +52,22 @@ def band_document(band: BandInfo) -> dict[str, Any]:
     if band.dtype:
         found["data_type"] = band.dtype
     if band.nodata is not None:
-        finite = math.isfinite(band.nodata)
-        found["nodata"] = band.nodata if finite else str(float(band.nodata))
+        found["nodata"] = _written(band.nodata)
     if band.scale != 1.0 or band.offset != 0.0:
-        found["raster:scale"], found["raster:offset"] = band.scale, band.offset
+        found["raster:scale"] = _written(band.scale)
+        found["raster:offset"] = _written(band.offset)
     if band.common_name:
         found["eo:common_name"] = band.common_name
-    if band.wavelength_um is not None:
+    if band.wavelength_um is not None and math.isfinite(band.wavelength_um):
         found["eo:center_wavelength"] = band.wavelength_um
-    if band.gsd_m is not None:
+    if band.gsd_m is not None and math.isfinite(band.gsd_m):
         found["gsd"] = band.gsd_m
     return found
+
+
+def _written(number: float) -> float | str:
+    """Return a number, or the text that stands for one that JSON lacks."""
+    return number if math.isfinite(number) else str(float(number))
 
 
 def read_bands(document: Mapping[str, Any], key: str = "") -> tuple[BandInfo, ...]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from terrazzo.catalog.cql2_operators import Kind, Value
+    from terrazzo.catalog.free_text import FreeText
 
 DEEPEST = 64
 """Levels of the deepest filter."""
@@ -85,7 +86,21 @@ class Call:
         return self.operator.call([operand.value(facts) for operand in self.operands])
 
 
-Expression: TypeAlias = Property | Constant | Call
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What is looked for in the texts of an item."""
+
+    given: FreeText
+    """The words."""
+    kind: Kind = "truth"
+    """What it gives."""
+
+    def value(self, facts: Facts) -> Value:
+        """Tell whether the item has them."""
+        return self.given.accepts(facts.texts)
+
+
+Expression: TypeAlias = Property | Constant | Call | Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +133,11 @@ class Filter:
         return cls(Call("t_intersects", OPERATORS["t_intersects"], operands))
 
     @classmethod
+    def of_words(cls, words: FreeText) -> Filter:
+        """Return the filter of items in whose texts some words are."""
+        return cls(Words(words))
+
+    @classmethod
     def all_of(cls, filters: Sequence[Filter]) -> Filter:
         """Return the filter of items that meet all of some, at least one."""
         parts = tuple(one.expression for one in filters)
@@ -125,7 +145,11 @@ class Filter:
 
     def accepts(self, item: Mapping[str, Any]) -> bool:
         """Tell whether the filter is true for an item."""
-        return self.expression.value(Facts(item)) is True
+        return self.holds(Facts(item))
+
+    def holds(self, facts: Facts) -> bool:
+        """Tell whether the filter is true where these are the facts."""
+        return self.expression.value(facts) is True
 
 
 class _Reader:
@@ -181,6 +205,10 @@ class _Reader:
                 f"{suggest(str(name), tuple(OPERATORS))} Known are {', '.join(OPERATORS)}."
             )
         operator = OPERATORS[found]
+        if found == "between" and isinstance(operands, list) and len(operands) == 2:  # noqa: PLR2004
+            # As drafts of CQL2 had it, and clients still write it.
+            limits = operands[1] if isinstance(operands[1], list) else [operands[1]]
+            operands = [operands[0], *limits]
         if not isinstance(operands, list) or not operator.takes(len(operands)):
             raise FilterInvalid(f"{found} takes {operator.arity} in `args`: {_short(document)}.")
         parts = tuple(self.read(operand, depth + 1) for operand in operands)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import shapely
 
 from terrazzo.catalog.documents import item_period
+from terrazzo.catalog.free_text import texts_of
 from terrazzo.catalog.space import footprint
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.times import parse_time
@@ -56,8 +57,8 @@ class Geometry:
     """In longitude and latitude."""
     region: Region | None = None
     """The region of a filter's geometry, which knows the antimeridian."""
-    item: Mapping[str, Any] | None = None
-    """The item whose footprint it is."""
+    is_footprint: bool = False
+    """Whether an item lies there."""
 
     @classmethod
     def of_parts(cls, parts: Sequence[BaseGeometry], region: Region) -> Geometry:
@@ -68,8 +69,8 @@ class Geometry:
     def meets(self, other: Geometry) -> bool:
         """Tell whether two geometries have a point in common."""
         for mine, theirs in ((self, other), (other, self)):
-            if mine.region is not None and theirs.item is not None:
-                return mine.region.meets(theirs.item)
+            if mine.region is not None and theirs.is_footprint:
+                return mine.region.meets_shape(theirs.shape)
         return bool(self.shape.intersects(other.shape))
 
 
@@ -90,10 +91,15 @@ class Facts:
             return period.first if isinstance(period, Period) else period
         return self._item["properties"].get(name)
 
+    @property
+    def texts(self) -> Iterable[str]:
+        """The texts in which words are looked for."""
+        return texts_of(self._item)
+
     @cached_property
     def footprint(self) -> Geometry:
         """Where the item lies."""
-        return Geometry(footprint(self._item), item=self._item)
+        return Geometry(footprint(self._item), is_footprint=True)
 
     @cached_property
     def period(self) -> Period | datetime:

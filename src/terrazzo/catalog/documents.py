@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import re
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from terrazzo.catalog.filters import column_text
-from terrazzo.catalog.space import Box, check_bbox, read_geometry, split
+from terrazzo.catalog.footprints import kept_footprint
+from terrazzo.catalog.json_text import json_text
+from terrazzo.catalog.space import Box, check_bbox
+from terrazzo.catalog.stored import StoredItem
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.times import parse_time
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from terrazzo.geo.times import Interval
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
-@dataclass(frozen=True, slots=True)
-class ItemRow:
+class ItemRow(NamedTuple):
     """An item that was checked, ready to be stored."""
 
     collection: str
@@ -37,10 +39,12 @@ class ItemRow:
     """The end of its period, microseconds since 1970; equal to `start` for an instant."""
     boxes: tuple[Box, ...]
     """One box within -180..180, or two if it crosses the antimeridian."""
+    footprint: bytes
+    """Where it lies exactly, see `footprints`."""
     properties: str
     """Its comparable properties as JSON."""
-    body: bytes
-    """The whole document, compressed."""
+    stored: StoredItem
+    """The whole document."""
 
 
 def item_row(item: Mapping[str, Any]) -> ItemRow:
@@ -57,15 +61,15 @@ def item_row(item: Mapping[str, Any]) -> ItemRow:
         raise ArgumentInvalid(f"{subject}: type {item['type']!r} is not 'Feature'.")
     if "bbox" not in item or item["bbox"] is None:
         raise ArgumentInvalid(f"{subject} has no bbox. Valid is [west, south, east, north].")
-    boxes = split(check_bbox(item["bbox"], subject))
-    if item.get("geometry") is not None:
-        read_geometry(item["geometry"], subject)
+    footprint, boxes = kept_footprint(item, check_bbox(item["bbox"], subject), subject)
     properties = item.get("properties")
     if not isinstance(properties, Mapping):
         raise ArgumentInvalid(f"{subject} has no properties; they must hold at least `datetime`.")
-    body = packed(item, subject)
+    with _written(subject):
+        stored = StoredItem.of(item)
+    _refuse_nul(stored.text, subject)
     start, stop = (microseconds(t) for t in item_period(item))
-    return ItemRow(collection, name, start, stop, boxes, column_text(properties), body)
+    return ItemRow(collection, name, start, stop, boxes, footprint, column_text(properties), stored)
 
 
 def item_period(item: Mapping[str, Any]) -> tuple[datetime, datetime]:
@@ -108,8 +112,8 @@ def _time_field(properties: Mapping[str, Any], field: str, subject: str) -> date
         raise ArgumentInvalid(f"{subject}, properties.{field}: {problem}") from None
 
 
-def collection_row(collection: Mapping[str, Any]) -> tuple[str, bytes]:
-    """Check a collection and return its id and compressed document.
+def collection_text(collection: Mapping[str, Any]) -> tuple[str, bytes]:
+    """Check a collection and return its id and its document as JSON in UTF-8.
 
     Raises:
         ArgumentInvalid: it has no id, is another kind of document, or is not JSON.
@@ -119,7 +123,11 @@ def collection_row(collection: Mapping[str, Any]) -> tuple[str, bytes]:
         raise ArgumentInvalid(
             f"Collection {name!r}: type {collection['type']!r} is not 'Collection'."
         )
-    return name, packed(collection, f"Collection {name!r}")
+    subject = f"Collection {name!r}"
+    with _written(subject):
+        text = json_text(dict(collection))
+    _refuse_nul(text, subject)
+    return name, text
 
 
 def _text_field(document: Mapping[str, Any], field: str, subject: str) -> str:
@@ -130,36 +138,28 @@ def _text_field(document: Mapping[str, Any], field: str, subject: str) -> str:
     return value
 
 
-def packed(document: Mapping[str, Any], subject: str) -> bytes:
-    """Write a document as compressed JSON.
-
-    Raises:
-        ArgumentInvalid: it holds NaN or infinity, a NUL byte, a lone surrogate, or what JSON lacks.
-    """
+@contextmanager
+def _written(subject: str) -> Iterator[None]:
+    """Say whose document is no JSON."""
     try:
-        text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        data = text.encode()
+        yield
     except (TypeError, ValueError, RecursionError) as problem:
         raise ArgumentInvalid(
             f"{subject} cannot be written as JSON: {problem}. Use null for missing numbers and "
             "RFC 3339 text for times."
         ) from None
-    if "\\u0000" in text and _NUL.search(text):
+
+
+def _refuse_nul(text: bytes, subject: str) -> None:
+    if b"\\" in text and _NUL.search(text):
         raise ArgumentInvalid(f"{subject} holds a NUL byte in a text. Remove it.")
-    return zlib.compress(data, 3)
-
-
-def decompressed(body: bytes) -> bytes:
-    """Return the text that `packed` wrote."""
-    return zlib.decompress(body)
-
-
-def unpacked(body: bytes) -> dict[str, Any]:
-    """Read what `packed` wrote."""
-    document: dict[str, Any] = json.loads(decompressed(body))
-    return document
 
 
 def microseconds(instant: datetime) -> int:
     """Return an instant as whole microseconds since 1970, exactly."""
     return (instant - _EPOCH) // _MICROSECOND
+
+
+def instant(microseconds: int) -> datetime:
+    """Return the instant so many microseconds after 1970 began."""
+    return _EPOCH + microseconds * _MICROSECOND

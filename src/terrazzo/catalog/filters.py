@@ -8,12 +8,13 @@ Names and values are bound, never written into SQL.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
+from terrazzo.catalog.json_text import json_text
 from terrazzo.errors import ArgumentInvalid
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class PropertyFilter:
         several = self.operator in ("in", "between")
         if several != isinstance(self.value, tuple):
             raise self._invalid("a tuple" if several else "one text, number or truth value")
-        kinds = {_kind(value) for value in self._values()}
+        kinds = {scalar_kind(value) for value in self._values()}
         if None in kinds or not isinstance(self.name, str):
             raise self._invalid("text, finite numbers or truth values")
         if self.operator == "between" and (len(self._values()) != 2 or len(kinds) != 1):  # noqa: PLR2004
@@ -77,13 +78,16 @@ class PropertyFilter:
 
     def matches(self, properties: Mapping[str, Any]) -> bool:
         """Tell whether an item with these properties meets the condition."""
-        found = properties.get(self.name)
-        kind = _kind(found)
+        return self.holds(properties.get(self.name))
+
+    def holds(self, found: object) -> bool:
+        """Tell whether a value of the property, None where it is missing, meets the condition."""
+        kind = scalar_kind(found)
         if kind is None:
             return False
         if self.operator == "!=":
-            return kind != _kind(self.value) or found != self.value
-        like = [value for value in self._values() if _kind(value) == kind]
+            return kind != scalar_kind(self.value) or found != self.value
+        like = [value for value in self._values() if scalar_kind(value) == kind]
         if self.operator in ("=", "in"):
             return found in like
         if not like:
@@ -91,10 +95,10 @@ class PropertyFilter:
         return _ordered(self.operator, found, like)
 
     def narrow(self) -> tuple[str, list[object]]:
-        """Return a necessary condition as SQL on `d.properties`, and its bound values."""
+        """Return a necessary condition as SQL on `i.properties`, and its bound values."""
         path = '$."' + column_name(self.name) + '"'
         if self.operator == "!=":
-            return "json_type(d.properties, ?) IS NOT NULL", [path]
+            return "json_type(i.properties, ?) IS NOT NULL", [path]
         values = self._values()
         if self.operator == "between":
             return _between(path, values[0], values[1])
@@ -107,7 +111,7 @@ class PropertyFilter:
         return f"({sql})", [bound for _, bounds in alternatives for bound in bounds]
 
 
-def _kind(value: object) -> Literal["truth", "number", "text"] | None:
+def scalar_kind(value: object) -> Literal["truth", "number", "text"] | None:
     """Name the kind of a scalar; None for what cannot be compared."""
     if isinstance(value, bool):
         return "truth"
@@ -138,21 +142,21 @@ def _ordered(operator: Operator, found: Any, values: list[Any]) -> bool:
 
 def _between(path: str, low: Scalar | None, high: Scalar | None) -> tuple[str, list[object]]:
     """Narrow to values of the bounds' kind between them; None is unbounded."""
-    kind = _kind(low if low is not None else high)
+    kind = scalar_kind(low if low is not None else high)
     if kind == "truth":
-        return "json_type(d.properties, ?) = ?", [path, "true" if low else "false"]
-    sql, bounds = "json_type(d.properties, ?) = 'text'", [path]
+        return "json_type(i.properties, ?) = ?", [path, "true" if low else "false"]
+    sql, bounds = "json_type(i.properties, ?) = 'text'", [path]
     if kind == "number":
-        sql = "json_type(d.properties, ?) IN ('integer', 'real')"
+        sql = "json_type(i.properties, ?) IN ('integer', 'real')"
     values: list[object] = [*bounds]
     for sign, comparison, bound in ((-1, ">=", low), (1, "<=", high)):
         if bound is not None:
-            sql += f" AND json_extract(d.properties, ?) {comparison} ?"
-            values += [path, bound if isinstance(bound, str) else _widened(bound, sign)]
+            sql += f" AND json_extract(i.properties, ?) {comparison} ?"
+            values += [path, bound if isinstance(bound, str) else widened(bound, sign)]
     return f"({sql})", values
 
 
-def _widened(bound: float, sign: int) -> float:
+def widened(bound: float, sign: int) -> float:
     """Move a bound outwards by more than SQLite's error in reading a decimal number."""
     try:
         number = float(bound)
@@ -164,6 +168,7 @@ def _widened(bound: float, sign: int) -> float:
     return number + sign * (abs(number) * 1e-12 + 1e-300)
 
 
+@lru_cache(4096)
 def column_name(name: str) -> str:
     """Return a property's name as the key in the `properties` column.
 
@@ -174,13 +179,15 @@ def column_name(name: str) -> str:
 
 def column_value(value: object) -> Scalar | None:
     """Return a property's value as the `properties` column has it; None where it has none."""
-    return value if isinstance(value, str | float | int) and _kind(value) else None
+    return value if isinstance(value, str | float | int) and scalar_kind(value) else None
 
 
 def column_text(properties: Mapping[str, Any]) -> str:
     """Return the comparable properties as the JSON text that `narrow` searches in."""
-    return json.dumps(
-        {column_name(name): value for name, value in properties.items() if _kind(value)},
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
+    return json_text(
+        {
+            column_name(name): value
+            for name, value in properties.items()
+            if type(value) is str or scalar_kind(value)
+        }
+    ).decode()

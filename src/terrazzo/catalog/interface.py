@@ -8,11 +8,15 @@ both give the same answers.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self, TypedDict
 
+from terrazzo.catalog.cql2_operators import Facts
+from terrazzo.catalog.described import Record, Texts
 from terrazzo.catalog.search import checked_query
-from terrazzo.errors import ArgumentInvalid
+from terrazzo.catalog.survey import Survey
+from terrazzo.errors import ArgumentInvalid, CollectionNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
     from terrazzo.catalog.order import Position, Sort
     from terrazzo.catalog.search import Query
     from terrazzo.catalog.stored import StoredItem
+    from terrazzo.progress import Progress
+
+
+_TEXTS = Texts(512)
 
 
 class Asked(TypedDict, total=False):
@@ -51,6 +59,9 @@ class Asked(TypedDict, total=False):
     """How many items at most."""
     after: Position | None
     """The `position` of the item behind which to carry on, in the same order."""
+    check: Callable[[], None] | None
+    """Called now and then while items are looked at, found or not; what it raises ends the
+    search."""
 
 
 class Catalog(ABC):
@@ -74,6 +85,11 @@ class Catalog(ABC):
     def shown(self) -> str:
         """Where it is, for people; without a password."""
 
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """What keeps it and in which version, for people."""
+
     def __enter__(self) -> Self:
         return self
 
@@ -95,7 +111,7 @@ class Catalog(ABC):
             new: whether it must not be there yet.
 
         Raises:
-            ArgumentInvalid: see `documents.collection_row`.
+            ArgumentInvalid: see `documents.collection_text`.
             CollectionExists: `new`, and it is there.
             OutputFailed: the catalogue could not be written.
         """
@@ -117,24 +133,108 @@ class Catalog(ABC):
             OutputFailed: the catalogue could not be written.
         """
 
-    @abstractmethod
     def collection(self, id: str) -> dict[str, Any]:  # noqa: A002
         """Return a collection's document.
+
+        Extents, `cube:dimensions`, bands, `item_assets` and summaries are those of its items; see
+        `Survey.describe`.
+
+        Raises:
+            CollectionNotFound: lists the collections that there are.
+        """
+        return self._described(self._record(id))
+
+    def collections(self) -> list[dict[str, Any]]:
+        """Return the documents of all collections, by id."""
+        found = []
+        for record in self._records():
+            with suppress(CollectionNotFound):  # deleted just now
+                found.append(self._described(record))
+        return found
+
+    def survey(self, collection: str) -> Survey:
+        """Return what the items of a collection have in common.
+
+        It is kept with them; only where it is not known it is made of all items, and kept.
+
+        Raises:
+            CollectionNotFound: lists the collections that there are.
+        """
+        return self._survey_of(self._record(collection))[0]
+
+    def surveyed(self, collection: str) -> Survey:
+        """Look at all items of a collection, whatever is kept.
+
+        Raises:
+            CollectionNotFound: lists the collections that there are.
+        """
+        survey = Survey()
+        for item in self.stored((collection,)):
+            survey.add(item.document())
+        return survey
+
+    def _described(self, record: Record) -> dict[str, Any]:
+        """Return a collection's document, made once per version."""
+        found = _TEXTS.get(record)
+        if found is None:
+            survey, lasting = self._survey_of(record)
+            found = survey.describe(record.document())
+            if lasting:
+                _TEXTS.put(record, found)
+        return found
+
+    def _survey_of(self, record: Record) -> tuple[Survey, bool]:
+        """Return the survey of a collection, and whether nobody has written since its record."""
+        known = record.surveyed()
+        if known is not None:
+            return known, True
+        survey = self.surveyed(record.id)
+        if self.version(record.id) != record.version:
+            return survey, False
+        if not self.read_only:
+            self._keep_survey(record.id, record.version, survey.to_text())
+        return survey, True
+
+    def stated(self, id: str) -> dict[str, Any]:  # noqa: A002
+        """Return a collection's document without what is computed from its items.
+
+        Raises:
+            CollectionNotFound: lists the collections that there are.
+        """
+        return self._record(id).document()
+
+    @abstractmethod
+    def _record(self, id: str) -> Record:  # noqa: A002
+        """Return what is kept of a collection.
 
         Raises:
             CollectionNotFound: lists the collections that there are.
         """
 
     @abstractmethod
-    def collections(self) -> list[dict[str, Any]]:
-        """Return the documents of all collections, by id."""
+    def _records(self) -> list[Record]:
+        """Return what is kept of all collections, by id."""
 
     @abstractmethod
-    def delete_collection(self, id: str) -> None:  # noqa: A002
+    def _keep_survey(self, id: str, version: str, survey: str) -> None:  # noqa: A002
+        """Keep a survey that was made anew, if the collection still has that version."""
+
+    @abstractmethod
+    def delete_collection(
+        self,
+        id: str,  # noqa: A002
+        *,
+        check: Callable[[dict[str, Any]], object] | None = None,
+    ) -> None:
         """Delete a collection and all its items.
+
+        Args:
+            id: of the collection.
+            check: is given the document, which nobody changes meanwhile; what it raises keeps all.
 
         Raises:
             CollectionNotFound: lists the collections that there are.
+            OutputFailed: the catalogue could not be written.
         """
 
     @abstractmethod
@@ -226,7 +326,6 @@ class Catalog(ABC):
             OutputFailed: the catalogue could not be written.
         """
 
-    @abstractmethod
     def item(self, collection: str, id: str) -> dict[str, Any]:  # noqa: A002
         """Return an item's document.
 
@@ -234,16 +333,61 @@ class Catalog(ABC):
             CollectionNotFound: lists the collections that there are.
             ItemNotFound: the collection has no such item.
         """
+        return self.stored_item(collection, id).document()
 
     @abstractmethod
-    def delete_items(self, collection: str, ids: Iterable[str]) -> int:
+    def stored_item(self, collection: str, id: str) -> StoredItem:  # noqa: A002
+        """Return an item as it is kept: for those who pass it on unread.
+
+        Raises:
+            CollectionNotFound: lists the collections that there are.
+            ItemNotFound: the collection has no such item.
+        """
+
+    @abstractmethod
+    def delete_items(
+        self,
+        collection: str,
+        ids: Iterable[str],
+        *,
+        check: Callable[[dict[str, Any]], object] | None = None,
+    ) -> int:
         """Delete items by id, all or none; ids that are not there are passed over.
+
+        Args:
+            collection: their collection.
+            ids: of the items.
+            check: is given each document, which nobody changes meanwhile; what it raises keeps all.
 
         Returns:
             The number of items deleted.
 
         Raises:
             CollectionNotFound: lists the collections that there are.
+            OutputFailed: the catalogue could not be written.
+        """
+
+    # upkeep
+
+    @abstractmethod
+    def check(self, progress: Progress | None = None) -> Iterator[str]:
+        """Tell what is wrong with what is kept, a sentence each; nothing where all is sound.
+
+        Every item is read. Others may go on reading and writing.
+
+        Args:
+            progress: is told of the items.
+        """
+
+    @abstractmethod
+    def vacuum(self) -> tuple[int, int]:
+        """Give back the space of what was deleted.
+
+        Returns:
+            The bytes that the catalogue took before and takes now.
+
+        Raises:
+            ArgumentInvalid: it was opened for reading only.
             OutputFailed: the catalogue could not be written.
         """
 
@@ -284,24 +428,60 @@ class Catalog(ABC):
         Raises:
             CollectionNotFound, ArgumentInvalid, FilterInvalid, TemporalExtentEmpty: see `search`.
         """
-        if isinstance(collections, str):
-            raise ArgumentInvalid(
-                f"collections {collections!r} is one text: write ({collections!r},)."
-            )
-        query = checked_query(
-            bbox=asked.get("bbox"),
-            intersects=asked.get("intersects"),
-            interval=asked.get("interval"),
-            ids=asked.get("ids", ()),
-            properties=asked.get("properties", ()),
-            condition=asked.get("filter"),
-            sort=asked.get("sort", "datetime"),
-            limit=asked.get("limit"),
-        )
+        query = checked(collections, asked)
         return islice(self._found(query, collections, asked.get("after")), query.limit)
+
+    def facts(self, collections: Sequence[str] = (), **asked: Unpack[Asked]) -> Iterator[Facts]:
+        """Find items like `search`, for those who only look at them: may read no documents.
+
+        Args:
+            collections: ids; empty is all.
+            **asked: see `Asked`.
+
+        Raises:
+            CollectionNotFound, ArgumentInvalid, FilterInvalid, TemporalExtentEmpty: see `search`.
+        """
+        return (Facts(item) for item in self.search(collections, **asked))
+
+    def known_count(self, collections: Sequence[str] = (), **asked: Unpack[Asked]) -> int | None:
+        """Return how many items a search finds, where that is known without looking at each.
+
+        Args:
+            collections: ids; empty is all.
+            **asked: see `Asked`; `limit` and `after` do not count.
+
+        Raises:
+            CollectionNotFound: lists the collections that there are.
+        """
+        unconditional = {"sort", "limit", "after", "check"}
+        if any(value for name, value in asked.items() if name not in unconditional):
+            return None
+        names = collections or [document["id"] for document in self.collections()]
+        return sum(self.count(name) for name in dict.fromkeys(names))
 
     @abstractmethod
     def _found(
         self, query: Query, collections: Sequence[str], after: Position | None
     ) -> Iterator[StoredItem]:
         """Stream what a checked query finds; what is wrong with `after` is raised at once."""
+
+
+def checked(collections: Sequence[str], asked: Asked) -> Query:
+    """Return a search whose arguments are right.
+
+    Raises:
+        ArgumentInvalid, FilterInvalid, TemporalExtentEmpty: see `Catalog.search`.
+    """
+    if isinstance(collections, str):
+        raise ArgumentInvalid(f"collections {collections!r} is one text: write ({collections!r},).")
+    return checked_query(
+        bbox=asked.get("bbox"),
+        intersects=asked.get("intersects"),
+        interval=asked.get("interval"),
+        ids=asked.get("ids", ()),
+        properties=asked.get("properties", ()),
+        condition=asked.get("filter"),
+        sort=asked.get("sort", "datetime"),
+        limit=asked.get("limit"),
+        check=asked.get("check"),
+    )

@@ -25,7 +25,7 @@ Sql: TypeAlias = tuple[str, list[object]]
 """A condition, and the values bound in it."""
 
 _MIRRORED: dict[str, str] = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "<>": "<>"}
-_OPERATORS: dict[str, Operator] = {
+OPERATORS: dict[str, Operator] = {
     "=": "=",
     "<>": "!=",
     "<": "<",
@@ -51,15 +51,13 @@ class Hints:
     """What the accepted items have in common."""
 
     sql: tuple[Sql, ...] = ()
-    """Conditions on the items `i` and documents `d`; all must be met."""
+    """Conditions on the items `i`; all must be met."""
     region: Region | None = None
     """Where they lie, among other places."""
     first: datetime | None = None
     """They end at this instant or later."""
     last: datetime | None = None
     """They begin at this instant or earlier."""
-    documents: bool = False
-    """Whether a condition looks at properties."""
 
 
 def hints_of(expression: Expression) -> Hints:
@@ -67,7 +65,7 @@ def hints_of(expression: Expression) -> Hints:
     conditions: list[Sql] = []
     bound = 0
     region, first, last = None, None, None
-    for part in _parts(expression):
+    for part in parts(expression):
         region = region or _region(part)
         begin, end = _times(part)
         first = begin if first is None else max(first, begin or first)
@@ -76,14 +74,13 @@ def hints_of(expression: Expression) -> Hints:
         if condition is not None and bound + len(condition[1]) <= _MOST:
             bound += len(condition[1])
             conditions.append(condition)
-    looks = any("d.properties" in text for text, _ in conditions)
-    return Hints(tuple(conditions), region, first, last, looks)
+    return Hints(tuple(conditions), region, first, last)
 
 
-def _parts(expression: Expression) -> list[Expression]:
+def parts(expression: Expression) -> list[Expression]:
     """Return the conditions that must all be true."""
     if isinstance(expression, Call) and expression.name == "and":
-        return [part for operand in expression.operands for part in _parts(operand)]
+        return [part for operand in expression.operands for part in parts(operand)]
     return [expression]
 
 
@@ -99,7 +96,7 @@ def _region(part: Expression) -> Region | None:
 
 def _times(part: Expression) -> tuple[datetime | None, datetime | None]:
     """Return the instants between which items that meet a condition on `datetime` lie."""
-    found = _against_constant(part)
+    found = against_constant(part)
     if found is None or found[1].name != "datetime":
         return None, None
     name, _, value = found
@@ -115,7 +112,7 @@ def _times(part: Expression) -> tuple[datetime | None, datetime | None]:
     )
 
 
-def _against_constant(part: Expression) -> tuple[str, Property, object] | None:
+def against_constant(part: Expression) -> tuple[str, Property, object] | None:
     """Return an operator between a property and a constant, the property first."""
     if not isinstance(part, Call) or len(part.operands) != 2:  # noqa: PLR2004 - of two operands
         return None
@@ -133,15 +130,15 @@ def _condition(part: Expression) -> Sql | None:
         return _joined(part)
     if isinstance(part, Call) and part.name == "between":
         return _between(*part.operands)
-    found = _against_constant(part)
+    found = against_constant(part)
     if found is None:
         return None
     name, one, given = found
     if name == "in" and isinstance(given, list):
         return _property(one.name, "in", tuple(given))
-    if name in _OPERATORS and one.name == "datetime":
+    if name in OPERATORS and one.name == "datetime":
         return _start(name, given)
-    return _property(one.name, _OPERATORS[name], given) if name in _OPERATORS else None
+    return _property(one.name, OPERATORS[name], given) if name in OPERATORS else None
 
 
 def _between(value: Expression, low: Expression, high: Expression) -> Sql | None:

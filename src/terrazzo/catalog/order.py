@@ -186,10 +186,10 @@ def _keys(name: str, down: bool) -> list[Key]:
     if name == "collection":
         return [Key(_COLLECTION, (), down)]
     path = '$."' + column_name(name) + '"'
-    kind = "json_extract(d.properties, ?) IS NULL"
+    kind = "json_extract(i.properties, ?) IS NULL"
     return [
         Key(f"({kind})", (path,), down),
-        Key("coalesce(json_extract(d.properties, ?), 0)", (path,), down),
+        Key("coalesce(json_extract(i.properties, ?), 0)", (path,), down),
     ]
 
 

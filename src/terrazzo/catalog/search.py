@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from terrazzo.catalog.cql2 import Filter
 from terrazzo.catalog.documents import in_period, item_period, microseconds
-from terrazzo.catalog.filters import PropertyFilter
+from terrazzo.catalog.filters import PropertyFilter, column_name
+from terrazzo.catalog.footprints import met
+from terrazzo.catalog.kept import KeptFacts, needs_document
 from terrazzo.catalog.narrowing import Hints, hints_of
 from terrazzo.catalog.order import Order
 from terrazzo.catalog.space import Region
@@ -16,9 +18,10 @@ from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.times import parse_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from terrazzo.catalog.kept import Kept
     from terrazzo.catalog.order import Sort
     from terrazzo.geo.times import Interval
 
@@ -46,6 +49,8 @@ class Query:
     """In which order."""
     limit: int | None
     """How many items at most."""
+    check: Callable[[], None] | None = None
+    """Called for every page of candidates; what it raises ends the search."""
 
     def accepts(self, item: Mapping[str, Any]) -> bool:
         """Tell exactly whether an item is asked for; SQL only proposes."""
@@ -56,6 +61,35 @@ class Query:
             and (self.region is None or self.region.meets(item))
             and (self.condition is None or self.condition.accepts(item))
         )
+
+    @property
+    def needs_documents(self) -> bool:
+        """Whether what is kept beside the documents is too little to decide."""
+        return self.condition is not None and needs_document(self.condition.expression)
+
+    def accepted(self, kept: Sequence[Kept]) -> list[bool]:
+        """Tell of each item what `accepts` tells of its document; not if that is needed."""
+        first, last = (None if end is None else microseconds(end) for end in self.interval)
+        found = [
+            (last is None or one.start < last)
+            and (first is None or one.stop > first or one.start >= first)
+            for one in kept
+        ]
+        if self.region is not None:
+            places = met(self.region, [one.footprint for one in kept])
+            found = [here and so_far for here, so_far in zip(places, found, strict=True)]
+        if not self.properties and self.condition is None:
+            return found
+        return [
+            so_far and self._holds(KeptFacts(one)) for one, so_far in zip(kept, found, strict=True)
+        ]
+
+    def _holds(self, facts: KeptFacts) -> bool:
+        """Tell whether the conditions on properties are met."""
+        return all(
+            condition.holds(facts.properties.get(column_name(condition.name)))
+            for condition in self.properties
+        ) and (self.condition is None or self.condition.holds(facts))
 
     def select(
         self, collections: Sequence[int], longest: int, after: Sequence[object], count: int
@@ -114,8 +148,6 @@ class Query:
             source = f"({candidates}) b CROSS JOIN item i ON i.row = b.item"
         else:
             source = "item i"
-        if self.properties or self.hints.documents or self.order.needs_documents:
-            source += " CROSS JOIN document d ON d.row = i.row"
         return source, values
 
     def _boxes(self, region: Region, after: Sequence[object]) -> tuple[str, list[object]]:
@@ -165,6 +197,7 @@ def checked_query(
     condition: str | Mapping[str, Any] | Filter | None,
     sort: Sort,
     limit: int | None,
+    check: Callable[[], None] | None = None,
 ) -> Query:
     """Check the arguments of a search.
 
@@ -209,4 +242,5 @@ def checked_query(
         hints=Hints() if given is None else hints_of(given.expression),
         order=Order.of(sort),
         limit=limit,
+        check=check,
     )

@@ -159,7 +159,7 @@ def footprint(item: Mapping[str, Any]) -> BaseGeometry:
     bbox = check_bbox(item["bbox"], "Item")
     if item.get("geometry") is None:
         return shapely.GeometryCollection([box_geometry(box) for box in split(bbox)])
-    geometry: BaseGeometry = shape(item["geometry"])
+    geometry: BaseGeometry = shapely.force_2d(shape(item["geometry"]))
     return _unwrapped(geometry) if bbox[0] > bbox[2] else geometry
 
 
@@ -172,7 +172,7 @@ class Region:
     shapes: tuple[BaseGeometry, ...] = field(compare=False)
     """The region itself, prepared, and its copies a turn away if it needs them."""
     rectangular: bool
-    """Whether the boxes are the region, so that an item inside one needs no exact test."""
+    """Whether the boxes are the region, so that a box needs no test of geometries."""
 
     @classmethod
     def of_bbox(cls, bbox: Sequence[float]) -> Region:
@@ -206,19 +206,11 @@ class Region:
 
     def meets(self, item: Mapping[str, Any]) -> bool:
         """Tell whether the item's footprint and the region have a point in common."""
-        if self.rectangular and self._holds(item["bbox"]):
-            return True
-        return any(
-            mine.intersects(theirs) for theirs in _turns(footprint(item)) for mine in self.shapes
-        )
+        return self.meets_shape(footprint(item))
 
-    def _holds(self, bbox: Sequence[float]) -> bool:
-        """Tell whether one of the boxes holds a whole bbox."""
-        half = len(bbox) // 2
-        west, south, east, north = bbox[0], bbox[1], bbox[half], bbox[half + 1]
-        return west <= east and any(
-            w <= west and s <= south and east <= e and north <= n for w, s, e, n in self.boxes
-        )
+    def meets_shape(self, shape: BaseGeometry) -> bool:
+        """Tell whether a footprint and the region have a point in common."""
+        return any(mine.intersects(theirs) for theirs in _turns(shape) for mine in self.shapes)
 
 
 def _prepared(shapes: tuple[BaseGeometry, ...]) -> tuple[BaseGeometry, ...]:

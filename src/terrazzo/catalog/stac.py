@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import shapely
 
 from terrazzo.catalog.bands import BandInfo, band_document
-from terrazzo.catalog.documents import collection_row, item_row
+from terrazzo.catalog.documents import collection_text, item_row
 from terrazzo.catalog.space import box_geometry, check_bbox, split
+from terrazzo.catalog.stored import STAC_VERSION
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.crs import crs_name
 from terrazzo.geo.times import format_time, parse_time
@@ -20,7 +21,6 @@ from terrazzo.geo.times import format_time, parse_time
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-STAC_VERSION: Final = "1.1.0"
 COG: Final = "image/tiff; application=geotiff; profile=cloud-optimized"
 """Media type of a cloud-optimised GeoTIFF."""
 
@@ -29,6 +29,12 @@ _EXTENSIONS: Final = {
     "raster:": "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
     "eo:": "https://stac-extensions.github.io/eo/v2.0.0/schema.json",
     "cube:": "https://stac-extensions.github.io/datacube/v2.3.0/schema.json",
+    "view:": "https://stac-extensions.github.io/view/v1.0.0/schema.json",
+    "sat:": "https://stac-extensions.github.io/sat/v1.0.0/schema.json",
+    "sar:": "https://stac-extensions.github.io/sar/v1.2.0/schema.json",
+    "grid:": "https://stac-extensions.github.io/grid/v1.1.0/schema.json",
+    "processing:": "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+    "landsat:": "https://landsat.usgs.gov/stac/landsat-extension/v1.1.1/schema.json",
 }
 _CODE: Final = re.compile(r"[A-Za-z]+:[A-Za-z0-9]+")
 
@@ -245,7 +251,7 @@ def make_collection(
     }
     collection |= {field: value for field, value in optional.items() if value}
     collection["stac_extensions"] = extensions(collection)
-    collection_row(collection)
+    collection_text(collection)
     return collection
 
 

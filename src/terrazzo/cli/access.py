@@ -24,7 +24,9 @@ _ROW = "{:<40}  {:<9}  {:<24}  {}"
 @click.option("--licence", default="", help="Those who have accepted this licence see it.")
 @click.option("--licence-title", default="", help="What people call the licence.")
 @click.option("--licence-url", default="", metavar="URL", help="Where its text is.")
-@click.option("--owner", default="", metavar="NAME", help="Whose it is; they always see it.")
+@click.option(
+    "--owner", metavar="NAME", help='Whose it is: they see and change it; "" is nobody\'s.'
+)
 @DATABASE
 @click.pass_obj
 def access(
@@ -38,13 +40,14 @@ def access(
     licence: str,
     licence_title: str,
     licence_url: str,
-    owner: str,
+    owner: str | None,
     database: str,
 ) -> None:
     """Say who may see a COLLECTION, or list who may see which.
 
     A collection of which nothing was said is public. For all others it does not exist: it is in no
-    list, no search and no graph of theirs. A collection may be named before it is ingested.
+    list, no search and no graph of theirs. A collection may be named before it is ingested. Whose
+    it is stays as it was where --owner is not given.
 
     \b
     Examples:
@@ -54,9 +57,14 @@ def access(
       terrazzo access mine --private --owner alice
     """  # noqa: D301 - \b is click's mark, not an escape
     from terrazzo.ledger.access import Visibility  # noqa: PLC0415 - loads the database
-    from terrazzo.ledger.collections import CollectionAccess, set_access  # noqa: PLC0415
+    from terrazzo.ledger.collections import (  # noqa: PLC0415
+        CollectionAccess,
+        accesses,
+        set_access,
+    )
     from terrazzo.ledger.licences import set_licence  # noqa: PLC0415
     from terrazzo.ledger.users import checked_groups, find_user  # noqa: PLC0415
+    from terrazzo.ledger.users import users as accounts  # noqa: PLC0415
 
     given = {
         Visibility.PUBLIC: public,
@@ -82,11 +90,15 @@ def access(
         if licence:
             set_licence(ledger, licence, title=licence_title, href=licence_url)
         audience = "".join(checked_groups([group])) if group else licence
-        told = CollectionAccess(
-            collection, chosen[0], audience, find_user(ledger, owner).id if owner else ""
-        )
+        said = {one.id: one for one in accesses(ledger)}
+        if owner is None and collection in said:
+            whose = said[collection].owner
+        else:
+            whose = find_user(ledger, owner).id if owner else ""
+        told = CollectionAccess(collection, chosen[0], audience, whose)
         set_access(ledger, told)
-    click.echo(_line(told, owner))
+        names = {one.id: one.login for one in accounts(ledger)}
+    click.echo(_line(told, names.get(whose, whose)))
     if collection not in _catalogued(settings):
         click.echo(
             f"There is no collection {collection!r} yet; this holds once there is.", err=True
@@ -112,6 +124,6 @@ def _line(told: CollectionAccess, owner: str) -> str:
 
 def _catalogued(settings: Settings) -> list[str]:
     workspace = settings.workspace()
-    if not workspace.catalog_path.exists():
+    if not workspace.has_catalog:
         return []
     return [str(one["id"]) for one in workspace.catalog().collections()]

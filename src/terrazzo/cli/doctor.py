@@ -176,17 +176,17 @@ def _home(settings: Settings) -> Iterator[Check]:
 
 def _catalogue(settings: Settings) -> Iterator[Check]:
     workspace = settings.workspace()
-    if not workspace.catalog_path.exists():
+    if not workspace.has_catalog:
         advice = "Make one with `terrazzo ingest PATH --collection ID`, or try `terrazzo demo`."
         yield Check("catalogue", State.NOTE, "none yet", advice)
         return
     try:
         with workspace.catalog() as catalog:
-            count = len(catalog.collections())
+            told = f"{catalog.shown}, {catalog.kind}, {len(catalog.collections())} collections"
     except (TerrazzoError, OSError) as error:
         yield Check("catalogue", State.MISSING, str(error))
         return
-    yield Check("catalogue", State.OK, f"{count} collections")
+    yield Check("catalogue", State.OK, told)
 
 
 def _kernels(_: Settings) -> Iterator[Check]:

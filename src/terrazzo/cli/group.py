@@ -13,11 +13,12 @@ from typing_extensions import override
 
 from terrazzo import __version__
 from terrazzo.cli.access import access
+from terrazzo.cli.catalog_group import catalog
 from terrazzo.cli.catalogue import ingest, search
 from terrazzo.cli.demo import demo
 from terrazzo.cli.doctor import doctor
 from terrazzo.cli.graphs import explain, extract, run
-from terrazzo.cli.options import HOME_VARIABLE, Settings, default_home
+from terrazzo.cli.options import CATALOG_VARIABLE, HOME_VARIABLE, Settings, default_home
 from terrazzo.cli.profile import profile
 from terrazzo.cli.serve import serve
 from terrazzo.cli.udf import Limit, rules, udf_options
@@ -90,6 +91,15 @@ def _drop_stdout() -> None:
     help=f"Folder of the catalogue and its files.  [default: {default_home(os.environ)}]",
 )
 @click.option(
+    "--catalog",
+    default="",
+    envvar=CATALOG_VARIABLE,
+    show_envvar=True,
+    metavar="URL",
+    help="Catalogue in PostgreSQL, postgresql://USER:PASSWORD@HOST/NAME.  [default: a file in the "
+    "home folder]",
+)
+@click.option(
     "--root",
     "roots",
     multiple=True,
@@ -109,6 +119,7 @@ def _drop_stdout() -> None:
 def main(
     ctx: click.Context,
     home: Path | None,
+    catalog: str,
     roots: tuple[Path, ...],
     hosts: tuple[str, ...],
     *,
@@ -134,6 +145,7 @@ def main(
         tuple(root.expanduser().absolute() for root in roots),
         hosts,
         rules(udf, udf_limits, udf_environments),
+        catalog,
     )
 
 
@@ -143,6 +155,7 @@ for command in (
     serve,
     ingest,
     search,
+    catalog,
     run,
     extract,
     explain,

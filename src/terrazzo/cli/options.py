@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 HOME_VARIABLE = "TERRAZZO_HOME"
 DATABASE_VARIABLE = "TERRAZZO_DATABASE"
+CATALOG_VARIABLE = "TERRAZZO_CATALOG"
 
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kMGT]?)(?P<binary>i?)B?", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
@@ -45,12 +46,14 @@ class Settings:
     """Hosts from which files may be read over HTTP."""
     udf: UdfRules = field(default_factory=UdfRules)
     """Whether code of users is run, where, and what it may take."""
+    catalog: str = field(default="", repr=False)
+    """URL of a catalogue in PostgreSQL; empty is a file in `home`."""
 
     def workspace(self) -> Workspace:
         """Open the catalogue's folder, with everything else that may be read."""
         from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - loads the engine
 
-        return Workspace.of(self.home, self.roots, self.hosts, udf=self.udf)
+        return Workspace.of(self.home, self.roots, self.hosts, udf=self.udf, catalog=self.catalog)
 
 
 class BBox(click.ParamType[tuple[float, float, float, float]]):

@@ -12,12 +12,12 @@ import os
 import re
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from terrazzo.catalog import ItemNotFound, make_collection, read_bands, refresh_collection
+from terrazzo.catalog import ItemNotFound, make_collection, read_bands
 from terrazzo.drivers.ingest_items import (
     Draft,
     FoundFile,
@@ -30,9 +30,11 @@ from terrazzo.drivers.ingest_names import compile_pattern
 from terrazzo.drivers.ingest_netcdf import cube_drafts
 from terrazzo.drivers.ingest_raster import RasterFile, raster_drafts, read_raster
 from terrazzo.drivers.job import remember_root
+from terrazzo.drivers.products import split_products
 from terrazzo.errors import (
     ArgumentInvalid,
     AssetForbidden,
+    CollectionExists,
     CollectionNotFound,
     SourceUnreadable,
 )
@@ -54,8 +56,6 @@ __all__ = ["IngestOptions", "IngestReport", "ingest"]
 
 IMAGES: Final = frozenset({".tif", ".tiff", ".gtiff", ".jp2", ".j2k"})
 CUBES: Final = frozenset({".nc", ".nc4", ".cdf"})
-INCOMPLETE: Final = "terrazzo:incomplete"
-"""Member of a collection whose summaries don't know all its items yet."""
 
 _ID: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 _BATCH: Final = 16
@@ -99,9 +99,9 @@ def ingest(
     found = find_files(paths, besides=workspace.assets)
     with ExitStack() as stack:
         if not chosen.dry_run:
-            stack.enter_context(_alone(workspace.assets, collection))
+            stack.enter_context(alone(workspace.assets, collection))
         catalog = None
-        if not chosen.dry_run or workspace.catalog_path.exists():
+        if not chosen.dry_run or workspace.has_catalog:
             catalog = stack.enter_context(workspace.catalog(create=not chosen.dry_run))
         pool = stack.enter_context(ThreadPoolExecutor(max(chosen.workers, 1)))
         stack.callback(pool.shutdown, cancel_futures=True)
@@ -178,7 +178,7 @@ def _unique(files: Sequence[FoundFile]) -> list[FoundFile]:
 
 
 @contextmanager
-def _alone(folder: Path, collection: str) -> Iterator[None]:
+def alone(folder: Path, collection: str) -> Iterator[None]:
     """Hold the lock of a collection's files; the system frees it when the process dies.
 
     Raises:
@@ -219,11 +219,17 @@ class _Ingestion:
     def look(self, found: Sequence[FoundFile], pattern: re.Pattern[str] | None) -> list[Draft]:
         """Look at all files and return the items that they make."""
         images = [file for file in found if file.path.suffix.lower() in IMAGES]
+        products, images = split_products(images)
         cubes = [file for file in found if file.path.suffix.lower() in CUBES]
         types = {band.name: band.dtype for band in read_bands(self._collection() or {})}
         drafts: list[Draft] = []
         described: list[RasterFile] = []
-        self.progress.start(len(found), "files")
+        self.progress.start(len(images) + len(cubes) + len(products), "files")
+        for _, parts in self._each(
+            products, lambda one: one.read(self.options, self.target), lambda one: one.name
+        ):
+            described += [part for part in parts or () if isinstance(part, RasterFile)]
+            drafts += [part for part in parts or () if isinstance(part, Draft)]
         for _, raster in self._each(
             images, lambda one: read_raster(one, self.options, pattern), lambda one: one.name
         ):
@@ -297,8 +303,10 @@ class _Ingestion:
             return
         self._remember()
         if not self.begun:
-            collection = self._collection() or make_collection(self.target.collection)
-            self.catalog.put_collection(collection | self._stated() | {INCOMPLETE: True})
+            if self._collection() is None:
+                with suppress(CollectionExists):
+                    made = make_collection(self.target.collection) | self._stated()
+                    self.catalog.put_collection(made, new=True)
             self.begun = True
         items, self.waiting = self.waiting, []
         self.catalog.put_items(items)
@@ -318,7 +326,7 @@ class _Ingestion:
         return {name: text for name, text in told.items() if text}
 
     def finish(self) -> IngestReport:
-        """Bring the collection in line with its items, and report.
+        """Say of the collection what the user says of it, and report.
 
         Raises:
             ArgumentInvalid: nothing at all was taken in.
@@ -329,12 +337,8 @@ class _Ingestion:
         collection = self._collection()
         if self.target.write and self.catalog is not None and collection is not None:
             self._remember()
-            if self.made or INCOMPLETE in collection:
-                fresh = refresh_collection(self.catalog, name)
-                fresh.pop(INCOMPLETE, None)
-                self.catalog.put_collection(fresh | self._stated())
-            elif collection | self._stated() != collection:
-                self.catalog.put_collection(collection | self._stated())
+            if collection | self._stated() != collection:
+                self.catalog.change_collection(name, lambda found: found | self._stated())
         return IngestReport(
             name, self.made, self.kept, dict(self.failed), tuple(self.roots), self.options.dry_run
         )

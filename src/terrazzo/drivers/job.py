@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from terrazzo.catalog import open_catalog
+from terrazzo.catalog.opening import is_database
 from terrazzo.engine import Inference, Plan, infer, make_plan
 from terrazzo.engine.grids import resampled_grid
 from terrazzo.engine.sources import CatalogOpener
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from terrazzo.engine.sources import OwnLinks
     from terrazzo.geo.grid import Grid
     from terrazzo.processes.registry import Labels
+    from terrazzo.progress import Progress
     from terrazzo.storage.raster import RasterReader
 
 CATALOG_FILE = "catalog.sqlite"
@@ -56,6 +58,8 @@ class Workspace:
     """Collections that do not exist for whoever asks."""
     own: OwnLinks | None = field(default=None, compare=False)
     """Addresses that mean results kept on this machine."""
+    database: str = field(default="", repr=False)
+    """URL of the catalogue, with its password; empty is a file in `home`."""
 
     @classmethod
     def of(
@@ -66,15 +70,32 @@ class Workspace:
         cache_bytes: int = 256_000_000,
         udf: UdfRules | None = None,
         owner: str = "",
+        *,
+        catalog: str = "",
     ) -> Workspace:
         """Open a workspace with the folders that ingestion remembered besides `roots`.
 
+        Args:
+            home: see the fields.
+            roots: see the fields.
+            hosts: see the fields.
+            cache_bytes: see the fields.
+            udf: see the fields.
+            owner: see the fields.
+            catalog: URL of a catalogue in PostgreSQL; empty is a file in `home`.
+
         Raises:
-            ArgumentInvalid: the list of folders is damaged.
+            ArgumentInvalid: the list of folders is damaged, or the URL is none.
         """
+        if catalog and not is_database(catalog):
+            raise ArgumentInvalid(
+                "The catalogue is no URL of a database. Give postgresql://USER:PASSWORD@HOST/NAME, "
+                "or nothing for a file in the home folder."
+            )
         home = home.expanduser().absolute()
         known = dict.fromkeys((*(root.absolute() for root in roots), *remembered_roots(home)))
-        return cls(home, tuple(known), tuple(hosts), cache_bytes, udf or UdfRules(), owner)
+        rules = udf or UdfRules()
+        return cls(home, tuple(known), tuple(hosts), cache_bytes, rules, owner, database=catalog)
 
     @property
     def assets(self) -> Path:
@@ -83,22 +104,36 @@ class Workspace:
 
     @property
     def catalog_path(self) -> Path:
-        """The catalogue's file."""
+        """The catalogue's file, where it is not in a database."""
         return self.home / CATALOG_FILE
 
-    def catalog(self, *, create: bool = False) -> Catalog:
+    @property
+    def has_catalog(self) -> bool:
+        """Whether there is a catalogue already; a database is one as soon as it is opened."""
+        return bool(self.database) or self.catalog_path.exists()
+
+    def catalog(self, *, create: bool = False, progress: Progress | None = None) -> Catalog:
         """Open the catalogue.
+
+        Args:
+            create: whether to make it if there is none.
+            progress: is told of the items where a file of an earlier Terrazzo is brought up to
+                date.
 
         Raises:
             ArgumentInvalid: there is none, and it shall not be made.
+            CatalogUnusable: it cannot be opened.
         """
-        if not create and not self.catalog_path.exists():
+        if not create and not self.has_catalog:
             raise ArgumentInvalid(
                 f"There is no catalogue in {self.home}. Make one with `terrazzo ingest PATH "
                 "--collection ID`, try `terrazzo demo`, or name another folder with --home."
             )
-        self.home.mkdir(parents=True, exist_ok=True)
-        return open_catalog(self.catalog_path, hidden=self.hidden)
+        if create:
+            self.home.mkdir(parents=True, exist_ok=True)
+        return open_catalog(
+            self.database or self.catalog_path, hidden=self.hidden, progress=progress
+        )
 
     def renewed(self) -> Workspace:
         """Return it with the folders that ingestion has remembered since it was opened.

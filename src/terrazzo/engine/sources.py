@@ -88,15 +88,38 @@ class CatalogOpener:
         with span("catalogue"):
             self._check_images(request)
             document, items, gate = self._found(request)
-        known = read_bands(document)
         chosen = [item for item in items if _passes(item, request)]
         if not chosen:
             raise NoDataAvailable(_nothing(request, document))
-        # A collection may list its bands and leave to its items what they are.
-        listed = {band.name for band in known}
-        told = merge_bands(known, read_bands(chosen[0]))
-        known = tuple(band for band in told if band.name in listed or not listed)
-        names = _band_names(request.bands, known)
+        return self._source(document, chosen, request.bands, gate)
+
+    def open_item(self, document: Mapping[str, Any], item: Mapping[str, Any]) -> RasterSource:
+        """Return the bands of one item.
+
+        Args:
+            document: its collection.
+            item: the item, one of the catalogue's.
+
+        Raises:
+            NoDataAvailable: it has no band.
+            AssetForbidden, SourceUnreadable: it cannot be read.
+        """
+        assets = item["assets"].items()
+        there = {band.name for key, asset in assets for band in read_bands(asset, key)}
+        names = [band.name for band in _known_bands(document, item) if band.name in there]
+        if not names:
+            raise NoDataAvailable(f"Item {str(item['id'])[:80]!r} has no bands.")
+        return self._source(document, [item], names, self._gate)
+
+    def _source(
+        self,
+        document: Mapping[str, Any],
+        chosen: Sequence[Mapping[str, Any]],
+        asked: Sequence[str] | None,
+        gate: Gate,
+    ) -> RasterSource:
+        known = _known_bands(document, chosen[0])
+        names = _band_names(asked, known)
         scenes = [_scene(item, names, gate) for item in chosen]
         facts: dict[Label, BandFacts] = {
             band.name: BandFacts(band.common_name, band.wavelength_um) for band in known
@@ -149,6 +172,14 @@ class CatalogOpener:
             (str(request.collection),), bbox=_degrees(request.spatial), interval=_times(request)
         )
         return document, list(items), self._gate
+
+
+def _known_bands(document: Mapping[str, Any], item: Mapping[str, Any]) -> tuple[BandInfo, ...]:
+    """Return the bands of a collection; it may list them and leave to items what they are."""
+    known = read_bands(document)
+    listed = {band.name for band in known}
+    told = merge_bands(known, read_bands(item))
+    return tuple(band for band in told if band.name in listed or not listed)
 
 
 def _scene(item: Mapping[str, Any], names: Sequence[str], gate: Gate) -> SceneItem:

@@ -79,3 +79,12 @@ def visible(principal: Principal, table: Table) -> ColumnElement[bool]:
 def owned(principal: Principal, table: Table) -> ColumnElement[bool]:
     """Return the condition on a table's rows that a principal may change: their own."""
     return table.c.owner == principal.id if principal.known else false()
+
+
+def changeable(principal: Principal, table: Table) -> ColumnElement[bool]:
+    """Return the condition on rows that a principal may change: for admins all, else their own.
+
+    For what belongs to the whole server, such as collections; jobs and files of somebody are
+    changed by nobody else.
+    """
+    return true() if principal.admin else owned(principal, table)

@@ -7,6 +7,7 @@ is public: what an operator ingested is there for everybody, unless it is said o
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, not_, select
@@ -18,6 +19,8 @@ from terrazzo.ledger.schema import collection
 from terrazzo.ledger.signing import Signer
 
 if TYPE_CHECKING:
+    from sqlalchemy import Select
+
     from terrazzo.drivers.job import Workspace
     from terrazzo.ledger.access import Principal
     from terrazzo.ledger.database import Database
@@ -66,10 +69,16 @@ def hidden_collections(database: Database, principal: Principal) -> frozenset[st
     if principal.admin:
         return frozenset()
     with database.reading() as connection:
-        rows = connection.execute(
-            select(collection.c.id).where(not_(visible(principal, collection)))
-        )
-        return frozenset(rows.scalars())
+        return frozenset(connection.execute(_hidden(principal)).scalars())
+
+
+@lru_cache(256)
+def _hidden(principal: Principal) -> Select[str]:
+    """Return what asks for the collections that somebody may not see.
+
+    Every request asks; to write the question takes longer than to answer it.
+    """
+    return select(collection.c.id).where(not_(visible(principal, collection)))
 
 
 def restricted_collections(database: Database) -> frozenset[str]:
@@ -77,7 +86,9 @@ def restricted_collections(database: Database) -> frozenset[str]:
     return hidden_collections(database, ANONYMOUS)
 
 
-def workspace_for(database: Database, workspace: Workspace, principal: Principal) -> Workspace:
+def workspace_for(
+    database: Database, workspace: Workspace, principal: Principal, signer: Signer | None = None
+) -> Workspace:
     """Return a workspace as somebody uses it: without what they may not see, and their own code.
 
     Signed links to results of jobs mean the files themselves. What was ingested since the
@@ -87,8 +98,9 @@ def workspace_for(database: Database, workspace: Workspace, principal: Principal
         database: the ledger.
         workspace: with everything.
         principal: who it is.
+        signer: of the workspace, if it has been read already.
     """
-    signer = Signer.of(workspace.home)
+    signer = signer or Signer.of(workspace.home)
     return replace(
         workspace.renewed(),
         hidden=hidden_collections(database, principal),

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from terrazzo import __version__
 from terrazzo.catalog import make_asset
-from terrazzo.catalog.stac import STAC_VERSION, extensions
+from terrazzo.catalog.stac import extensions
+from terrazzo.catalog.stored import STAC_VERSION
 from terrazzo.cube import Cube, Kind
 from terrazzo.drivers.ingest_items import (
     FILE_EXTENSION,

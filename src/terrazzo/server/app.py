@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
-from fastapi.staticfiles import StaticFiles
 
 from terrazzo import __version__
 from terrazzo.ledger import Database, Signer, database_url
@@ -36,7 +35,7 @@ from terrazzo.server.services import routes as services
 from terrazzo.server.services import tiles as service_tiles
 from terrazzo.server.services import wmts
 from terrazzo.server.settings import ServerSettings
-from terrazzo.server.stac import collections
+from terrazzo.server.stac import aggregation, collections, preview, transactions
 from terrazzo.server.stac import items as stac
 from terrazzo.server.web import faults
 from terrazzo.server.web.cors import Cors
@@ -44,6 +43,7 @@ from terrazzo.server.web.guard import Guard
 from terrazzo.server.web.metrics import Metrics
 from terrazzo.server.web.requests import LastAnswer, Requests
 from terrazzo.server.web.slashes import OneSlash
+from terrazzo.server.web.static_files import FreshFiles
 from terrazzo.server.web.work import ClientGone, Work, nobody
 
 if TYPE_CHECKING:
@@ -53,13 +53,15 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parent / "static"
 ROUTERS = (
-    health.router, pages.router, home.router, capabilities.router, formats.router,
+    health.router, preview.router, stac.router, aggregation.router, collections.router,
+    transactions.router,
+    pages.router, home.router, capabilities.router, formats.router,
     jobs.router, job_results.router,
-    stac.router, collections.router, processes.router, user_processes.router,
+    processes.router, user_processes.router,
     validation.router, result.router,
     services.router, service_tiles.router, wmts.router, credentials.router, me.router, files.router,
 )  # fmt: skip
-"""One module per family of routes."""
+"""One module per family of routes; what answers within a millisecond comes first."""
 
 
 def create_app(workspace: Workspace, settings: ServerSettings | None = None) -> FastAPI:
@@ -93,13 +95,20 @@ def create_app(workspace: Workspace, settings: ServerSettings | None = None) -> 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         fresh = asyncio.create_task(health.keep_fresh(parts))
-        yield
+        # Whoever closes the last connection tidies the file up, which no request shall wait for.
+        with workspace.catalog():
+            yield
         fresh.cancel()
         parts.close()
 
     # The documentation pages of FastAPI load scripts from another host, so they stay off.
     app = FastAPI(
-        title="Terrazzo", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan
+        title="Terrazzo",
+        version=__version__,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
     )
     app.state.parts = parts
     # The last one added is the outermost.
@@ -114,5 +123,5 @@ def create_app(workspace: Workspace, settings: ServerSettings | None = None) -> 
     for router in ROUTERS:
         app.include_router(router)
     describe(app)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/static", FreshFiles(directory=STATIC), name="static")
     return app

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
+from terrazzo.catalog.aggregation import CHOICES, RANGES
 from terrazzo.processes import PROCESSES
 from terrazzo.server.people.principal import principal, user
+from terrazzo.server.stac.patches import OPERATIONS
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from fastapi import FastAPI, Request
     from fastapi.dependencies.models import Dependant
+    from fastapi.responses import Response
 
 Json = dict[str, Any]
 
 JSON = "application/json"
+OPENAPI = "application/vnd.oai.openapi+json;version=3.1"
+"""The media type of the description, for those who ask for it by that name."""
 BEARER: Json = {"Bearer": []}
 SCHEMES: Json = {
     "Bearer": {
@@ -32,6 +38,7 @@ SCHEMES: Json = {
 }
 _TEXT: Json = {"type": ["string", "null"]}
 _OBJECT: Json = {"type": "object"}
+_NUMBER: Json = {"type": "number"}
 _LEVEL: Json = {"enum": ["debug", "info", "warning", "error"]}
 
 
@@ -109,8 +116,58 @@ SCHEMAS: Json = {
         sortby={"type": "array", "items": _OBJECT},
         fields=_OBJECT,
         filter=_OBJECT,
+        query=_OBJECT,
+        q={"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
     ),
 }
+_RANGES: Json = {f"{name}_frequency_ranges": {"type": "array", "items": _NUMBER} for name in RANGES}
+SCHEMAS["Aggregate"] = _object(
+    (),
+    **SCHEMAS["Search"]["properties"],
+    aggregations={"type": "array", "items": {"type": "string"}},
+    datetime_frequency_interval={"enum": [*CHOICES]},
+    centroid_geohash_grid_frequency_precision={"type": "integer", "minimum": 1, "maximum": 12},
+    centroid_geotile_grid_frequency_precision={"type": "integer", "minimum": 0, "maximum": 29},
+    **_RANGES,
+)
+_STAC: Json = {
+    "stac_version": {"type": "string"},
+    "stac_extensions": {"type": "array", "items": {"type": "string"}},
+    "links": {"type": "array", "items": _OBJECT},
+}
+SCHEMAS["Item"] = _object(
+    ("type", "id", "geometry", "properties", "assets"),
+    type={"enum": ["Feature"]},
+    id={"type": "string"},
+    collection={"type": "string"},
+    geometry={"type": ["object", "null"]},
+    bbox={"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 6},
+    properties=_object(("datetime",), datetime=_TEXT),
+    assets={"type": "object", "additionalProperties": _object(("href",), href={"type": "string"})},
+    **_STAC,
+)
+SCHEMAS["Items"] = {
+    "anyOf": [
+        _ref("Item"),
+        _object(
+            ("type", "features"),
+            type={"enum": ["FeatureCollection"]},
+            features={"type": "array", "items": _ref("Item")},
+        ),
+    ]
+}
+SCHEMAS["Collection"] = _object(
+    ("type", "id", "description", "license", "extent"),
+    type={"enum": ["Collection"]},
+    id={"type": "string"},
+    title={"type": "string"},
+    description={"type": "string"},
+    license={"type": "string"},
+    extent=_object(("spatial", "temporal"), spatial=_OBJECT, temporal=_OBJECT),
+    **_STAC,
+)
+SCHEMAS["Patch"] = {"type": "object"}
+SCHEMAS["Operations"] = {"type": "array", "items": _object(("op", "path"))}
 SCHEMAS["Job"] = SCHEMAS["JobChange"] | {"required": ["process"]}
 SCHEMAS["Service"] = SCHEMAS["ServiceChange"] | {
     "required": ["process", "type"],
@@ -125,6 +182,14 @@ BODIES = {
     ("post", "/validation"): "Process",
     ("post", "/result"): "Result",
     ("post", "/search"): "Search",
+    ("post", "/collections"): "Collection",
+    ("put", "/collections/{collection_id}"): "Collection",
+    ("patch", "/collections/{collection_id}"): "Patch",
+    ("post", "/collections/{collection_id}/items"): "Items",
+    ("put", "/collections/{collection_id}/items/{item_id}"): "Item",
+    ("patch", "/collections/{collection_id}/items/{item_id}"): "Patch",
+    ("post", "/aggregate"): "Aggregate",
+    ("post", "/collections/{collection_id}/aggregate"): "Aggregate",
 }
 UPLOAD: Json = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
@@ -139,6 +204,13 @@ def describe(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+    async def description(request: Request) -> Response:
+        asked = OPENAPI.partition(";")[0] in request.headers.get("accept", "")
+        headers = {"Vary": "Accept"}
+        return JSONResponse(openapi(), media_type=OPENAPI if asked else JSON, headers=headers)
+
+    app.add_route("/openapi.json", description, include_in_schema=False)
 
 
 def _completed(told: Json, secured: dict[tuple[str, str], list[Json]]) -> Json:
@@ -158,6 +230,8 @@ def _complete(operation: Json, method: str, path: str) -> None:
     body = BODIES.get((method, path))
     if body is not None:
         content = {JSON: {"schema": _ref(body)}}
+        if body == "Patch":
+            content[OPERATIONS] = {"schema": _ref("Operations")}
         operation["requestBody"] = {"required": True, "content": content}
     if (method, path.partition("{")[0]) == ("put", "/files/"):
         operation["requestBody"] = {"required": True, "content": UPLOAD}

@@ -6,7 +6,7 @@ from fastapi import Request
 
 from terrazzo.drivers.job import Workspace
 from terrazzo.ledger import Database, Principal, Signer
-from terrazzo.ledger.collections import workspace_for
+from terrazzo.ledger.collections import restricted_collections, workspace_for
 from terrazzo.server.login.oidc import Providers
 from terrazzo.server.maps.kept import KeptTiles
 from terrazzo.server.maps.maps import Maps
@@ -42,7 +42,11 @@ class Parts:
 
     def workspace_of(self, principal: Principal) -> Workspace:
         """Return the workspace without what a principal may not see."""
-        return workspace_for(self.database, self.workspace, principal)
+        return workspace_for(self.database, self.workspace, principal, self.signer)
+
+    def restricted(self) -> frozenset[str]:
+        """Return the collections whose assets are had by signed addresses, or by logging in."""
+        return restricted_collections(self.database)
 
     def close(self) -> None:
         """Drop what waits, and close what is open."""

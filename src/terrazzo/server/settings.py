@@ -24,6 +24,14 @@ class Limits:
     """Nodes of a process graph."""
     body_bytes: int = 20_000_000
     """Bytes of a request's body, uploads aside."""
+    items_bytes: int = 30_000_000
+    """Bytes of a request that adds items, some 4000 of them."""
+    items: int = 10_000
+    """Items that one request may add."""
+    collections: int = 100
+    """Collections that somebody who is no admin may have."""
+    collection_items: int = 1_000_000
+    """Items of such a collection."""
     upload_bytes: int = 5_000_000_000
     """Bytes of one uploaded file."""
     quota_bytes: int = 20_000_000_000

@@ -1,11 +1,12 @@
-"""Whole documents over HTTP, bounded in size; a redirect could lead past the gate."""
+"""Whole documents over HTTP, bounded in size and time; a redirect could lead past the gate."""
 
 from __future__ import annotations
 
 import http.client
+import time
 import urllib.error
 import urllib.request
-from typing import Any
+from typing import Any, Final
 
 from typing_extensions import override
 
@@ -13,6 +14,30 @@ from terrazzo.errors import AssetForbidden, SourceUnreadable
 
 LARGEST_BYTES = 64_000_000
 TIMEOUT_S = 60.0
+"""How long a server may say nothing."""
+LONGEST_S = 300.0
+"""How long an answer may take as a whole."""
+
+_PART_BYTES: Final = 1_000_000
+_BUSY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class Redirected(AssetForbidden):
+    """A server says that a document is elsewhere."""
+
+    def __init__(self, address: str, location: str) -> None:
+        self.location = location
+        """The new address as the server gave it, unchecked."""
+        super().__init__(
+            f"{address} redirects elsewhere, and redirects are not followed. Use the final address."
+        )
+
+
+class ServerBusy(SourceUnreadable):
+    """A server gave no whole answer this time; it may give one later."""
+
+    wait_s: float = 0.0
+    """How long it asks to wait, seconds."""
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -24,38 +49,64 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 _OPENER = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
 
 
-def download(address: str, what: str = "document") -> bytes:
+def download(address: str, what: str = "document", *, body: bytes | None = None) -> bytes:
     """Return what an address gives.
 
     Args:
         address: as `Gate.address` returned it.
         what: what it is, for messages.
+        body: JSON to post; None gets.
 
     Raises:
-        AssetForbidden: the server redirects elsewhere.
+        Redirected: the server redirects elsewhere.
+        ServerBusy: it gives no whole answer in time, and may do so later.
         SourceUnreadable: it gives nothing, or more than `LARGEST_BYTES`.
     """
 
     def unreadable(reason: str) -> SourceUnreadable:
         return SourceUnreadable(address, what, reason, "Check the address, or try again later.")
 
+    def busy(reason: str, wait: str = "") -> ServerBusy:
+        found = ServerBusy(address, what, reason, "Check the address, or try again later.")
+        found.wait_s = float(wait) if wait.isascii() and wait.isdigit() else 0.0
+        return found
+
+    kind = {} if body is None else {"Content-Type": "application/json"}
+    request = urllib.request.Request(address, data=body, headers=kind)  # noqa: S310 - by the gate
     try:
-        with _OPENER.open(address, timeout=TIMEOUT_S) as answer:
-            content: bytes = answer.read(LARGEST_BYTES + 1)
+        with _OPENER.open(request, timeout=TIMEOUT_S) as answer:
+            content = _bounded(answer)
             unread = answer.length
     except urllib.error.HTTPError as error:
+        reason, headers = f"HTTP status {error.code}", error.headers
+        error.close()
         if 300 <= error.code < 400:  # noqa: PLR2004 - HTTP's redirects
-            raise AssetForbidden(
-                f"{address} redirects elsewhere, and redirects are not followed. Use the final "
-                "address."
-            ) from error
-        raise unreadable(f"HTTP status {error.code}") from error
+            raise Redirected(address, str(headers.get("Location", ""))) from error
+        if error.code in _BUSY:
+            raise busy(reason, str(headers.get("Retry-After", ""))) from error
+        raise unreadable(reason) from error
     except OSError as error:
-        raise unreadable("the server does not answer") from error
+        raise busy("the server does not answer") from error
     except http.client.HTTPException as error:
-        raise unreadable("the server's answer is no whole HTTP") from error
+        raise busy("the server's answer is no whole HTTP") from error
     if len(content) > LARGEST_BYTES:
         raise unreadable(f"it has more than {LARGEST_BYTES:,} bytes")
     if unread:
-        raise unreadable(f"the connection ended {unread:,} bytes early")
+        raise busy(f"the connection ended {unread:,} bytes early")
     return content
+
+
+def _bounded(answer: Any) -> bytes:
+    """Read an answer, no further than one byte beyond what is allowed.
+
+    Raises:
+        TimeoutError: it takes too long.
+    """
+    parts: list[bytes] = []
+    left, end_s = LARGEST_BYTES + 1, time.monotonic() + LONGEST_S
+    while left and (part := answer.read1(min(left, _PART_BYTES))):
+        parts.append(part)
+        left -= len(part)
+        if time.monotonic() > end_s:
+            raise TimeoutError
+    return b"".join(parts)

@@ -3,29 +3,47 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from terrazzo import __version__
-from terrazzo.catalog.stac import STAC_VERSION
+from terrazzo.catalog.stored import STAC_VERSION
+from terrazzo.ledger import Principal
+from terrazzo.server.description import OPENAPI
 from terrazzo.server.openeo import home
 from terrazzo.server.parts import Parts, parts
-from terrazzo.server.stac.collection_documents import GEOJSON, QUERYABLES, SCHEMA
+from terrazzo.server.people.principal import visitor
+from terrazzo.server.stac.aggregation import CLASSES as AGGREGATION_CLASSES
+from terrazzo.server.stac.collection_documents import (
+    GEOJSON,
+    QUERYABLES,
+    SCHEMA,
+    aggregation_links,
+)
+from terrazzo.server.stac.collections import CLASSES as COLLECTION_CLASSES
 from terrazzo.server.stac.items import CLASSES as STAC_CLASSES
+from terrazzo.server.stac.transactions import CLASSES as TRANSACTION_CLASSES
 from terrazzo.server.web.accept import wants_page
 from terrazzo.server.web.links import address, link
 
 router = APIRouter()
 
 Shared = Annotated[Parts, Depends(parts)]
+Visitor = Annotated[Principal, Depends(visitor)]
 
 API_VERSION = "1.2.0"
 """The version of the openEO API that is implemented."""
 TITLE = "Terrazzo"
+MOST_CHILDREN = 100
+"""Collections that the landing page links to; with more of them it has no such links."""
 CONFORMANCE = (
     f"https://api.openeo.org/{API_VERSION}",
     "https://api.stacspec.org/v1.0.0/core",
     "https://api.stacspec.org/v1.0.0/collections",
     *STAC_CLASSES,
+    *COLLECTION_CLASSES,
+    *AGGREGATION_CLASSES,
+    *TRANSACTION_CLASSES,
 )
 """What is implemented, as addresses of conformance classes."""
 OPENEO_PATHS = frozenset(
@@ -40,6 +58,8 @@ OPENEO_PATHS = frozenset(
     }
 )  # fmt: skip
 """The paths of openEO, but for the two by which clients find the others."""
+_ONLY_READ = {"/collections", "/collections/{collection_id}"}
+"""What openEO only reads, and STAC writes, too."""
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -51,7 +71,7 @@ async def versions(request: Request, shared: Shared) -> dict[str, Any]:
 
 
 @router.get("/")
-async def capabilities(request: Request, shared: Shared) -> Response:
+async def capabilities(request: Request, shared: Shared, who: Visitor) -> Response:
     """Tell what this is, or return the map page to a browser."""
     if wants_page(request):
         page = home.page()
@@ -70,7 +90,10 @@ async def capabilities(request: Request, shared: Shared) -> Response:
         "production": True,
         "conformsTo": list(CONFORMANCE),
         "endpoints": endpoints(request, shared),
-        "links": _links(request, shared),
+        "links": [
+            *_links(request, shared),
+            *await run_in_threadpool(_children, request, shared, who),
+        ],
     }
     return JSONResponse(told, headers={"Vary": "Accept"})
 
@@ -90,9 +113,32 @@ def endpoints(request: Request, shared: Parts) -> list[dict[str, Any]]:
     }
     paths = request.app.openapi()["paths"]
     return [
-        {"path": path, "methods": [one for one in _METHODS if one.lower() in paths[path]]}
+        {
+            "path": path,
+            "methods": [
+                one
+                for one in (_METHODS if path not in _ONLY_READ else ("GET",))
+                if one.lower() in paths[path]
+            ],
+        }
         for path in sorted(OPENEO_PATHS & paths.keys())
         if path not in useless
+    ]
+
+
+def _children(request: Request, shared: Parts, who: Principal) -> list[dict[str, str]]:
+    """Return links to the collections; none where they are many, `/children` has them all."""
+    with shared.workspace_of(who).catalog() as catalog:
+        documents = catalog.collections()
+    if len(documents) > MOST_CHILDREN:
+        return []
+    return [
+        link(
+            "child",
+            address(request, shared.settings, "collections", one["id"]),
+            title=str(one.get("title") or one["id"]),
+        )
+        for one in documents
     ]
 
 
@@ -111,10 +157,7 @@ def _links(request: Request, shared: Parts) -> list[dict[str, str]]:
         link("search", to("search"), GEOJSON, "Search for items") | {"method": "GET"},
         link("search", to("search"), GEOJSON, "Search for items") | {"method": "POST"},
         link(QUERYABLES, to("queryables"), SCHEMA, "Filters of all items"),
-        link(
-            "service-desc",
-            to("openapi.json"),
-            "application/vnd.oai.openapi+json;version=3.1",
-            "The API of this server",
-        ),
+        *aggregation_links(to),
+        link("children", to("children"), title="Collections, each whole"),
+        link("service-desc", to("openapi.json"), OPENAPI, "The API of this server"),
     ]

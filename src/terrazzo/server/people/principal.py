@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 
+from terrazzo.errors import TerrazzoError
 from terrazzo.ledger import ANONYMOUS, LOCAL, Principal
 from terrazzo.ledger.tokens import holder_of
 from terrazzo.ledger.users import BASIC, seen_user
@@ -35,6 +36,18 @@ async def principal(request: Request, shared: Annotated[Parts, Depends(parts)]) 
     who = LOCAL if shared.settings.open else await _identified(request, shared)
     request.state.principal = who.id
     return who
+
+
+async def visitor(request: Request, shared: Annotated[Parts, Depends(parts)]) -> Principal:
+    """Return who asks; somebody whose token is not good is anonymous.
+
+    For the landing page, which has to be there so that people find where to log in.
+    """
+    try:
+        return await principal(request, shared)
+    except TerrazzoError:
+        request.state.principal = ANONYMOUS.id
+        return ANONYMOUS
 
 
 async def user(who: Annotated[Principal, Depends(principal)]) -> Principal:

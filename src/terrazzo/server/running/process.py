@@ -46,6 +46,7 @@ class Web(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                loop="asyncio",
                 http=Protocol,
                 ws="none",
                 log_config=None,

@@ -6,11 +6,11 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from terrazzo.catalog import read_bands, refreshed
-from terrazzo.catalog.stac import STAC_VERSION, extensions
+from terrazzo.catalog import read_bands
+from terrazzo.catalog.stac import extensions
+from terrazzo.catalog.stored import STAC_VERSION
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.server.web.links import address, link
 
@@ -25,17 +25,39 @@ if TYPE_CHECKING:
 QUERYABLES = "http://www.opengis.net/def/rel/ogc/1.0/queryables"
 SCHEMA = "application/schema+json"
 GEOJSON = "application/geo+json"
-_LARGE = ("summaries", "cube:dimensions", "cube:variables", "item_assets", "assets", "bands")
+LARGE = frozenset(
+    {"summaries", "cube:dimensions", "cube:variables", "item_assets", "assets", "bands"}
+)
 """What a list leaves out of each collection."""
-_OURS = ("self", "root", "parent", "collection", "items", "item", "child", QUERYABLES)
+_OURS = frozenset(
+    {"self", "root", "parent", "collection", "items", "item", "child", QUERYABLES}
+    | {"aggregate", "aggregations"}
+)
 """Relations of links that are made anew for where the collection is served."""
 _INTERNAL = "terrazzo:"
 _SEEN = ("projection", "raster", "eo", "datacube")
 """Extensions whose use is seen by their fields."""
-_SAMPLE = 1000
-"""Items whose properties are looked at to find out what there is."""
 _KEPT = 256
-_TYPES: Mapping[type, str] = {bool: "boolean", int: "number", float: "number", str: "string"}
+OF_ALL: Mapping[str, Mapping[str, str]] = {
+    "id": {"title": "id", "description": "Id of the item.", "type": "string"},
+    "collection": {
+        "title": "collection",
+        "description": "Id of its collection.",
+        "type": "string",
+    },
+    "geometry": {
+        "title": "geometry",
+        "description": "Where the item lies.",
+        "$ref": "https://geojson.org/schema/Geometry.json",
+    },
+    "datetime": {
+        "title": "datetime",
+        "description": "When the item was taken, or begins.",
+        "type": "string",
+        "format": "date-time",
+    },
+}
+"""What all items can be filtered by."""
 _TIMES = ("datetime", "start_datetime", "end_datetime", "created", "updated")
 
 
@@ -69,9 +91,6 @@ def described(
 ) -> dict[str, Any]:
     """Return all that is known of a collection.
 
-    What an openEO client needs and the stored document lacks (dimensions, summaries) is made of
-    the items, once per version of the collection.
-
     Raises:
         CollectionNotFound: lists the collections that there are.
     """
@@ -86,7 +105,7 @@ def listed(
     """Return what a list says of each collection: all but what may be large."""
     found = []
     for document in documents:
-        short = _valid({k: v for k, v in document.items() if k not in _LARGE})
+        short = _valid({k: v for k, v in document.items() if k not in LARGE})
         found.append({**short, "links": _links(document, request, settings)})
     return found
 
@@ -109,15 +128,10 @@ def queryables(catalog: Catalog, name: str, identifier: str) -> dict[str, Any]:
 
 def _whole(catalog: Catalog, name: str) -> dict[str, Any]:
     document = catalog.collection(name)
-    if not document.get("cube:dimensions") or document.get("summaries") is None:
-        fresh = _refreshed(catalog, name)
-        for field in ("cube:dimensions", "summaries", "bands"):
-            if not document.get(field) and fresh.get(field):
-                document[field] = fresh[field]
     document["cube:dimensions"] = _object(document, "cube:dimensions")
     summaries = _object(document, "summaries")
     bands = _bands(document)
-    if bands and "eo:bands" not in summaries:
+    if bands and _names(summaries.get("eo:bands")) != {band.name for band in bands}:
         summaries["eo:bands"] = [_band(band) for band in bands]
     document["summaries"] = {
         name: told for name, told in summaries.items() if told not in ([], {}, None)
@@ -131,14 +145,6 @@ def _whole(catalog: Catalog, name: str) -> dict[str, Any]:
     }
     document |= {"assets": shown} if shown else {}
     return _valid(document)
-
-
-def _refreshed(catalog: Catalog, name: str) -> dict[str, Any]:
-    """Return what the items say of a collection; nothing where they cannot be understood."""
-    try:
-        return refreshed(catalog, name)
-    except ArgumentInvalid:
-        return {}
 
 
 def _object(document: Mapping[str, Any], field: str) -> dict[str, Any]:
@@ -169,11 +175,13 @@ def _valid(document: dict[str, Any]) -> dict[str, Any]:
     }
     document["description"] = document.get("description") or document.get("title") or document["id"]
     if "item_assets" in document:
-        document["item_assets"] = {
+        told = {
             name: {key: told for key, told in asset.items() if not key.startswith(_INTERNAL)}
             for name, asset in _object(document, "item_assets").items()
             if isinstance(asset, Mapping)
         }
+        # STAC wants two members or more in each.
+        document["item_assets"] = {name: one for name, one in told.items() if len(one) > 1}
     used = extensions({k: v for k, v in document.items() if k != "item_assets"})
     listed = document.get("stac_extensions")
     stored = [url for url in listed if isinstance(url, str)] if isinstance(listed, list) else []
@@ -187,6 +195,12 @@ def _extension(url: str) -> str:
     """Return the name of a STAC extension out of the address of its schema, whatever version."""
     parts = url.split("/")
     return parts[3] if len(parts) > 4 else url  # noqa: PLR2004 - scheme, "", host, name, version
+
+
+def _names(bands: object) -> set[object]:
+    """Return the names in a list of bands that was stated."""
+    listed = bands if isinstance(bands, list) else []
+    return {str(one.get("name")) for one in listed if isinstance(one, Mapping)}
 
 
 def _band(band: BandInfo) -> dict[str, Any]:
@@ -225,33 +239,38 @@ def _links(
         if isinstance(one, Mapping) and one.get("rel") not in _OURS and _is_address(one.get("href"))
     ]
     return [
-        link("self", to("collections", name)),
-        link("root", root),
-        link("parent", root),
+        link("self", to("collections", name), title="This collection"),
+        link("root", root, title="Terrazzo"),
+        link("parent", root, title="Terrazzo"),
         link("items", to("collections", name, "items"), GEOJSON, "Its items"),
         link(QUERYABLES, to("collections", name, "queryables"), SCHEMA, "Filters of its items"),
+        *aggregation_links(to, "collections", name),
         *kept,
+    ]
+
+
+def aggregation_links(to: Callable[..., str], *path: str) -> list[dict[str, Any]]:
+    """Return links to the aggregations of what is at a path; `to` makes addresses of paths."""
+    target = to(*path, "aggregate")
+    return [
+        *(link("aggregate", target, title="Numbers") | {"method": m} for m in ("GET", "POST")),
+        link("aggregations", to(*path, "aggregations"), title="What can be counted"),
     ]
 
 
 def _queryables(catalog: Catalog, name: str) -> dict[str, Any]:
     document = catalog.collection(name)
-    kinds: dict[str, set[str]] = {}
-    for item in islice(catalog.search((name,)), _SAMPLE):
-        for key, value in item["properties"].items():
-            kind = _TYPES.get(type(value))
-            if kind is not None and not key.startswith(_INTERNAL):
-                kinds.setdefault(key, set()).add(kind)
     summaries = _object(document, "summaries")
     properties = {
-        key: _queryable(key, sorted(found), summaries.get(key))
-        for key, found in sorted(kinds.items())
+        key: _queryable(key, found.types, summaries.get(key))
+        for key, found in sorted(catalog.survey(name).properties.items())
+        if found.types and not key.startswith(_INTERNAL)
     }
     title = document.get("title") or name
     return {
         "type": "object",
         "title": f"Filters of {title}",
-        "properties": properties,
+        "properties": {**properties, **OF_ALL},
         "additionalProperties": True,
     }
 
@@ -264,9 +283,9 @@ def _queryable(key: str, kinds: Sequence[str], summary: object) -> dict[str, Any
     }
     if key in _TIMES:
         return told | {"format": "date-time"}
-    if kinds == ["string"] and isinstance(summary, list) and summary:
+    if kinds == ("string",) and isinstance(summary, list) and summary:
         return told | {"enum": summary}
-    if kinds == ["number"] and isinstance(summary, Mapping):
+    if kinds == ("number",) and isinstance(summary, Mapping):
         limits = {edge: summary.get(edge) for edge in ("minimum", "maximum")}
         return told | {edge: n for edge, n in limits.items() if isinstance(n, int | float)}
     return told

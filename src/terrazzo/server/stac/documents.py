@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import time
-from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from terrazzo.catalog.stac import STAC_VERSION
+from terrazzo.catalog.json_text import json_text
 from terrazzo.server.web.links import address, link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Sequence
 
     from fastapi import Request
 
+    from terrazzo.catalog import StoredItem
     from terrazzo.ledger import Signer
     from terrazzo.server.settings import ServerSettings
-    from terrazzo.server.stac.query import Fields
 
 GEOJSON = "application/geo+json"
-_INTERNAL = "terrazzo:"
-_OURS = ("self", "root", "parent", "collection", "items")
 _ALWAYS = ("type", "id", "stac_version", "collection", "links", "assets", "geometry", "bbox")
-_OFTEN = (*_ALWAYS, "properties.datetime")
+OFTEN = (*_ALWAYS, "properties.datetime")
+"""What clients get of an item beside the fields that they ask for."""
 
 
 class ItemsHere:
@@ -35,7 +35,7 @@ class ItemsHere:
         request: Request,
         settings: ServerSettings,
         signer: Signer,
-        restricted: frozenset[str] = frozenset(),
+        restricted: Callable[[], frozenset[str]],
     ) -> None:
         """Remember where the answer goes.
 
@@ -43,55 +43,40 @@ class ItemsHere:
             request: that is answered.
             settings: of the server.
             signer: makes addresses of assets that work without log-in.
-            restricted: collections whose assets need such an address.
+            restricted: returns the collections whose assets need such an address; called when
+                there is the first file of this server to give the address of.
         """
-        self._signer, self._restricted = signer, restricted
+        self._signer, self._restricted = signer, cache(restricted)
+        self.expires = False
+        """Whether an address was given that works for some time only."""
         self._expires = int(time.time() + settings.link_hours * 3600)
         self._request, self._settings = request, settings
+        self._collections: dict[str, tuple[str, bytes]] = {}
 
-    def _to(self, *path: str) -> str:
-        return address(self._request, self._settings, *path)
+    def served(self, item: StoredItem) -> bytes:
+        """Return an item with links to here, as JSON; no path of this machine is in it."""
+        known = self._collections.get(item.collection)
+        if known is None:
+            known = self._collections[item.collection] = self._collection(item.collection)
+        items, links = known
+        here = items + quote(item.id, safe="")
+        own = json_text(link("self", here, GEOJSON))
 
-    def served(self, item: Mapping[str, Any]) -> dict[str, Any]:
-        """Return an item with links to here; no path of this machine is in it."""
-        collection, name = item["collection"], item["id"]
-        here = self._to("collections", collection, "items", name)
-        stored = item.get("links")
-        links = [
-            one
-            for one in (stored if isinstance(stored, list) else [])
-            if isinstance(one, Mapping) and one.get("rel") not in _OURS and _is_address(one)
-        ]
-        told = {key: value for key, value in item.items() if not key.startswith(_INTERNAL)}
-        told["stac_version"] = item.get("stac_version", STAC_VERSION)
-        told["stac_extensions"] = item.get("stac_extensions", [])
-        told["links"] = [
-            link("self", here, GEOJSON),
-            link("parent", self._to("collections", collection)),
-            link("collection", self._to("collections", collection)),
-            link("root", self._to() + "/"),
-            *links,
-        ]
-        assets = item.get("assets")
-        known = assets if isinstance(assets, Mapping) else {}
-        told["assets"] = {
-            key: self._asset(asset, collection, name, key)
-            for key, asset in known.items()
-            if isinstance(asset, Mapping)
-        }
-        return told
+        def signed(key: str) -> str:
+            if item.collection not in self._restricted():
+                return ""
+            self.expires = True
+            text = asset_text(item.collection, item.id, key)
+            return f"?key={self._signer.sign(text, self._expires)}"
 
-    def _asset(
-        self, asset: Mapping[str, Any], collection: str, name: str, key: str
-    ) -> dict[str, Any]:
-        told = {k: v for k, v in asset.items() if not k.startswith(_INTERNAL)}
-        if not _is_address(asset):
-            path = ("collections", collection, "items", name, "assets", key)
-            told["href"] = self._to(*path)
-            if collection in self._restricted:
-                signature = self._signer.sign(asset_text(collection, name, key), self._expires)
-                told["href"] += f"?key={signature}"
-        return told
+        return item.served(here, own + links, signed)
+
+    def _collection(self, name: str) -> tuple[str, bytes]:
+        """Return the address before the ids of a collection's items, and links of each."""
+        here = address(self._request, self._settings, "collections", name)
+        root = address(self._request, self._settings) + "/"
+        links = [link("parent", here), link("collection", here), link("root", root)]
+        return f"{here}/items/", b"".join(b"," + json_text(one) for one in links)
 
 
 def asset_text(collection: str, name: str, key: str) -> str:
@@ -99,60 +84,31 @@ def asset_text(collection: str, name: str, key: str) -> str:
     return json.dumps(["asset", collection, name, key])
 
 
-def _is_address(thing: Mapping[str, Any]) -> bool:
-    href = thing.get("href")
-    return isinstance(href, str) and href.startswith(("http://", "https://"))
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of items, on its way to a client."""
 
+    features: list[bytes]
+    """The items, JSON."""
+    links: list[dict[str, Any]]
+    """Where it came from."""
+    after: str = ""
+    """Where to go on; empty at the end."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """More members."""
 
-def chosen(item: dict[str, Any], fields: Fields | None) -> dict[str, Any]:
-    """Return what of an item is asked for.
+    def text(self, links: Sequence[dict[str, Any]] = ()) -> bytes:
+        """Return the page as JSON.
 
-    With nothing to include it is everything, with a few names what items must have, too.
-    """
-    if fields is None:
-        return item
-    if not fields.include and fields.exclude:
-        found = copy.deepcopy(item)
-    else:
-        found = {}
-        for name in {*fields.include} | set(_OFTEN):
-            _put(item, found, name.split("."))
-    for name in fields.exclude:
-        if name not in {"id", "type", "collection"}:
-            _drop(found, name.split("."))
-    return found
-
-
-def _put(item: Any, found: dict[str, Any], path: list[str]) -> None:
-    name, *rest = path
-    if not isinstance(item, Mapping) or name not in item:
-        return
-    if not rest:
-        found[name] = item[name]
-        return
-    inner = found.setdefault(name, {})
-    if inner is not item[name] and isinstance(inner, dict):
-        _put(item[name], inner, rest)
-
-
-def _drop(found: Any, path: list[str]) -> None:
-    name, *rest = path
-    if not isinstance(found, dict):
-        return
-    if rest:
-        _drop(found.get(name), rest)
-    else:
-        found.pop(name, None)
-
-
-def feature_collection(
-    features: Iterable[dict[str, Any]], links: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """Return items as one document."""
-    listed = list(features)
-    return {
-        "type": "FeatureCollection",
-        "features": listed,
-        "numberReturned": len(listed),
-        "links": links,
-    }
+        Args:
+            links: more of them.
+        """
+        head = json_text(
+            {
+                "type": "FeatureCollection",
+                **self.extra,
+                "numberReturned": len(self.features),
+                "links": [*self.links, *links],
+            }
+        )
+        return b"".join([head[:-1], b',"features":[', b",".join(self.features), b"]}"])

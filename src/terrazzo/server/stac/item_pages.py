@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from terrazzo.catalog import position
-from terrazzo.ledger.collections import restricted_collections
+from terrazzo.catalog.json_text import json_text
+from terrazzo.server.stac.collection_documents import OF_ALL
 from terrazzo.server.stac.collection_documents import queryables as of_collection
-from terrazzo.server.stac.documents import GEOJSON, ItemsHere, chosen, feature_collection
+from terrazzo.server.stac.documents import GEOJSON, OFTEN, ItemsHere, Page
+from terrazzo.server.stac.fields import chosen
+from terrazzo.server.stac.matched import number_matched
+from terrazzo.server.stac.tags import tag_of
 from terrazzo.server.web.faults import RequestInvalid
 from terrazzo.server.web.links import address, link
 from terrazzo.server.web.paging import keys_of, token
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from fastapi import Request
 
+    from terrazzo.catalog import Asked
     from terrazzo.ledger import Principal
     from terrazzo.server.parts import Parts
-    from terrazzo.server.stac.query import StacQuery
+    from terrazzo.server.stac.query import Fields, StacQuery
 
 
 class Searched(BaseModel):
@@ -39,6 +45,7 @@ class Searched(BaseModel):
     token: str | None = Field(None, description="Where to go on, from the link `next`.")
     sortby: str | None = Field(None, description="Properties with commas between, - reverses.")
     fields: str | None = Field(None, description="Members of items, - leaves one out.")
+    q: str | None = Field(None, description="Words to look for, commas for or.")
     filter: str | None = Field(None, description="A condition in CQL2.")
     filter_lang: str | None = Field(None, alias="filter-lang", description="cql2-text or -json.")
     filter_crs: str | None = Field(None, alias="filter-crs", description="OGC's CRS84.")
@@ -50,39 +57,50 @@ class Searched(BaseModel):
 
 
 def found_items(
-    shared: Parts, who: Principal, request: Request, query: StacQuery
-) -> tuple[dict[str, Any], str]:
-    """Return a page of items as a document, and where to go on: empty at the end.
+    shared: Parts,
+    who: Principal,
+    request: Request,
+    query: StacQuery,
+    patience: Callable[[], None] | None = None,
+) -> Page:
+    """Return a page of items.
+
+    Args:
+        shared: the parts of the server.
+        who: asks.
+        request: that is answered.
+        query: what is asked for.
+        patience: called while items are looked at; what it raises ends the search.
 
     Raises:
         CollectionNotFound: lists the collections that there are.
         ArgumentInvalid: a place, an order or a token is wrong.
     """
     after = tuple(_position(query.token)) if query.token else None
+    asked: Asked = {
+        **query.asked,
+        "sort": query.sort,
+        "limit": query.limit + 1,
+        "after": after,
+        "check": patience,
+    }
     with shared.workspace_of(who).catalog() as catalog:
-        found = list(
-            catalog.search(
-                query.collections,
-                bbox=query.bbox,
-                intersects=query.intersects,
-                ids=query.ids,
-                filter=query.condition,
-                sort=query.sort,
-                limit=query.limit + 1,
-                after=after,
-            )
-        )
-    more, found = len(found) > query.limit, found[: query.limit]
-    here = ItemsHere(
-        request, shared.settings, shared.signer, restricted_collections(shared.database)
-    )
+        found = list(catalog.stored(query.collections, **asked))
+        more, found = len(found) > query.limit, found[: query.limit]
+        matched = number_matched(catalog, query, len(found), more=more)
+    here = ItemsHere(request, shared.settings, shared.signer, shared.restricted)
     root = address(request, shared.settings) + "/"
-    links = [link("root", root), link("self", str(request.url), GEOJSON)]
-    features = [chosen(here.served(item), query.fields) for item in found]
-    return (
-        feature_collection(features, links),
-        token(position(found[-1], query.sort)) if more else "",
+    return Page(
+        [_chosen(here.served(item), query.fields) for item in found],
+        [link("root", root), link("self", str(request.url), GEOJSON)],
+        token(position(found[-1].document(), query.sort)) if more else "",
+        {} if matched is None else {"numberMatched": matched},
     )
+
+
+def _chosen(item: bytes, fields: Fields | None) -> bytes:
+    """Return what of an item is asked for."""
+    return item if fields is None else json_text(chosen(json.loads(item), fields, OFTEN))
 
 
 def _position(text: str) -> list[str]:
@@ -105,16 +123,22 @@ def page_links(here: str, given: Mapping[str, str], after: str) -> list[dict[str
 
 def one_item(
     shared: Parts, who: Principal, request: Request, collection: str, name: str
-) -> dict[str, Any]:
-    """Return one item.
+) -> tuple[bytes, str, bool]:
+    """Return one item as JSON, its entity tag, and whether addresses in it expire.
 
     Raises:
         CollectionNotFound, ItemNotFound: it is not there for who asks.
     """
     with shared.workspace_of(who).catalog() as catalog:
-        item = catalog.item(collection, name)
-    restricted = restricted_collections(shared.database)
-    return ItemsHere(request, shared.settings, shared.signer, restricted).served(item)
+        item = catalog.stored_item(collection, name)
+    here = ItemsHere(request, shared.settings, shared.signer, shared.restricted)
+    return here.served(item), tag_of(item.plain()), here.expires
+
+
+def _shared(schemas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what schemas of a property have in common: limits and values of one are no others'."""
+    first = schemas[0]
+    return {key: told for key, told in first.items() if all(o.get(key) == told for o in schemas)}
 
 
 def queryables(shared: Parts, who: Principal, here: str) -> dict[str, Any]:
@@ -122,12 +146,12 @@ def queryables(shared: Parts, who: Principal, here: str) -> dict[str, Any]:
     with shared.workspace_of(who).catalog() as catalog:
         names = [document["id"] for document in catalog.collections()]
         schemas = [of_collection(catalog, name, here) for name in names]
-    known = [schema.get("properties", {}) for schema in schemas]
-    common = set.intersection(*map(set, known)) if known else set()
+    known = [schema["properties"] for schema in schemas] or [OF_ALL]
+    common = {name: [one[name] for one in known if name in one] for name in known[0]}
     properties = {
-        name: schema
-        for name, schema in (known[0] if known else {}).items()
-        if name in common and all(other[name] == schema for other in known)
+        name: _shared(each)
+        for name, each in common.items()
+        if len(each) == len(known) and all(one.get("type") == each[0].get("type") for one in each)
     }
     return {
         "$schema": "https://json-schema.org/draft/2019-09/schema",

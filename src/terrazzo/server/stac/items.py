@@ -12,12 +12,15 @@ from terrazzo.server.people.principal import principal
 from terrazzo.server.stac.assets import asset_file
 from terrazzo.server.stac.documents import GEOJSON
 from terrazzo.server.stac.item_pages import Searched, found_items, one_item, page_links, queryables
+from terrazzo.server.stac.pages import PageRoute
 from terrazzo.server.stac.query import of_parameters, read_query
+from terrazzo.server.stac.tags import Condition
 from terrazzo.server.web.links import address, link
+from terrazzo.server.web.patience import patience_of
 from terrazzo.server.web.payload import read_object
 from terrazzo.server.web.waiting import Waiting
 
-router = APIRouter(tags=["STAC"])
+router = APIRouter(tags=["STAC"], route_class=PageRoute)
 
 searches = Waiting(8)
 """A filter that nothing meets looks at every item: other routes keep their threads."""
@@ -34,6 +37,8 @@ CLASSES = (
         for where in ("item-search", "ogcapi-features")
         for extension in ("fields", "filter", "query", "sort")
     ),
+    "https://api.stacspec.org/v1.0.0-rc.1/item-search#free-text",
+    "https://api.stacspec.org/v1.0.0-rc.1/ogcapi-features#free-text",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
     "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
     "http://www.opengis.net/spec/ogcapi-features-3/1.0/conf/filter",
@@ -67,7 +72,7 @@ _FILE = {
 }
 
 
-class GeoJson(JSONResponse):
+class GeoJson(Response):
     """An answer that is GeoJSON."""
 
     media_type = GEOJSON
@@ -81,12 +86,12 @@ async def search(
 
     def work() -> Response:
         members = of_parameters(given.told())
-        found, after = found_items(shared, who, request, read_query(members))
+        found = found_items(shared, who, request, read_query(members), patience)
         here = address(request, shared.settings, "search")
-        found["links"] += page_links(here, given.told(), after)
-        return GeoJson(found)
+        return GeoJson(found.text(page_links(here, given.told(), found.after)))
 
-    return await searches.run(work)
+    async with patience_of(request) as patience:
+        return await searches.run(work)
 
 
 @router.post("/search", response_class=GeoJson)
@@ -95,15 +100,13 @@ async def search_by_body(who: Anybody, request: Request, shared: Shared) -> Resp
     body = await read_object(request, min(LARGEST, shared.settings.limits.body_bytes))
 
     def work() -> Response:
-        found, after = found_items(shared, who, request, read_query(body))
+        found = found_items(shared, who, request, read_query(body), patience)
         here = address(request, shared.settings, "search")
-        if after:
-            found["links"].append(
-                link("next", here, GEOJSON) | {"method": "POST", "body": {**body, "token": after}}
-            )
-        return GeoJson(found)
+        following = {"method": "POST", "body": {**body, "token": found.after}}
+        return GeoJson(found.text([link("next", here, GEOJSON) | following] if found.after else []))
 
-    return await searches.run(work)
+    async with patience_of(request) as patience:
+        return await searches.run(work)
 
 
 @router.get("/queryables", response_class=Response)
@@ -135,7 +138,10 @@ def item(
     collection_id: str, item_id: str, who: Anybody, request: Request, shared: Shared
 ) -> Response:
     """Give one item."""
-    return GeoJson(one_item(shared, who, request, collection_id, item_id))
+    text, tag, expires = one_item(shared, who, request, collection_id, item_id)
+    if not expires and Condition.of(request).knows(tag):
+        return Response(status_code=304, headers={"ETag": tag})
+    return GeoJson(text, headers={"ETag": tag})
 
 
 @router.get("/collections/{collection_id:path}/items", response_class=GeoJson)
@@ -150,9 +156,9 @@ async def items(
 
     def work() -> Response:
         members: dict[str, Any] = of_parameters(given.told()) | {"collections": [collection_id]}
-        found, after = found_items(shared, who, request, read_query(members))
+        found = found_items(shared, who, request, read_query(members), patience)
         here = address(request, shared.settings, "collections", collection_id, "items")
-        found["links"] += page_links(here, given.told(), after)
-        return GeoJson(found)
+        return GeoJson(found.text(page_links(here, given.told(), found.after)))
 
-    return await searches.run(work)
+    async with patience_of(request) as patience:
+        return await searches.run(work)

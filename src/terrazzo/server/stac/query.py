@@ -7,11 +7,14 @@ at both ends here, as STAC has it, and half-open in openEO; so they become part 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from terrazzo.catalog import Filter
+from terrazzo.catalog.free_text import FreeText
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.times import parse_time
 from terrazzo.server.web.faults import RequestInvalid
@@ -19,7 +22,7 @@ from terrazzo.server.web.faults import RequestInvalid
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from terrazzo.catalog import Sort
+    from terrazzo.catalog import Asked, Sort
 
 FEW, MOST = 10, 10_000
 """Items of a page: where nothing is asked for, and at most."""
@@ -28,11 +31,12 @@ _MOST_FIELDS = 500
 NEWEST = ("-datetime",)
 MEMBERS = frozenset(
     {"collections", "ids", "bbox", "intersects", "datetime", "limit", "token", "sortby"}
-    | {"fields", "filter", "filter-lang", "filter-crs", "query", "conf"}
+    | {"fields", "filter", "filter-lang", "filter-crs", "query", "conf", "q"}
 )
 """Members of a body; others belong to extensions that are not here."""
 _CRS84 = ("http://www.opengis.net/def/crs/OGC/1.3/CRS84", "EPSG:4326")
 _LANGUAGES = ("cql2-json", "cql2-text")
+_NUMBER = re.compile(r"-?[0-9]{1,300}(\.[0-9]{1,300})?")
 _COMPARED = {"eq": "=", "neq": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 
 
@@ -68,6 +72,29 @@ class StacQuery:
     """Where to go on."""
     fields: Fields | None = None
     """What of the items is wanted; None is everything."""
+
+    @property
+    def asked(self) -> Asked:
+        """What items have to meet, as `Catalog.search` takes it."""
+        return {
+            "bbox": self.bbox,
+            "intersects": self.intersects,
+            "ids": self.ids,
+            "filter": self.condition,
+        }
+
+    def within(self, collection: str) -> StacQuery:
+        """Return the search of one collection.
+
+        Raises:
+            RequestInvalid: it names others.
+        """
+        if self.collections not in {(), (collection,)}:
+            raise RequestInvalid(
+                f"This address searches the collection {collection[:80]!r} only. Leave out "
+                "`collections`, or search all at /search."
+            )
+        return replace(self, collections=(collection,))
 
 
 def read_query(given: Mapping[str, Any]) -> StacQuery:
@@ -120,16 +147,26 @@ def _split(text: str) -> list[str]:
     return text.split(",")
 
 
-def _numbers(text: str) -> list[float]:
+def numbers_of(name: str, text: str) -> list[float]:
+    """Return the numbers of a parameter, which has commas between them.
+
+    Raises:
+        RequestInvalid: one is none.
+    """
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        raise RequestInvalid(f"bbox holds what is no number: {text[:80]!r}.") from None
+        raise RequestInvalid(f"{name} holds what is no number: {text[:80]!r}.") from None
 
 
-def _whole(text: str) -> int:
+def whole_of(name: str, text: str) -> int:
+    """Return the whole number of a parameter.
+
+    Raises:
+        RequestInvalid: it is none, or has more than nine digits.
+    """
     if not (text.isascii() and text.isdecimal()) or len(text) > 9:  # noqa: PLR2004 - digits
-        raise RequestInvalid(f"limit is a number of items from 1, not {text[:20]!r}.")
+        raise RequestInvalid(f"{name} is a whole number, not {text[:20]!r}.")
     return int(text)
 
 
@@ -164,10 +201,10 @@ def _json(text: str) -> Any:
 _READ: Mapping[str, Callable[[str], Any]] = {
     "collections": _split,
     "ids": _split,
-    "bbox": _numbers,
+    "bbox": partial(numbers_of, "bbox"),
     "intersects": _json,
     "query": _json,
-    "limit": _whole,
+    "limit": partial(whole_of, "limit"),
     "sortby": _sorted_by_all,
     "fields": _named,
 }
@@ -228,6 +265,7 @@ def _fields(given: Any) -> Fields | None:
         return None
     if not isinstance(given, Mapping) or given.keys() - {"include", "exclude"}:
         raise RequestInvalid('fields is {"include": [...], "exclude": [...]}, lists of names.')
+    given = {name: names for name, names in given.items() if names is not None}
     names = _texts(given, "include"), _texts(given, "exclude")
     if len(names[0]) + len(names[1]) > _MOST_FIELDS:
         raise RequestInvalid(f"fields has more than {_MOST_FIELDS} names.")
@@ -244,9 +282,19 @@ def _condition(told: Mapping[str, Any]) -> Filter | None:
         parts.append(Filter.of(_filter(told["filter"], told.get("filter-lang"))))
     if "query" in told:
         parts += map(Filter.of, _query(told["query"]))
+    if "q" in told:
+        parts.append(Filter.of_words(FreeText.of(_words(told["q"]))))
     if "datetime" in told:
         parts.append(Filter.during(*_period(_text(told, "datetime"))))
     return Filter.all_of(parts) if parts else None
+
+
+def _words(given: Any) -> str | list[str]:
+    if isinstance(given, str):
+        return given
+    if not isinstance(given, list) or not all(isinstance(text, str) for text in given):
+        raise RequestInvalid("q is a text, or a list of texts.")
+    return given
 
 
 def _filter(given: Any, language: Any) -> Any:
@@ -272,9 +320,10 @@ def _query(given: Any) -> list[Any]:
         one = {"property": name}
         for operator, value in conditions.items():
             if operator in _COMPARED:
-                found.append({"op": _COMPARED[operator], "args": [one, value]})
+                found.append(_compared(_COMPARED[operator], one, value))
             elif operator == "in" and isinstance(value, list):
-                found.append({"op": "in", "args": [one, value]})
+                numbers = [n for n in map(_number_in, value) if n is not None]
+                found.append({"op": "in", "args": [one, [*value, *numbers]]})
             elif operator in {"startsWith", "endsWith", "contains"} and isinstance(value, str):
                 plain = value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
                 before, after = "%" * (operator != "startsWith"), "%" * (operator != "endsWith")
@@ -288,6 +337,26 @@ def _query(given: Any) -> list[Any]:
     return found
 
 
+def _compared(operator: str, one: Mapping[str, str], value: Any) -> dict[str, Any]:
+    """Return a comparison; text that reads as a number stands for the number, too.
+
+    Clients that take conditions from a command line send all values as text.
+    """
+    comparison = {"op": operator, "args": [one, value]}
+    number = _number_in(value)
+    if number is None:
+        return comparison
+    both = [comparison, {"op": operator, "args": [one, number]}]
+    return {"op": "and" if operator == "<>" else "or", "args": both}
+
+
+def _number_in(value: Any) -> float | None:
+    """Return the number that a text holds; None where it holds none."""
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value):
+        return None
+    return int(value) if value.lstrip("-").isdecimal() else float(value)
+
+
 def _period(text: str) -> tuple[datetime | None, datetime | None]:
     """Return the ends of a STAC `datetime`; None where open.
 
@@ -296,10 +365,13 @@ def _period(text: str) -> tuple[datetime | None, datetime | None]:
     """
     ends = text.split("/")
     texts = [None if end in {"", ".."} else end for end in (ends[0], ends[-1])]
-    if len(ends) > 2 or texts == [None, None]:  # noqa: PLR2004 - two ends
+    # A day alone could mean its first instant or all of it: the API has whole times only.
+    whole = all(end is None or len(end) > len("2024-05-01") for end in texts)
+    if len(ends) > 2 or texts == [None, None] or not whole:  # noqa: PLR2004 - two ends
         raise RequestInvalid(
             f"datetime {text[:80]!r} is no time. Valid are 2024-05-01T00:00:00Z, 2024-05-01T00:00:"
-            "00Z/.. and two times with / between."
+            "00Z/.. and two times with / between; a day is 2024-05-01T00:00:00Z/"
+            "2024-05-01T23:59:59.999999Z."
         )
     try:
         first, last = (None if end is None else parse_time(end) for end in texts)

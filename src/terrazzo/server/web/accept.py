@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastapi import Request
+    from fastapi import Request, Response
 
 PAGE = "text/html"
 
@@ -15,12 +15,26 @@ def wants_page(request: Request) -> bool:
 
     Browsers put it first. Programs that name nothing, anything, or JSON get JSON.
     """
+    return prefers_page(request.headers.get("accept", ""))
+
+
+def prefers_page(accept: str) -> bool:
+    """Tell it of the header itself."""
+    if PAGE not in accept.lower():
+        return False
     asked = []
-    for place, entry in enumerate(request.headers.get("accept", "").split(",")):
+    for place, entry in enumerate(accept.split(",")):
         name, *options = (part.strip().lower() for part in entry.split(";"))
         asked.append((-_quality(options), place, name))
     known = [name for quality, _, name in sorted(asked) if quality < 0 and _is_known(name)]
     return known[:1] == [PAGE]
+
+
+def varies(response: Response) -> None:
+    """Tell caches that another `Accept` gets another answer at the same address."""
+    named = [response.headers["vary"]] if "vary" in response.headers else []
+    if "accept" not in {name.strip().lower() for text in named for name in text.split(",")}:
+        response.headers["Vary"] = ", ".join([*named, "Accept"])
 
 
 def _is_known(name: str) -> bool:

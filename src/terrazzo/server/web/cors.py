@@ -14,9 +14,9 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-EXPOSED = "Location, OpenEO-Identifier, OpenEO-Costs, Link, X-Request-Id"
+EXPOSED = "ETag, Location, OpenEO-Identifier, OpenEO-Costs, Link, X-Request-Id"
 METHODS = "OPTIONS, GET, HEAD, POST, PATCH, PUT, DELETE"
-ALLOWED = "Authorization, Content-Type, If-None-Match, X-Request-Id"
+ALLOWED = "Authorization, Content-Type, If-Match, If-None-Match, X-Request-Id"
 _DAY = "86400"
 
 

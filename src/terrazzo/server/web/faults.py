@@ -8,9 +8,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from terrazzo.errors import (
@@ -21,6 +22,8 @@ from terrazzo.errors import (
     TerrazzoError,
 )
 from terrazzo.ledger.tokens import TooManyFailures
+from terrazzo.server.web.accept import prefers_page
+from terrazzo.server.web.error_pages import HEADERS, error_page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -98,6 +101,12 @@ class RequestTooLarge(TerrazzoError):
     """A body is larger than any graph needs to be."""
 
     code, status = "RequestTooLarge", 413
+
+
+class SearchTooLong(TerrazzoError):
+    """A search looks at more items than the server has time for."""
+
+    code, status = "SearchTooLong", 400
 
 
 class TooComplex(TerrazzoError):
@@ -210,6 +219,8 @@ def answered(
 ) -> Response:
     """Return an openEO error object, whose id and code the request's log line has, too.
 
+    Somebody who opens the address in a browser gets it as a page.
+
     Args:
         scope: of the request.
         status: of HTTP.
@@ -221,4 +232,8 @@ def answered(
     scope.setdefault("state", {})["fault"] = (name, code)
     content = {"id": name, "code": code, "message": message, "links": []}
     added = {"Cache-Control": "no-store"} | ({"Retry-After": "1"} if status == BUSY else {})
-    return JSONResponse(content, status, {**added, **(headers or {})})
+    added |= headers or {}
+    if scope["method"] == "GET" and prefers_page(Headers(scope=scope).get("accept", "")):
+        page = error_page(scope, status, code, message, name)
+        return HTMLResponse(page, status, {**HEADERS, **added})
+    return JSONResponse(content, status, added)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ LONGEST_ADDRESS = 16_000
 SLOWEST = 1000
 """Bytes a second below which a client is too slow."""
 _UPLOADS = "/files/"
+_ITEMS = re.compile(r"/collections/.+/items")
 _HARMLESS = {"GET", "HEAD", "OPTIONS"}
 
 Refusal = tuple[int, str, str]
@@ -93,6 +95,8 @@ class Guard:
         path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
         if scope["method"] == "PUT" and path.startswith(_UPLOADS):
             return _Most(limits.upload_bytes, 400, "FileSizeExceeded")
+        if scope["method"] == "POST" and _ITEMS.fullmatch(path):
+            return _Most(limits.items_bytes, 413, "RequestTooLarge")
         return _Most(limits.body_bytes, 413, "RequestTooLarge")
 
 

@@ -60,7 +60,7 @@ class Work:
         self._waiting += 1
         inside = copy_context()  # so that what the thread logs has the id of the request
         job = asyncio.get_running_loop().run_in_executor(self._executor, inside.run, task)
-        gone = asyncio.ensure_future(_disconnected(request))
+        gone = asyncio.ensure_future(disconnected(request))
         gone.add_done_callback(lambda _: job.cancel())
         try:
             return await job
@@ -77,7 +77,7 @@ class Work:
         self._executor.shutdown(wait=wait, cancel_futures=True)
 
 
-async def _disconnected(request: Request) -> None:
+async def disconnected(request: Request) -> None:
     """Return when the client has gone; the body was read before, so nothing else can come."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
