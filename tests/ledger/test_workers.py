@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.server.small import graph, make_home
 
+from terrazzo.drivers.described import Results
 from terrazzo.ledger import LOCAL, Database
 from terrazzo.ledger.folders import JobFolders
 from terrazzo.ledger.jobs import JobRequest, Jobs, Status
 from terrazzo.ledger.queue import Queue
-from terrazzo.ledger.results import Results
 from terrazzo.ledger.worker import WorkerOptions
 from terrazzo.ledger.workers import JobWorkers
 

@@ -18,12 +18,12 @@ from tests.server.graphs import load, node, ref
 from tests.server.openapi import checked
 from tests.server.small import COLLECTION, DATES, EDGE, graph, make_home, nir, red
 
+from terrazzo.drivers.described import DOCUMENT
 from terrazzo.errors import AssetForbidden
 from terrazzo.ledger import Database, Principal, Signer, database_url
 from terrazzo.ledger.folders import JobFolders
 from terrazzo.ledger.jobs import JobRequest, Jobs
 from terrazzo.ledger.own import OwnResults, signed_text
-from terrazzo.ledger.results import DOCUMENT
 from terrazzo.server.running.listen import serving
 
 if TYPE_CHECKING:

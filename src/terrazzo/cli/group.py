@@ -20,6 +20,7 @@ from terrazzo.cli.doctor import doctor
 from terrazzo.cli.graphs import explain, extract, run
 from terrazzo.cli.options import CATALOG_VARIABLE, HOME_VARIABLE, Settings, default_home
 from terrazzo.cli.profile import profile
+from terrazzo.cli.publish import publish
 from terrazzo.cli.serve import serve
 from terrazzo.cli.udf import Limit, rules, udf_options
 from terrazzo.cli.user import user
@@ -157,6 +158,7 @@ for command in (
     search,
     catalog,
     run,
+    publish,
     extract,
     explain,
     profile,

@@ -120,13 +120,22 @@ def _check(collection: str, options: IngestOptions) -> None:
     Raises:
         ArgumentInvalid: the id cannot name a folder and a URL, or the date is none.
     """
+    check_id(collection)
+    if options.datetime:
+        Period.of(options.datetime)
+
+
+def check_id(collection: str) -> None:
+    """Refuse an id of a collection that cannot name a folder and a URL.
+
+    Raises:
+        ArgumentInvalid: says what can.
+    """
     if not _ID.fullmatch(collection):
         raise ArgumentInvalid(
             f"--collection {collection!r} is no id. Valid are up to 128 letters, digits, '_', '-' "
             "and '.', beginning with a letter or digit, for example sentinel-2-l2a."
         )
-    if options.datetime:
-        Period.of(options.datetime)
 
 
 def find_files(paths: Sequence[Path], *, besides: Path) -> list[FoundFile]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from terrazzo.drivers.described import DOCUMENT, Results
 from terrazzo.errors import AssetForbidden, NoDataAvailable
 from terrazzo.ledger.jobs import ID
-from terrazzo.ledger.results import DOCUMENT, Results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

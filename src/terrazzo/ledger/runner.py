@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 from typing_extensions import override
 
 from terrazzo.drivers import batch
+from terrazzo.drivers.described import describe
 from terrazzo.drivers.estimate import estimate
 from terrazzo.drivers.job import Job
 from terrazzo.drivers.pool import Pool
@@ -33,7 +34,6 @@ from terrazzo.errors import (
     TerrazzoError,
 )
 from terrazzo.ledger.folders import JobFolders
-from terrazzo.ledger.results import describe
 from terrazzo.ledger.spawn import Ready, Task, Told, end_with_parent, inherited
 from terrazzo.logs import MOST, Entry, Level, Summary
 from terrazzo.progress import Progress
@@ -117,7 +117,7 @@ def _run(task: Task, folders: JobFolders, progress: Reports) -> None:
         folders.discard(task.job, task.run)
         made = run()
     progress.rest(made.log)
-    progress.made(describe(task, inference, made, folder))
+    progress.made(describe(job, inference, made, folder, task.about))
 
 
 def _phases(inference: Inference) -> int:

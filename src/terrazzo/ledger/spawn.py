@@ -15,7 +15,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from terrazzo.drivers.pool import THREAD_SETTINGS
 from terrazzo.sandbox.native import call_c
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from terrazzo.drivers.about import About
     from terrazzo.drivers.job import Workspace
     from terrazzo.logs import Entry
 
@@ -42,8 +43,8 @@ class Task:
     """The process with its graph, JSON text."""
     processes: str
     """User-defined processes that it calls, JSON text."""
-    facts: Mapping[str, Any]
-    """What the results say of the job: title, description, owner."""
+    about: About
+    """What the results say of the job."""
     workspace: Workspace
     """Where its owner's collections are."""
     home: Path

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from terrazzo.drivers.about import About
 from terrazzo.errors import TerrazzoError
 from terrazzo.ledger.collections import workspace_for
 from terrazzo.ledger.jobs import Status
@@ -202,12 +203,9 @@ class Worker:
         slot.claim, slot.since_s = claim, time.monotonic()
         slot.progress = job.progress
         slot.usage = {name: one["value"] for name, one in job.usage.items()}
-        facts = {
-            "id": job.id, "owner": job.owner, "title": job.title or "",
-            "description": job.description or "",
-        }  # fmt: skip
+        about = About(job.id, job.title or "", job.description or "", job.owner)
         task = Task(
-            job.id, job.run, json.dumps(job.process), job.processes, facts, workspace,
+            job.id, job.run, json.dumps(job.process), job.processes, about, workspace,
             self._folders.home, options.threads_each, options.memory_bytes, options.most_pixels,
         )  # fmt: skip
         if not slot.started.send(task):

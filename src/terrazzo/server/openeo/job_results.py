@@ -9,12 +9,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BeforeValidator
 
+from terrazzo.drivers.described import DOCUMENT, Results
 from terrazzo.errors import TerrazzoError
 from terrazzo.ledger import entries
 from terrazzo.ledger.clock import text_of
 from terrazzo.ledger.jobs import KIND, JobNotFinished, JobNotFound, Status, StoredJob
 from terrazzo.ledger.own import item_name, item_number, signed_text
-from terrazzo.ledger.results import DOCUMENT, Results
 from terrazzo.logs import Level
 from terrazzo.server.openeo.jobs import All, Shared, Somebody
 from terrazzo.server.web.links import address, link

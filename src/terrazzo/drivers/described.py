@@ -1,7 +1,8 @@
-"""What a finished job has made, described for STAC: kept beside the files, shown with addresses.
+"""What a finished run has made, described for STAC: kept beside the files, shown with addresses.
 
 One set of files per date is one part. A result of one part is shown as STAC item, a result of
-several as collection with an item for each, so that who loads it has its dates.
+several as collection with an item for each, so that who loads it has its dates. In the folder of a
+run lies a static catalogue of it, with relative addresses.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+import shutil
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from terrazzo import __version__
@@ -26,7 +29,6 @@ from terrazzo.drivers.ingest_items import (
 )
 from terrazzo.errors import ArgumentInvalid, TerrazzoError
 from terrazzo.geo.times import format_time, parse_time
-from terrazzo.ledger.clock import now
 from terrazzo.storage.gate import Gate
 from terrazzo.storage.raster import describe as describe_file
 from terrazzo.storage.writers.files import whole_file
@@ -35,24 +37,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from terrazzo.drivers.about import About
     from terrazzo.drivers.batch import RunResult
+    from terrazzo.drivers.job import Job
     from terrazzo.drivers.results import Asset
     from terrazzo.engine import Inference
     from terrazzo.geo.grid import Grid
-    from terrazzo.ledger.spawn import Task
 
 FILE = "stac.json"
 """Name of the description in the folder of a run."""
+CATALOGUE = "stac"
+"""Name of the static catalogue in the folder of a run."""
 DOCUMENT = "results.json"
 """What the document of a whole result is called in links."""
 PROCESSING_EXTENSION = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 _WORLD = [-180.0, -90.0, 180.0, 90.0]
+_SHORT = 16
 _SHA256 = "1220"
 """How a multihash says that it is SHA-256 and has 32 bytes."""
 
 
-def describe(task: Task, inference: Inference, made: RunResult, folder: Path) -> int:
+def describe(job: Job, inference: Inference, made: RunResult, folder: Path, about: About) -> int:
     """Write down what a run has made, in its folder; returns how many bytes its files have.
+
+    Args:
+        job: that was run.
+        inference: of its graph.
+        made: what it made.
+        folder: where.
+        about: what is said of it.
 
     Raises:
         OutputFailed: the folder cannot be written.
@@ -65,8 +78,9 @@ def describe(task: Task, inference: Inference, made: RunResult, folder: Path) ->
     period = _period(inference)
     box, geometry = _place(inference, made)
     told = {
-        **task.facts,
-        "finished": now(),
+        **asdict(about),
+        "id": about.id or inference.graph.digest[:_SHORT],
+        "finished": format_time(datetime.now(UTC)),
         "bbox": None if box is None else list(box),
         "geometry": geometry,
         "period": list(period),
@@ -77,7 +91,7 @@ def describe(task: Task, inference: Inference, made: RunResult, folder: Path) ->
         ],
         "provenance": {
             "processing:software": {"Terrazzo": __version__},
-            "processing:expression": {"format": "openeo", "expression": json.loads(task.process)},
+            "processing:expression": {"format": "openeo", "expression": json.loads(job.document)},
             "terrazzo:graph_digest": inference.graph.digest,
             "terrazzo:sources": {
                 name: list(bound.source.items)
@@ -87,9 +101,38 @@ def describe(task: Task, inference: Inference, made: RunResult, folder: Path) ->
         },
     }
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / FILE) as part:
-        part.write_text(json.dumps(told))
+    _write_json(folder / FILE, told)
+    _write_catalogue(Results(folder, told))
     return sum(asset["file:size"] for part in parts.values() for asset in part.values())
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    with whole_file(path) as part:
+        part.write_text(json.dumps(document, indent=1))
+
+
+def _write_catalogue(results: Results) -> None:
+    """Write a static catalogue of the results beside them; what an earlier one had is replaced."""
+    folder = results.folder / CATALOGUE
+    shutil.rmtree(folder, ignore_errors=True)
+    if results.told["bbox"] is None or not results.told["parts"]:
+        return  # STAC has no place for what lies nowhere
+    folder.mkdir()
+    paths = {
+        key: asset["file"]
+        for part in results.told["parts"]
+        for key, asset in part["assets"].items()
+    }
+    collection = results.collection(lambda key: f"../{paths[key]}")
+    name = collection["id"]
+    root = {"rel": "root", "href": "./collection.json", "type": "application/json"}
+    members = []
+    for number, item in enumerate(results.items(lambda key: f"../{paths[key]}"), 1):
+        file = f"item-{number}.json"
+        links = [root, root | {"rel": "parent"}, root | {"rel": "collection"}]
+        _write_json(folder / file, item | {"collection": name, "links": links})
+        members.append({"rel": "item", "href": f"./{file}", "type": "application/geo+json"})
+    _write_json(folder / "collection.json", collection | {"links": [root, *members]})
 
 
 def _asset(asset: Asset, path: Path) -> dict[str, Any]:
@@ -221,6 +264,10 @@ class Results:
     def item(self, href: Callable[[str], str]) -> dict[str, Any]:
         """Return everything as one item."""
         return self._item(self.told["id"], self.told["parts"], href)
+
+    def item_of(self, part: Mapping[str, Any]) -> dict[str, Any]:
+        """Return one date as an item without assets."""
+        return self._item(self.told["id"], [{**part, "assets": {}}], str)
 
     def _item(
         self, name: str, parts: Sequence[Mapping[str, Any]], href: Callable[[str], str]

@@ -1,0 +1,180 @@
+"""A finished run becomes a collection, and its folder says in STAC what it holds."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+from click.testing import CliRunner
+from tests.drivers.scenes import composite, job_of, node, ref
+from tests.drivers.test_results import last_of, saved
+
+from terrazzo.cli import main
+from terrazzo.drivers.about import About
+from terrazzo.drivers.batch import run
+from terrazzo.drivers.described import describe
+from terrazzo.drivers.publish import publish
+from terrazzo.engine import evaluate
+from terrazzo.errors import ArgumentInvalid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.drivers.scenes import Scenes
+
+    from terrazzo.cube import Cube
+
+
+def finished(nodes: dict[str, Any], scenes: Scenes, folder: Path) -> None:
+    job = job_of(nodes)
+    inference = job.infer(scenes.workspace)
+    made = run(job, scenes.workspace, folder, known=inference)
+    describe(job, inference, made, folder, About())
+
+
+def loaded(scenes: Scenes, collection: str) -> Cube:
+    everything = {"spatial_extent": None, "temporal_extent": None}
+    job = job_of({"load": node("load_collection", True, id=collection, **everything)})
+    plan = job.plan(job.infer(scenes.workspace))
+    return evaluate(plan, plan.window)
+
+
+def test_a_published_run_is_loaded_by_the_next_graph(scenes: Scenes, tmp_path: Path) -> None:
+    nodes = composite("month")
+    finished(nodes, scenes, tmp_path / "run")
+    job = job_of(nodes)
+    plan = job.plan(job.infer(scenes.workspace))
+    expected = evaluate(plan, plan.window)
+
+    made = publish(tmp_path / "run", "monthly", scenes.workspace, license="CC-BY-4.0")
+    cube = loaded(scenes, "monthly")
+
+    assert (made.made, made.kept) == (len(expected.dimensions[0].labels), 0)
+    valid = cube.valid.reshape(expected.valid.shape)  # with one band, which has no name before
+    np.testing.assert_array_equal(valid, expected.valid)
+    np.testing.assert_array_equal(cube.values[cube.valid], expected.values[expected.valid])
+
+
+def test_items_name_the_graph_its_digest_and_the_images_that_were_read(
+    scenes: Scenes, tmp_path: Path
+) -> None:
+    nodes = composite("month")
+    finished(nodes, scenes, tmp_path / "run")
+    job = job_of(nodes)
+    inference = job.infer(scenes.workspace)
+
+    publish(tmp_path / "run", "monthly", scenes.workspace)
+
+    with scenes.workspace.catalog() as catalog:
+        for item in catalog.search(("monthly",)):
+            properties = item["properties"]
+            assert properties["terrazzo:graph_digest"] == inference.graph.digest
+            assert properties["processing:expression"]["expression"] == json.loads(job.document)
+            sources = [b for b in inference.nodes.values() if b.source is not None]
+            assert properties["terrazzo:sources"] == {
+                b.id: list(b.source.items) for b in sources if b.source is not None
+            }
+
+
+def test_the_files_outlive_the_folder_of_the_run(scenes: Scenes, tmp_path: Path) -> None:
+    finished(composite("month"), scenes, tmp_path / "run")
+    publish(tmp_path / "run", "monthly", scenes.workspace)
+    before = loaded(scenes, "monthly")
+
+    for path in (tmp_path / "run").glob("*.tif"):
+        path.unlink()
+
+    np.testing.assert_array_equal(loaded(scenes, "monthly").values, before.values)
+
+
+def test_publishing_again_changes_nothing_and_another_run_is_added(
+    scenes: Scenes, tmp_path: Path
+) -> None:
+    finished(composite("month"), scenes, tmp_path / "a")
+    finished(composite("year"), scenes, tmp_path / "b")
+
+    first = publish(tmp_path / "a", "composites", scenes.workspace)
+    with scenes.workspace.catalog() as catalog:
+        version = catalog.version("composites")
+    again = publish(tmp_path / "a", "composites", scenes.workspace)
+    with scenes.workspace.catalog() as catalog:
+        unchanged = catalog.version("composites") == version
+    other = publish(tmp_path / "b", "composites", scenes.workspace)
+
+    assert (again.made, again.kept) == (0, first.made)
+    assert unchanged
+    assert other.made > 0
+    with scenes.workspace.catalog() as catalog:
+        assert catalog.count("composites") == first.made + other.made
+
+
+def test_a_run_without_images_and_a_folder_without_a_run_are_refused(
+    scenes: Scenes, tmp_path: Path
+) -> None:
+    nodes = composite("month")
+    finished(saved(nodes, last_of(nodes), "netCDF"), scenes, tmp_path / "cube")
+
+    with pytest.raises(ArgumentInvalid, match="no image that a graph can load"):
+        publish(tmp_path / "cube", "c", scenes.workspace)
+    with pytest.raises(ArgumentInvalid, match="no finished run"):
+        publish(tmp_path, "c", scenes.workspace)
+    with pytest.raises(ArgumentInvalid, match="is no id"):
+        publish(tmp_path / "cube", "../c", scenes.workspace)
+
+
+@pytest.mark.parametrize("format_name", ["GTiff", "netCDF", "Zarr"])
+def test_the_folder_of_a_run_is_a_static_catalogue(
+    scenes: Scenes, tmp_path: Path, format_name: str
+) -> None:
+    nodes = composite("month")
+    finished(saved(nodes, last_of(nodes), format_name), scenes, tmp_path / "run")
+
+    collection = pystac.Collection.from_file(tmp_path / "run" / "stac" / "collection.json")
+    items = list(collection.get_items())
+
+    assert len(items) == (len(list((tmp_path / "run").glob("*.tif"))) or 1)
+    for item in items:
+        item.make_asset_hrefs_absolute()
+        for asset in item.assets.values():
+            assert (tmp_path / "run" / asset.href.rsplit("/", 1)[-1]).is_file()
+            if asset.href.endswith(".tif"):
+                with rasterio.open(asset.href) as file:
+                    assert [b["name"] for b in asset.extra_fields["bands"]] == list(
+                        file.descriptions
+                    )
+
+
+def test_the_commands_run_and_publish(scenes: Scenes, tmp_path: Path) -> None:
+    graph = tmp_path / "graph.json"
+    graph.write_text(json.dumps(composite("month")))
+    home = ["--home", str(scenes.workspace.home)]
+
+    ran = CliRunner().invoke(main, [*home, "run", str(graph), "-o", str(tmp_path / "run")])
+    published = CliRunner().invoke(
+        main, [*home, "publish", str(tmp_path / "run"), "--collection", "monthly", "--title", "M"]
+    )
+
+    assert (ran.exit_code, published.exit_code) == (0, 0)
+    told = json.loads(published.stdout)
+    assert told["made"] == len(ran.stdout.splitlines())
+    with scenes.workspace.catalog() as catalog:
+        assert catalog.collection("monthly")["title"] == "M"
+
+
+def test_bands_of_two_results_in_one_graph_are_told_apart(scenes: Scenes, tmp_path: Path) -> None:
+    nodes = composite("month")
+    last = last_of(nodes)
+    graph = {n: {k: v for k, v in one.items() if k != "result"} for n, one in nodes.items()}
+    graph["a"] = node("save_result", False, data=ref(last), format="GTiff")
+    graph["b"] = node("save_result", True, data=ref(last), format="GTiff")
+    finished(graph, scenes, tmp_path / "run")
+
+    publish(tmp_path / "run", "two", scenes.workspace)
+
+    with scenes.workspace.catalog() as catalog:
+        for item in catalog.search(("two",)):
+            assert len(item["assets"]) == 2
