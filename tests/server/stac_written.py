@@ -72,8 +72,10 @@ class World:
         change_user(database, "admin", admin=True)
 
     def ask(self, who: str, method: str, path: str, document: Any = None, **headers: str) -> Any:
-        """Send a document as JSON, or nothing."""
-        told = {name.replace("_", "-"): value for name, value in headers.items()}
+        """Send a document as JSON, or nothing; ask to see what became of it."""
+        told = {"prefer": "return=representation"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
         body = {} if document is None else {"json": document}
         return self.client.request(method, path, headers={**self.headers[who], **told}, **body)
 

@@ -477,3 +477,19 @@ def test_the_classes_of_transactions_are_told(there: World) -> None:
     assert "https://api.stacspec.org/v1.0.0/collections/extensions/transaction" in told
     bodies = json.loads(there.client.get("/openapi.json").text)["paths"]["/collections"]["post"]
     assert bodies["requestBody"]["required"]
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+def test_changes_are_answered_without_what_is_there_now_unless_it_is_asked_for(
+    there: World, name: str, method: str
+) -> None:
+    put(there, name, item("a"))
+
+    changes = (f"/collections/{name}", collection(name)), (at(name, "/a"), item("a"))
+    for path, document in changes:
+        plain = there.ask("admin", method, path, document, prefer="return=minimal")
+        whole = there.ask("admin", method, path, document, prefer="return = representation")
+
+        assert (plain.status_code, plain.content) == (204, b"")
+        assert (whole.status_code, whole.json()["id"]) == (200, document["id"])
+        assert plain.headers["etag"] == whole.headers["etag"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -84,7 +85,7 @@ async def create_items(collection_id: str, writing: Writing) -> Response:
 # Ids may hold slashes, so the longer paths come first.
 @router.put("/collections/{collection_id:path}/items/{item_id}", response_class=Response)
 async def replace_item(collection_id: str, item_id: str, writing: Writing) -> Response:
-    """Replace an item."""
+    """Replace an item; answered with it if `Prefer: return=representation` asks for it."""
     body = await _body(writing, collection_id)
     read = partial(_replacing, body)
     return await writes.run(
@@ -94,7 +95,7 @@ async def replace_item(collection_id: str, item_id: str, writing: Writing) -> Re
 
 @router.patch("/collections/{collection_id:path}/items/{item_id}", response_class=Response)
 async def change_item(collection_id: str, item_id: str, writing: Writing) -> Response:
-    """Change members of an item, by a JSON merge patch or a JSON patch."""
+    """Change members of an item, by a JSON merge patch or a JSON patch; answered like PUT."""
     body = await _body(writing, collection_id)
     read = partial(_patching, media_type(writing.request), body)
     return await writes.run(
@@ -111,7 +112,7 @@ async def delete_item(collection_id: str, item_id: str, writing: Writing) -> Res
 
 @router.put("/collections/{collection_id:path}")
 async def replace_collection(collection_id: str, writing: Writing) -> Response:
-    """Replace what is told of a collection; its items stay."""
+    """Replace what is told of a collection; its items stay. Answered like PUT of an item."""
     body = await _body(writing, collection_id)
 
     def work() -> Response:
@@ -158,10 +159,17 @@ def _patching(kind: str, body: bytes) -> Callable[[Json], object]:
     return patch_of(kind, parsed(body))
 
 
+def _wanted(writing: Writer) -> bool:
+    """Tell whether who changes something wants to see it as it is then (RFC 7240)."""
+    return "return=representation" in writing.request.headers.get("prefer", "").replace(" ", "")
+
+
 def _item(
     writing: Writer, item: StoredItem, status: int, headers: dict[str, str] | None = None
 ) -> Response:
     told = {"ETag": tag_of(item.plain()), **(headers or {})}
+    if status == HTTPStatus.OK and not _wanted(writing):
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers=told)
     return Response(writing.served(item), status, told, GEOJSON)
 
 
@@ -172,4 +180,6 @@ def _collection(
     with shared.workspace_of(writing.who).catalog() as catalog:
         told = described(catalog, name, request, shared.settings)
         tag = collection_tag(catalog.collection(name))
+    if status == HTTPStatus.OK and not _wanted(writing):
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers={"ETag": tag})
     return JSONResponse(told, status, {"ETag": tag, **(headers or {})})
