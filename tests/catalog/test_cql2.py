@@ -227,6 +227,12 @@ def test_like_equals_a_regular_expression(text, pattern):
 
 def test_a_pattern_of_a_stranger_costs_little():
     assert not is_like("a" * 20_000, "%a" * 2_000 + "b")
+    assert not is_like("a" * 1_000_000, "%" + "a" * 400_000 + "b%")
+
+
+def test_a_long_pattern_with_gaps_is_refused():
+    with pytest.raises(ArgumentInvalid, match="may have 200"):
+        is_like("a" * 1000, "%" + "_a" * 101 + "%")
 
 
 def test_every_operator_is_known_to_the_tests_of_random_filters():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+import unicodedata
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from pystac_client.free_text import sqlite_text_search
 
 from terrazzo.catalog import Filter, make_collection, make_item, open_catalog
-from terrazzo.catalog.free_text import DEEPEST, LONGEST, FreeText, texts_of
+from terrazzo.catalog.free_text import DEEPEST, LONGEST, FreeText, texts_of, without_accents
 from terrazzo.errors import ArgumentInvalid
 
 WORDS = ("climate", "model", "quick", "brown", "fox", "sea", "ice")
@@ -222,3 +223,20 @@ def test_items_are_found_by_their_words_wherever_they_are_kept(address: str) -> 
         assert ids("sea AND ice") == ["a1", "c1"]
         assert ids("arctic,B1") == ["b1"]
         assert ids("-sea") == ["b1"]
+
+
+@given(st.text("aé\u0301\u0323\u0344\u0f73\ufb01\u1e69\uac01İß", max_size=12))
+def test_letters_without_accents_are_those_of_the_normal_form_of_the_text(text: str) -> None:
+    def kept(form: Literal["NFD", "NFKD"]) -> str:
+        letters = unicodedata.normalize(form, text)
+        return "".join(one for one in letters if not unicodedata.combining(one))
+
+    assert without_accents(text) == unicodedata.normalize("NFC", kept("NFD"))
+    assert FreeText.of(f'"x{text}"').accepts([f"x{kept('NFKD').casefold()}"])
+
+
+def test_a_long_run_of_accents_costs_little() -> None:
+    text = "a" + "\u0301\u0323" * 400_000
+
+    assert FreeText.of("a").accepts([text])
+    assert without_accents(text) == "a"

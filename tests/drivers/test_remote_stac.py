@@ -596,13 +596,15 @@ def test_a_remote_catalogue_reads_no_file_of_this_machine(
     links += [link("child", f"FILE://{secret}"), link("child", f"//localhost{secret}")]
     item = site.pages["/stac/there/0/item.json"]
     item["assets"]["leak"] = {"href": "file:///etc/passwd.tif"}
+    item["assets"]["blank"] = {"href": " file:///etc/passwd.tif"}
     item["assets"]["path"] = {"href": "/etc/passwd.tif"}
+    item["links"] += [link("about", " file:///etc/hostname")]
     item["links"] += [link("derived_from", "file:///etc/hostname")]
 
     report = ingest_stac(address, "mine", home)
 
     assert set(items_of(home)) == {"item-00000"}
-    assert len(report.failed) == 5
+    assert len(report.failed) == 6
     (found,) = items_of(home).values()
     assert found["assets"].keys() == {"B04", "path"}
     assert found["assets"]["path"]["href"] == f"{site.url}/etc/passwd.tif"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import operator as op
-import unicodedata
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import shapely
 
 from terrazzo.catalog.documents import item_period
-from terrazzo.catalog.free_text import texts_of
+from terrazzo.catalog.free_text import texts_of, without_accents
 from terrazzo.catalog.space import footprint
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.times import parse_time
@@ -34,6 +34,8 @@ Value: TypeAlias = Any
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 _END = datetime.max.replace(tzinfo=UTC)
+_LONGEST_WILD = 200
+"""Letters of a part of a pattern that is searched letter by letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +240,9 @@ def is_like(text: str, pattern: str) -> bool:
     r"""Tell whether a text is like a pattern: % is any letters, _ is one, \ takes it literally.
 
     Every part between two % is searched once, from left to right, so that no pattern is slow.
+
+    Raises:
+        ArgumentInvalid: a part between two % is long and has _ in it.
     """
     parts: list[list[str | None]] = [[]]
     literal = False
@@ -258,12 +263,26 @@ def is_like(text: str, pattern: str) -> bool:
         return False
     place, end = len(first), len(text) - len(last)
     for part in parts[1:-1]:
-        while place + len(part) <= end and not _stands(text, place, part):
-            place += 1
-        place += len(part)
-        if place > end:
+        place = _place(text, place, end, part)
+        if place < 0:
             return False
+        place += len(part)
     return _stands(text, end, last)
+
+
+def _place(text: str, start: int, end: int, part: Sequence[str | None]) -> int:
+    """Return where a part stands first between two places; -1 where it does not."""
+    plain = [letter for letter in part if letter is not None]
+    if len(plain) == len(part):
+        return text.find("".join(plain), start, end)
+    if len(part) > _LONGEST_WILD:
+        raise ArgumentInvalid(
+            f"A pattern of LIKE has {len(part):,} letters between two %, some of which are _. It "
+            f"may have {_LONGEST_WILD}."
+        )
+    pattern = "".join("." if letter is None else re.escape(letter) for letter in part)
+    found = re.compile(pattern, re.DOTALL).search(text, start, end)
+    return -1 if found is None else found.start()
 
 
 def _stands(text: str, place: int, part: Sequence[str | None]) -> bool:
@@ -279,9 +298,7 @@ def _without_accents(values: list[Value]) -> Value:
     (text,) = values
     if not isinstance(text, str):
         return None
-    letters = unicodedata.normalize("NFD", text)
-    kept = "".join(letter for letter in letters if not unicodedata.combining(letter))
-    return unicodedata.normalize("NFC", kept)
+    return without_accents(text)
 
 
 def _calculated(function: Callable[[Any, Any], Any]) -> Callable[[list[Value]], Value]:

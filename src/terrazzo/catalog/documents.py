@@ -68,7 +68,9 @@ def item_row(item: Mapping[str, Any]) -> ItemRow:
     with _written(subject):
         stored = StoredItem.of(item)
     _refuse_nul(stored.text, subject)
-    start, stop = (microseconds(t) for t in item_period(item))
+    first, last = item_period(item)
+    start = microseconds(first)
+    stop = start if last is first else microseconds(last)
     return ItemRow(collection, name, start, stop, boxes, footprint, column_text(properties), stored)
 
 

@@ -27,6 +27,8 @@ Operator: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">=", "in", "between"]
 
 _UNSAFE: Final = re.compile(r'[%"\\\x00-\x1f]')
 _LARGEST: Final = 1.7e308
+_EXACT: Final = frozenset({str, int, bool})
+"""Types whose values can all be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,6 @@ def column_text(properties: Mapping[str, Any]) -> str:
         {
             column_name(name): value
             for name, value in properties.items()
-            if type(value) is str or scalar_kind(value)
+            if type(value) in _EXACT or scalar_kind(value)
         }
     ).decode()

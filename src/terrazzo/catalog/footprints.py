@@ -6,6 +6,7 @@ A footprint that is a box is kept as four doubles, another as WKB (no WKB has 32
 from __future__ import annotations
 
 import struct
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -24,6 +25,7 @@ _BOX: Final = struct.Struct("<4d")
 _POLYGON: Final = struct.Struct("<BIII")
 _CORNERS: Final = 4
 _HUGE: Final = 1e9
+_NUMBERS: Final = frozenset({float, int})
 
 
 def kept_footprint(
@@ -73,8 +75,10 @@ def _ring(geometry: object) -> tuple[Sequence[float], Sequence[float]] | None:
     if set(map(len, points)) != {2}:
         return None
     xs, ys = zip(*points, strict=True)
-    usual = {float, int}.issuperset(map(type, xs + ys)) and all(abs(n) < _HUGE for n in xs + ys)
-    return (xs, ys) if usual else None
+    numbers = xs + ys
+    if not _NUMBERS.issuperset(map(type, numbers)) or max(map(abs, numbers)) >= _HUGE:
+        return None
+    return (xs, ys) if isfinite(sum(numbers)) else None  # NaN is no maximum
 
 
 def _is_box(xs: Sequence[float], ys: Sequence[float]) -> bool:

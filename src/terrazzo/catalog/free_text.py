@@ -16,7 +16,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from terrazzo.errors import ArgumentInvalid
 
@@ -138,12 +138,32 @@ def _texts(holder: Mapping[str, Any], names: tuple[str, ...]) -> Iterator[str]:
 
 def _folded(text: str) -> str:
     """Return the words of a text, without case and accents, between blanks."""
-    plain = "".join(
-        letter.casefold()
-        for letter in unicodedata.normalize("NFKD", text)
-        if not unicodedata.combining(letter)
-    )
+    plain = text.translate(_SIMILAR).casefold()
     return f" {' '.join(_WORD.findall(plain))} "
+
+
+def without_accents(text: str) -> str:
+    """Return a text whose letters have no accents."""
+    return unicodedata.normalize("NFC", text.translate(_SAME))
+
+
+class _Bare(dict[int, str]):
+    """Letters without accents, each worked out when it is first met.
+
+    Not a text as a whole: to put a long run of accents in order takes the square of its length.
+    """
+
+    def __init__(self, form: Literal["NFD", "NFKD"]) -> None:
+        super().__init__()
+        self._form = form
+
+    def __missing__(self, code: int) -> str:
+        letters = unicodedata.normalize(self._form, chr(code))
+        found = self[code] = "".join(one for one in letters if not unicodedata.combining(one))
+        return found
+
+
+_SAME, _SIMILAR = _Bare("NFD"), _Bare("NFKD")
 
 
 def _one_of(parts: tuple[Condition, ...]) -> Condition:

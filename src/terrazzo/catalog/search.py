@@ -50,10 +50,12 @@ class Query:
     limit: int | None
     """How many items at most."""
     check: Callable[[], None] | None = None
-    """Called for every page of candidates; what it raises ends the search."""
+    """Called for every page of candidates and every document; what it raises ends the search."""
 
     def accepts(self, item: Mapping[str, Any]) -> bool:
         """Tell exactly whether an item is asked for; SQL only proposes."""
+        if self.check is not None:
+            self.check()
         properties = item["properties"]
         return (
             all(condition.matches(properties) for condition in self.properties)

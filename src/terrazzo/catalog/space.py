@@ -28,6 +28,7 @@ Box: TypeAlias = tuple[float, float, float, float]
 """West, south, east, north in degrees."""
 
 _POLE = 90.0 + 1e-6
+_NUMBERS = frozenset({float, int})
 _NOT_GEOJSON = (
     KeyError,
     ValueError,
@@ -51,6 +52,10 @@ def check_bbox(bbox: Sequence[float], subject: str) -> Box:
     Raises:
         ArgumentInvalid: wrong number of values, not finite, or beyond the Earth.
     """
+    if type(bbox) is list and len(bbox) == 4 and _NUMBERS.issuperset(map(type, bbox)):  # noqa: PLR2004
+        west, south, east, north = map(float, bbox)
+        if -180.0 <= west <= 180.0 and -180.0 <= east <= 180.0 and -90.0 <= south <= north <= 90.0:  # noqa: PLR2004
+            return west, south, east, north
     wanted = "Valid is [west, south, east, north] in degrees, for example [11.0, 46.0, 12.0, 47.0]."
     numbers = list(bbox) if isinstance(bbox, (list, tuple)) else []
     if len(numbers) == 6:  # noqa: PLR2004 - with heights

@@ -381,7 +381,7 @@ def _links(found: Document, *more: dict[str, str]) -> list[dict[str, Any]]:
         if isinstance(link, dict)
         and isinstance(link.get("href"), str)
         and link.get("rel") not in _NAVIGATION
-        and not link["href"].lower().startswith("file:")
+        and not link["href"].strip().lower().startswith("file:")
     ]
     if is_url(found.address):
         kept = [{"rel": VIA, "href": found.address}, *kept]

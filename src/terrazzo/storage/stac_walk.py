@@ -307,7 +307,8 @@ def is_collection(content: Mapping[str, Any]) -> bool:
 
 
 def absolute(href: str, base: str) -> str:
-    """Return an href that counts from an address or a path."""
+    """Return an href that counts from an address or a path; blanks around it do not count."""
+    href = href.strip()
     if is_url(base) or ":" in href.partition("/")[0]:
         return urljoin(base, href)
     return str(Path(base).parent.joinpath(href).resolve())

@@ -29,6 +29,8 @@ _EVERYWHERE: Final = (-180.0, -90.0, 180.0, 90.0)
 _BEGINNING, _END = "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"
 _BY_ID: Final = ("id",)
 _MOST: Final = 16
+_MOST_VIEWS: Final = 256
+"""Places times periods of a collection; where it has more, the first ones, around all of them."""
 SCHEMA_PROPERTIES: Final[Mapping[str, Any]] = {
     "id": {"title": "Id", "type": "string"},
     "title": {"title": "Title", "type": "string"},
@@ -128,11 +130,12 @@ class CollectionQuery:
     def _accepts(self, document: Mapping[str, Any]) -> bool:
         if self.words is not None and not self.words.accepts(texts_of(document)):
             return False
-        views = list(_views(document))
-        if self.region is not None:
-            views = [view for view in views if self.region.meets(view)]
-        condition = self.query.condition
-        return any(condition is None or condition.accepts(view) for view in views)
+        region, condition = self.region, self.query.condition
+        return any(
+            (region is None or region.meets(view))
+            and (condition is None or condition.accepts(view))
+            for view in _views(document)
+        )
 
 
 def _names(query: StacQuery) -> tuple[str, ...]:
@@ -148,6 +151,8 @@ def _views(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     extent = document.get("extent")
     boxes = _listed(extent, "spatial", "bbox")
     times = _listed(extent, "temporal", "interval")
+    if len(boxes) * len(times) > _MOST_VIEWS:
+        boxes, times = boxes[:1], times[:1]
     properties = {
         name: value
         for name, value in document.items()

@@ -21,14 +21,17 @@ from terrazzo.server.web.links import address, link
 from terrazzo.server.web.paging import keys_of, token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fastapi import Request
 
-    from terrazzo.catalog import Asked
+    from terrazzo.catalog import Asked, StoredItem
     from terrazzo.ledger import Principal
     from terrazzo.server.parts import Parts
     from terrazzo.server.stac.query import Fields, StacQuery
+
+MOST_BYTES = 50_000_000
+"""Of the items of a page; where more are asked for, the next page has the rest."""
 
 
 class Searched(BaseModel):
@@ -85,8 +88,7 @@ def found_items(
         "check": patience,
     }
     with shared.workspace_of(who).catalog() as catalog:
-        found = list(catalog.stored(query.collections, **asked))
-        more, found = len(found) > query.limit, found[: query.limit]
+        found, more = _page(catalog.stored(query.collections, **asked), query.limit)
         matched = number_matched(catalog, query, len(found), more=more)
     here = ItemsHere(request, shared.settings, shared.signer, shared.restricted)
     root = address(request, shared.settings) + "/"
@@ -96,6 +98,18 @@ def found_items(
         token(position(found[-1].document(), query.sort)) if more else "",
         {} if matched is None else {"numberMatched": matched},
     )
+
+
+def _page(items: Iterable[StoredItem], limit: int) -> tuple[list[StoredItem], bool]:
+    """Return the items of a page, at least one of those there are, and whether there are more."""
+    found: list[StoredItem] = []
+    size = 0
+    for item in items:
+        size += len(item.text)
+        if len(found) == limit or (found and size > MOST_BYTES):
+            return found, True
+        found.append(item)
+    return found, False
 
 
 def _chosen(item: bytes, fields: Fields | None) -> bytes:

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jsonpatch import JsonPatch, JsonPatchException, JsonPatchTestFailed
-from jsonpointer import JsonPointerException
+from jsonpointer import JsonPointer, JsonPointerException
 
-from terrazzo.server.stac.submitted import check_bounds
+from terrazzo.catalog.json_text import json_text
+from terrazzo.server.stac.submitted import LARGEST, check_bounds
 from terrazzo.server.stac.tags import PreconditionFailed
-from terrazzo.server.web.faults import ContentTypeInvalid, RequestInvalid
+from terrazzo.server.web.faults import ContentTypeInvalid, RequestInvalid, RequestTooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,19 +65,32 @@ def _merged(target: object, patch: Mapping[str, Any]) -> Json:
 
 def _operated(document: Json, operations: list[Any]) -> Json:
     found: Any = copy.deepcopy(document)
+    copied = 0
     for number, operation in enumerate(operations):
         try:
+            copied += _copied(found, operation)
+            if copied > LARGEST:  # copies of copies would grow without end
+                raise RequestTooLarge(f"The patch copies more than {LARGEST:,} bytes.")
             found = JsonPatch([operation]).apply(found, in_place=True)
         except JsonPatchTestFailed:
             raise PreconditionFailed(
                 f"Operation {number} of the patch tests for another value than there is."
             ) from None
+        except RecursionError:
+            raise RequestInvalid(
+                f"Operation {number} of the patch is about what is nested too deeply."
+            ) from None
         except (JsonPatchException, JsonPointerException, TypeError, ValueError) as problem:
             raise RequestInvalid(
                 f"Operation {number} of the patch does not fit: {str(problem)[:200]}."
             ) from None
-        if operation["op"] == "copy":  # copies of copies would grow without end
-            check_bounds(found)
     if not isinstance(found, dict):
         raise RequestInvalid("The patch leaves no object.")
     return found
+
+
+def _copied(document: object, operation: object) -> int:
+    """Return how many bytes an operation copies."""
+    if not isinstance(operation, dict) or operation.get("op") != "copy":
+        return 0
+    return len(json_text(JsonPointer(operation.get("from", "")).resolve(document)))

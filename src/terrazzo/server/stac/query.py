@@ -28,6 +28,7 @@ FEW, MOST = 10, 10_000
 """Items of a page: where nothing is asked for, and at most."""
 _MOST_FIELDS = 500
 """Names in `fields`: each is looked for in each item."""
+_LONGEST_FIELD = 1000
 NEWEST = ("-datetime",)
 MEMBERS = frozenset(
     {"collections", "ids", "bbox", "intersects", "datetime", "limit", "token", "sortby"}
@@ -266,10 +267,12 @@ def _fields(given: Any) -> Fields | None:
     if not isinstance(given, Mapping) or given.keys() - {"include", "exclude"}:
         raise RequestInvalid('fields is {"include": [...], "exclude": [...]}, lists of names.')
     given = {name: names for name, names in given.items() if names is not None}
-    names = _texts(given, "include"), _texts(given, "exclude")
-    if len(names[0]) + len(names[1]) > _MOST_FIELDS:
+    include, exclude = _texts(given, "include"), _texts(given, "exclude")
+    if len(include) + len(exclude) > _MOST_FIELDS:
         raise RequestInvalid(f"fields has more than {_MOST_FIELDS} names.")
-    return Fields(*names)
+    if any(len(name) > _LONGEST_FIELD for name in (*include, *exclude)):
+        raise RequestInvalid(f"fields has a name of more than {_LONGEST_FIELD} letters.")
+    return Fields(include, exclude)
 
 
 def _condition(told: Mapping[str, Any]) -> Filter | None:

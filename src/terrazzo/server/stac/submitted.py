@@ -215,7 +215,7 @@ def _members(document: Json) -> Iterator[tuple[Json, str, str]]:
             for key, value in outer.items():
                 if key == "href" or key.startswith(_INTERNAL):
                     yield outer, key, path
-                elif (type(value) is dict or type(value) is list) and key != "coordinates":
+                elif type(value) is dict or type(value) is list:
                     waiting.append((value, f"{path}{key}."))
         else:
             waiting += [
