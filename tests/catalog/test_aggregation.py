@@ -247,6 +247,15 @@ def test_more_values_than_are_told_apart_are_overflow(monkeypatch: pytest.Monkey
     assert told["overflow"] + sum(frequencies(told).values()) == len(items)
 
 
+def test_long_texts_are_overflow() -> None:
+    items = [make(0, platform=name) for name in ("p" * 200, "p" * 201, "p" * 200)]
+
+    told = counted(items, "platform_frequency")["platform_frequency"]
+
+    assert frequencies(told) == {"p" * 200: 2}
+    assert told["overflow"] == 1
+
+
 @pytest.mark.parametrize("value", [10**400, 1.5e308, -1.5e308])
 def test_numbers_too_large_to_add_up_have_no_mean(value: float) -> None:
     told = counted([make(0, gsd=value), make(0, gsd=value)], "gsd_mean", "gsd_max")

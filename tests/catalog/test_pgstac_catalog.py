@@ -21,6 +21,7 @@ from terrazzo.catalog import (
     open_catalog,
     position,
 )
+from terrazzo.catalog.pgstac_search import PgstacSelect
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.progress import Progress
 
@@ -202,6 +203,24 @@ def test_numbers_that_jsonb_writes_otherwise_come_back_as_they_were(catalog):
     assert {k: type(v) for k, v in found["properties"].items()} == {
         k: type(v) for k, v in item["properties"].items()
     }
+
+
+def test_items_that_are_large_are_read_a_few_at_a_time(catalog, monkeypatch):
+    monkeypatch.setattr("terrazzo.catalog.pgstac._FIRST_KEYS", 4)
+    monkeypatch.setattr("terrazzo.catalog.pgstac._MOST_LETTERS", 5_000)
+    sizes = [10_000] * 6 + [1] * 30
+    catalog.put_items(scene(f"i{n:02}", text="x" * size) for n, size in enumerate(sizes))
+    pages = []
+    page = PgstacSelect.page
+    monkeypatch.setattr(
+        PgstacSelect, "page", lambda *given: pages.append(given[-1]) or page(*given)
+    )
+
+    found = [one.id for one in catalog.stored(("s",), sort="id")]
+
+    assert found == [f"i{n:02}" for n in range(len(sizes))]
+    assert pages[:4] == [4, 1, 1, 1]
+    assert max(pages) > 4
 
 
 def test_the_collection_that_others_see_has_the_extent_of_its_items(catalog, pgstac):

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import geopandas
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import shapely
 from hypothesis import HealthCheck, given, settings
 from tests.drivers.catalogue_items import (
     AWKWARD,
@@ -353,3 +355,25 @@ def test_the_inventory_has_a_row_for_each_file(catalog: Catalog, tmp_path: Path)
     assert shown[0]["roles"] == "data"
     assert shown[0]["datetime"] == "2020-01-08T10:00:31.5Z"
     assert (shown[1]["bytes"], shown[1]["status"]) == ("", "orderable")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"geometry": [b"no WKB"]},
+        {"bbox": [{"west": 1}]},
+        {"terrazzo:rest": ["[" * 100_000 + "]" * 100_000]},
+        {"terrazzo:rest": ["[5]"]},
+        {"terrazzo:rest": ["5"]},
+    ],
+    ids=lambda columns: str(columns)[:30],
+)
+def test_rows_that_a_stranger_made_up_are_told_in_words(
+    tmp_path: Path, other: Catalog, columns: dict[str, Any]
+) -> None:
+    square = shapely.to_wkb(shapely.box(0, 0, 1, 1))
+    row = {"id": ["a"], "geometry": [square], "collection": ["c"], **columns}
+    pq.write_table(pa.table(row), tmp_path / "odd.parquet")
+
+    with pytest.raises(ArgumentInvalid, match=r"odd\.parquet: it is no stac-geoparquet"):
+        import_items(tmp_path / "odd.parquet", other)

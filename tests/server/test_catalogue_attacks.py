@@ -10,7 +10,7 @@ from tests.server.stac_written import OPERATIONS, World, collection, item, names
 
 from terrazzo.catalog import Filter
 from terrazzo.catalog.free_text import FreeText
-from terrazzo.server.stac import collection_search, item_pages
+from terrazzo.server.stac import collection_search, item_pages, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +52,21 @@ def test_an_asset_of_any_name_names_no_file_of_this_machine(there: World, key: s
 
     assert (answer.status_code, file.status_code) == (400, 404)
     assert f"assets.{key}.href" in answer.json()["message"]
+
+
+def test_a_collection_of_the_operator_is_at_no_moment_that_of_whom_its_id_names(
+    there: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with there.workspace.catalog() as catalog:
+        catalog.put_collection(collection("anna~taken"))
+    calls = list[Any]()
+    monkeypatch.setattr(writing, "make_own", lambda *given: calls.append(given))
+
+    made = there.ask("anna", "POST", "/collections", collection("anna~taken"))
+    deleted = there.ask("anna", "DELETE", "/collections/anna~taken")
+
+    assert (made.status_code, deleted.status_code) == (409, 403)
+    assert not calls
 
 
 def test_a_patch_that_makes_a_document_deep_and_copies_it_is_refused(there: World) -> None:
@@ -147,3 +162,21 @@ def test_a_search_ends_in_the_midst_of_documents_when_its_time_is_over(there: Wo
 
     assert not found
     assert len(calls) > 20
+
+
+@pytest.mark.parametrize(
+    "assets",
+    [None, [], "x", {"k": None}, {"k": {"href": "/x", "roles": 5, "bands": 5}}, {"k": {"href": 5}}],
+    ids=str,
+)
+def test_an_item_that_others_made_of_anything_has_no_file_and_no_picture(
+    there: World, assets: Any
+) -> None:
+    with there.workspace.catalog() as catalog:
+        catalog.put_items([item("odd", collection=MINE, assets=assets)])
+
+    file = there.ask("anna", "GET", f"{ITEMS}/odd/assets/k")
+    picture = there.ask("anna", "GET", f"{ITEMS}/odd/preview")
+
+    assert (file.status_code, file.json()["code"]) == (404, "AssetNotFound")
+    assert (picture.status_code, picture.json()["code"]) == (404, "PreviewUnavailable")

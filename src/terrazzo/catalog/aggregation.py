@@ -1,8 +1,8 @@
 """Aggregations: what the items of a search have in common, counted as they stream by.
 
-Memory is bounded however many items there are: values beyond `MOST_KEYS` different ones count as
-overflow. Names, types and buckets are those of the STAC API aggregation extension 0.3 as servers
-in use have them.
+Memory is bounded however many items there are: values beyond `MOST_KEYS` different ones, and long
+texts, count as overflow. Names, types and buckets are those of the STAC API aggregation extension
+0.3 as servers in use have them.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ MOST_KEYS: Final = 100_000
 """Different values that are told apart while counting."""
 MOST_BUCKETS: Final = 10_000
 """Buckets of an answer, the most frequent ones; the rest is overflow."""
+LONGEST_KEY: Final = 200
+"""Letters of a value that is told apart; longer ones are overflow."""
 _AUTOMATIC: Final = 100
 """Slots of time at most where the interval is found automatically."""
 PROPERTIES: Final[Mapping[str, str]] = {
@@ -285,7 +287,7 @@ class _Terms(Tally):
         key = self._told(item)
         if key is None:
             return
-        if key in self._counts or len(self._counts) < MOST_KEYS:
+        if key in self._counts or (len(self._counts) < MOST_KEYS and len(key) <= LONGEST_KEY):
             self._counts[key] += 1
         else:
             self._overflow += 1

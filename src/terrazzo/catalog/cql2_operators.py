@@ -10,7 +10,7 @@ import operator as op
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import shapely
@@ -244,6 +244,24 @@ def is_like(text: str, pattern: str) -> bool:
     Raises:
         ArgumentInvalid: a part between two % is long and has _ in it.
     """
+    parts = _parts(pattern)
+    first, last = parts[0], parts[-1]
+    if len(parts) == 1:
+        return len(text) == len(first) and _stands(text, 0, first)
+    if len(text) < sum(map(len, parts)) or not _stands(text, 0, first):
+        return False
+    place, end = len(first), len(text) - len(last)
+    for part in parts[1:-1]:
+        place = _place(text, place, end, part)
+        if place < 0:
+            return False
+        place += len(part)
+    return _stands(text, end, last)
+
+
+@lru_cache(maxsize=8)
+def _parts(pattern: str) -> list[list[str | None]]:
+    """Return the letters between the %, None for any; a search has one pattern for all items."""
     parts: list[list[str | None]] = [[]]
     literal = False
     for letter in pattern:
@@ -256,18 +274,7 @@ def is_like(text: str, pattern: str) -> bool:
             parts.append([])
         else:
             parts[-1].append(None if letter == "_" else letter)
-    first, last = parts[0], parts[-1]
-    if len(parts) == 1:
-        return len(text) == len(first) and _stands(text, 0, first)
-    if len(text) < len(first) + len(last) or not _stands(text, 0, first):
-        return False
-    place, end = len(first), len(text) - len(last)
-    for part in parts[1:-1]:
-        place = _place(text, place, end, part)
-        if place < 0:
-            return False
-        place += len(part)
-    return _stands(text, end, last)
+    return parts
 
 
 def _place(text: str, start: int, end: int, part: Sequence[str | None]) -> int:

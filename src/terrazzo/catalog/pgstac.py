@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 _FIRST_KEYS: Final = 64
 _MOST_KEYS: Final = 1024
 """Candidates of one page; their documents come with them."""
+_MOST_LETTERS: Final = 32_000_000
+"""Of the documents of one page, where they are as large as those of the page before."""
 _ITEM: Final = f"SELECT {DOCUMENT} FROM pgstac.items i WHERE i.collection = %s AND i.id = %s"  # noqa: S608
 
 
@@ -390,7 +392,8 @@ class PgstacCatalog(Catalog):
             if len(rows) < page:
                 return
             after = rows[-1][:keys]
-            page = min(4 * page, _MOST_KEYS)
+            size = sum(len(exact or content) for *_, exact, content in rows)
+            page = min(4 * page, _MOST_KEYS, max(page * _MOST_LETTERS // max(size, 1), 1))
 
 
 def _reopened(address: str, read_only: bool, hidden: frozenset[str]) -> Catalog:

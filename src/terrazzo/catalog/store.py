@@ -198,7 +198,7 @@ class FileCatalog(Catalog):
             bbox=bbox, intersects=None, interval=interval, ids=(), properties=(), condition=None,
             sort="datetime", limit=None,
         )  # fmt: skip
-        return len(self._keys(query, list(self._row(collection, "number")), (), most))
+        return len(self._keys(query, list(self._row(collection, "number")), (), most)[0])
 
     def _known(self, collection: str) -> Record | None:
         """Return what is kept of a collection, hidden or not, if there is one."""
@@ -383,16 +383,15 @@ class FileCatalog(Catalog):
         part = min(max(query.limit or 0, _LEAST), _DOCUMENTS)
         while names:
             with span("catalogue"):
-                keys = self._keys(query, list(names), after, page)
+                rows, after = self._keys(query, list(names), after, page)
             done = 0
-            while done < len(keys):
+            while done < len(rows):
                 if query.check is not None:
                     query.check()
-                yield [key[0] for key in keys[done : done + part]]
+                yield rows[done : done + part]
                 done, part = done + part, _DOCUMENTS
-            if len(keys) < page:
+            if len(rows) < page:
                 return
-            after = keys[-1][1:]
             page = min(4 * page, _MOST_KEYS)
 
     @override
@@ -424,15 +423,19 @@ class FileCatalog(Catalog):
 
     def _keys(
         self, query: Query, numbers: Sequence[int], after: Sequence[object], count: int
-    ) -> list[tuple[Any, ...]]:
-        """Return the next rows and keys of candidates."""
+    ) -> tuple[list[int], tuple[Any, ...]]:
+        """Return the next rows of candidates, and the keys of the last: all may be too large."""
         connection = self._connections.get()
         (longest,) = connection.execute(
             "SELECT max(longest) FROM collection WHERE number IN (SELECT value FROM json_each(?))",
             (json.dumps(list(numbers)),),
         ).fetchone()
         sql, values = query.select(numbers, longest or 0, after, count)
-        return connection.execute(sql, values).fetchall()
+        rows, last = list[int](), tuple[Any, ...]()
+        for row, *keys in connection.execute(sql, values):
+            rows.append(row)
+            last = tuple(keys)
+        return rows, last
 
 
 def _reopened(path: str, read_only: bool, hidden: frozenset[str]) -> Catalog:

@@ -73,6 +73,10 @@ _HILBERT_LEVEL: Final = 16
 _FULL_TURN: Final = 360.0
 _READ_ROWS: Final = 500
 _PLANE: Final = 2
+_ODD: Final = (
+    ValueError, KeyError, TypeError, AttributeError, RecursionError, shapely.errors.ShapelyError,
+)  # fmt: skip
+"""What the rows of a file raise that anybody may have made."""
 _WAY_OUT: Final = "Export it again, or name another file."
 
 
@@ -322,7 +326,7 @@ def read_collections(path: Path) -> dict[str, dict[str, Any]]:
     """
     try:
         found = json.loads((_metadata_of(path).metadata or {}).get(_METADATA, b"{}"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _unreadable(path, error) from error
     told = found if isinstance(found, dict) else {}
     several = told.get("collections") or told.get("stac:collections") or {}
@@ -360,7 +364,7 @@ def read_items(path: Path) -> Iterator[dict[str, Any]]:
                 raise SourceUnreadable(path.name, "items", f"it has no column {names}", _WAY_OUT)
             for batch in file.iter_batches(_READ_ROWS):
                 yield from _items(batch)
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, *_ODD) as error:
         raise _unreadable(path, error) from error
 
 

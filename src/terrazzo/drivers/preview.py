@@ -65,7 +65,7 @@ def preview(
         PreviewUnavailable: it has no raster, may not be read, or has no overviews.
     """
     try:
-        source = opener.open_item(document, item)
+        source = _opened(opener, document, item)
         chosen = _chosen(source)
         grid = _coarse(source.grid, size)
         labels = {"t": (0,), "bands": tuple(source.bands.index(name) for name in chosen)}
@@ -80,6 +80,20 @@ def preview(
     except (NoDataAvailable, BandNotFound, ArgumentInvalid) as error:
         raise PreviewUnavailable("It has no bands that this server can read.") from error
     return Preview(_drawn(cube), chosen)
+
+
+def _opened(
+    opener: CatalogOpener, document: Mapping[str, Any], item: Mapping[str, Any]
+) -> RasterSource:
+    """Return the bands of an item, which others may have made of anything.
+
+    Raises:
+        PreviewUnavailable: its assets or bands are not as STAC has them.
+    """
+    try:
+        return opener.open_item(document, item)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise PreviewUnavailable("Its assets or bands are not as STAC has them.") from error
 
 
 def _chosen(source: RasterSource) -> tuple[str, ...]:

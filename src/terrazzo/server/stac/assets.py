@@ -42,7 +42,8 @@ def asset_file(
     missing = AssetNotFound(f"Item {name[:80]!r} has no file for the asset {key[:80]!r}.")
     with workspace.catalog() as catalog:
         item = catalog.item(collection, name)
-    asset = item.get("assets", {}).get(key)
+    assets = item.get("assets")
+    asset = assets.get(key) if isinstance(assets, dict) else None
     if not isinstance(asset, dict) or not isinstance(asset.get("href"), str):
         raise missing
     try:

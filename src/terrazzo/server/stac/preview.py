@@ -84,7 +84,8 @@ def _picture(
 
 def _own_picture(shared: Parts, who: Principal, item: Mapping[str, Any]) -> Response | None:
     """Return the file of a thumbnail or an overview that is here and that browsers can show."""
-    for key, asset in item.get("assets", {}).items():
+    assets = item.get("assets")
+    for key, asset in assets.items() if isinstance(assets, dict) else ():
         if not isinstance(asset, dict) or asset.get("type") not in _PICTURES:
             continue
         roles = asset.get("roles")

@@ -122,7 +122,12 @@ def checked_collection(document: object, name: str = "") -> Json:
         _texts(provider.get("roles", []), f"{where}.roles")
         _check_texts(provider, where)
     for key, told in _object(collection.get("summaries", {}), f"{subject}: summaries").items():
-        if not isinstance(told, list | dict):
+        ends = ("minimum", "maximum")
+        whole = isinstance(told, list) or (  # readers want both ends or none
+            isinstance(told, dict)
+            and (told.keys().isdisjoint(ends) or all(told.get(end) is not None for end in ends))
+        )
+        if not whole:
             raise RequestInvalid(
                 f"{subject}: summaries.{key} {_short(told)} is neither a list of values nor an "
                 "object with minimum and maximum, or a JSON Schema."

@@ -13,7 +13,12 @@ from urllib.parse import quote
 
 from terrazzo.catalog.json_text import json_text
 from terrazzo.catalog.stored import StoredItem
-from terrazzo.errors import ArgumentInvalid, CollectionNotFound, ItemNotFound
+from terrazzo.errors import (
+    ArgumentInvalid,
+    CollectionExists,
+    CollectionNotFound,
+    ItemNotFound,
+)
 from terrazzo.ledger.own_collections import (
     CollectionForeign,
     CollectionQuotaExceeded,
@@ -104,6 +109,8 @@ class Writer:
                 return name
             self._check_name(name)
             self._check_room(catalog)
+            if _is_there(catalog, name):  # before anything says that it is theirs
+                raise CollectionExists(name)
             make_own(
                 self.shared.database,
                 self.who,
@@ -173,11 +180,7 @@ class Writer:
 
         def is_there() -> bool:
             with self.shared.workspace.catalog() as whole:
-                try:
-                    whole.version(name)
-                except CollectionNotFound:
-                    return False
-            return True
+                return _is_there(whole, name)
 
         with self._opened(name) as catalog:
             catalog.delete_collection(
@@ -316,6 +319,14 @@ class Writer:
         shared = self.shared
         here = ItemsHere(self.request, shared.settings, shared.signer, shared.restricted)
         return here.served(item)
+
+
+def _is_there(catalog: Catalog, name: str) -> bool:
+    try:
+        catalog.version(name)
+    except CollectionNotFound:
+        return False
+    return True
 
 
 def _mapping(owner: Mapping[str, Any], member: str) -> dict[str, Any]:
