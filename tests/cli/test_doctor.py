@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,8 @@ def test_nothing_is_missing_where_everything_works(home: Path) -> None:
 
     assert status == 0
     assert {check["state"] for check in found.values()} <= {"ok", "note"}
-    assert found["catalogue"]["found"] == "1 collections"
+    where = f"{home / 'catalog.sqlite'}, SQLite {sqlite3.sqlite_version}"
+    assert found["catalogue"]["found"] == f"{where}, 1 collections"
     assert "numpy" in found["UDFs"]["found"]
     assert f"Landlock {this_machine().landlock}" in found["isolation"]["found"] or (
         "namespaces" in found["isolation"]["found"]

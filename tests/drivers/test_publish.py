@@ -43,15 +43,15 @@ def loaded(scenes: Scenes, collection: str) -> Cube:
     return evaluate(plan, plan.window)
 
 
-def test_a_published_run_is_loaded_by_the_next_graph(scenes: Scenes, tmp_path: Path) -> None:
+def test_a_published_run_is_loaded_by_the_next_graph(own_scenes: Scenes, tmp_path: Path) -> None:
     nodes = composite("month")
-    finished(nodes, scenes, tmp_path / "run")
+    finished(nodes, own_scenes, tmp_path / "run")
     job = job_of(nodes)
-    plan = job.plan(job.infer(scenes.workspace))
+    plan = job.plan(job.infer(own_scenes.workspace))
     expected = evaluate(plan, plan.window)
 
-    made = publish(tmp_path / "run", "monthly", scenes.workspace, license="CC-BY-4.0")
-    cube = loaded(scenes, "monthly")
+    made = publish(tmp_path / "run", "monthly", own_scenes.workspace, license="CC-BY-4.0")
+    cube = loaded(own_scenes, "monthly")
 
     assert (made.made, made.kept) == (len(expected.dimensions[0].labels), 0)
     valid = cube.valid.reshape(expected.valid.shape)  # with one band, which has no name before
@@ -60,16 +60,16 @@ def test_a_published_run_is_loaded_by_the_next_graph(scenes: Scenes, tmp_path: P
 
 
 def test_items_name_the_graph_its_digest_and_the_images_that_were_read(
-    scenes: Scenes, tmp_path: Path
+    own_scenes: Scenes, tmp_path: Path
 ) -> None:
     nodes = composite("month")
-    finished(nodes, scenes, tmp_path / "run")
+    finished(nodes, own_scenes, tmp_path / "run")
     job = job_of(nodes)
-    inference = job.infer(scenes.workspace)
+    inference = job.infer(own_scenes.workspace)
 
-    publish(tmp_path / "run", "monthly", scenes.workspace)
+    publish(tmp_path / "run", "monthly", own_scenes.workspace)
 
-    with scenes.workspace.catalog() as catalog:
+    with own_scenes.workspace.catalog() as catalog:
         for item in catalog.search(("monthly",)):
             properties = item["properties"]
             assert properties["terrazzo:graph_digest"] == inference.graph.digest
@@ -80,58 +80,58 @@ def test_items_name_the_graph_its_digest_and_the_images_that_were_read(
             }
 
 
-def test_the_files_outlive_the_folder_of_the_run(scenes: Scenes, tmp_path: Path) -> None:
-    finished(composite("month"), scenes, tmp_path / "run")
-    publish(tmp_path / "run", "monthly", scenes.workspace)
-    before = loaded(scenes, "monthly")
+def test_the_files_outlive_the_folder_of_the_run(own_scenes: Scenes, tmp_path: Path) -> None:
+    finished(composite("month"), own_scenes, tmp_path / "run")
+    publish(tmp_path / "run", "monthly", own_scenes.workspace)
+    before = loaded(own_scenes, "monthly")
 
     for path in (tmp_path / "run").glob("*.tif"):
         path.unlink()
 
-    np.testing.assert_array_equal(loaded(scenes, "monthly").values, before.values)
+    np.testing.assert_array_equal(loaded(own_scenes, "monthly").values, before.values)
 
 
 def test_publishing_again_changes_nothing_and_another_run_is_added(
-    scenes: Scenes, tmp_path: Path
+    own_scenes: Scenes, tmp_path: Path
 ) -> None:
-    finished(composite("month"), scenes, tmp_path / "a")
-    finished(composite("year"), scenes, tmp_path / "b")
+    finished(composite("month"), own_scenes, tmp_path / "a")
+    finished(composite("year"), own_scenes, tmp_path / "b")
 
-    first = publish(tmp_path / "a", "composites", scenes.workspace)
-    with scenes.workspace.catalog() as catalog:
+    first = publish(tmp_path / "a", "composites", own_scenes.workspace)
+    with own_scenes.workspace.catalog() as catalog:
         version = catalog.version("composites")
-    again = publish(tmp_path / "a", "composites", scenes.workspace)
-    with scenes.workspace.catalog() as catalog:
+    again = publish(tmp_path / "a", "composites", own_scenes.workspace)
+    with own_scenes.workspace.catalog() as catalog:
         unchanged = catalog.version("composites") == version
-    other = publish(tmp_path / "b", "composites", scenes.workspace)
+    other = publish(tmp_path / "b", "composites", own_scenes.workspace)
 
     assert (again.made, again.kept) == (0, first.made)
     assert unchanged
     assert other.made > 0
-    with scenes.workspace.catalog() as catalog:
+    with own_scenes.workspace.catalog() as catalog:
         assert catalog.count("composites") == first.made + other.made
 
 
 def test_a_run_without_images_and_a_folder_without_a_run_are_refused(
-    scenes: Scenes, tmp_path: Path
+    own_scenes: Scenes, tmp_path: Path
 ) -> None:
     nodes = composite("month")
-    finished(saved(nodes, last_of(nodes), "netCDF"), scenes, tmp_path / "cube")
+    finished(saved(nodes, last_of(nodes), "netCDF"), own_scenes, tmp_path / "cube")
 
     with pytest.raises(ArgumentInvalid, match="no image that a graph can load"):
-        publish(tmp_path / "cube", "c", scenes.workspace)
+        publish(tmp_path / "cube", "c", own_scenes.workspace)
     with pytest.raises(ArgumentInvalid, match="no finished run"):
-        publish(tmp_path, "c", scenes.workspace)
+        publish(tmp_path, "c", own_scenes.workspace)
     with pytest.raises(ArgumentInvalid, match="is no id"):
-        publish(tmp_path / "cube", "../c", scenes.workspace)
+        publish(tmp_path / "cube", "../c", own_scenes.workspace)
 
 
 @pytest.mark.parametrize("format_name", ["GTiff", "netCDF", "Zarr"])
 def test_the_folder_of_a_run_is_a_static_catalogue(
-    scenes: Scenes, tmp_path: Path, format_name: str
+    own_scenes: Scenes, tmp_path: Path, format_name: str
 ) -> None:
     nodes = composite("month")
-    finished(saved(nodes, last_of(nodes), format_name), scenes, tmp_path / "run")
+    finished(saved(nodes, last_of(nodes), format_name), own_scenes, tmp_path / "run")
 
     collection = pystac.Collection.from_file(tmp_path / "run" / "stac" / "collection.json")
     items = list(collection.get_items())
@@ -148,10 +148,10 @@ def test_the_folder_of_a_run_is_a_static_catalogue(
                     )
 
 
-def test_the_commands_run_and_publish(scenes: Scenes, tmp_path: Path) -> None:
+def test_the_commands_run_and_publish(own_scenes: Scenes, tmp_path: Path) -> None:
     graph = tmp_path / "graph.json"
     graph.write_text(json.dumps(composite("month")))
-    home = ["--home", str(scenes.workspace.home)]
+    home = ["--home", str(own_scenes.workspace.home)]
 
     ran = CliRunner().invoke(main, [*home, "run", str(graph), "-o", str(tmp_path / "run")])
     published = CliRunner().invoke(
@@ -161,20 +161,22 @@ def test_the_commands_run_and_publish(scenes: Scenes, tmp_path: Path) -> None:
     assert (ran.exit_code, published.exit_code) == (0, 0)
     told = json.loads(published.stdout)
     assert told["made"] == len(ran.stdout.splitlines())
-    with scenes.workspace.catalog() as catalog:
+    with own_scenes.workspace.catalog() as catalog:
         assert catalog.collection("monthly")["title"] == "M"
 
 
-def test_bands_of_two_results_in_one_graph_are_told_apart(scenes: Scenes, tmp_path: Path) -> None:
+def test_bands_of_two_results_in_one_graph_are_told_apart(
+    own_scenes: Scenes, tmp_path: Path
+) -> None:
     nodes = composite("month")
     last = last_of(nodes)
     graph = {n: {k: v for k, v in one.items() if k != "result"} for n, one in nodes.items()}
     graph["a"] = node("save_result", False, data=ref(last), format="GTiff")
     graph["b"] = node("save_result", True, data=ref(last), format="GTiff")
-    finished(graph, scenes, tmp_path / "run")
+    finished(graph, own_scenes, tmp_path / "run")
 
-    publish(tmp_path / "run", "two", scenes.workspace)
+    publish(tmp_path / "run", "two", own_scenes.workspace)
 
-    with scenes.workspace.catalog() as catalog:
+    with own_scenes.workspace.catalog() as catalog:
         for item in catalog.search(("two",)):
             assert len(item["assets"]) == 2

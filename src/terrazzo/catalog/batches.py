@@ -11,7 +11,7 @@ from terrazzo.catalog.packing import unpacked
 from terrazzo.catalog.rows import next_row, put_rows, rows_of
 from terrazzo.catalog.stored import StoredItem
 from terrazzo.catalog.survey import Survey
-from terrazzo.errors import ItemExists
+from terrazzo.catalog.taken import ItemExists
 
 if TYPE_CHECKING:
     import sqlite3

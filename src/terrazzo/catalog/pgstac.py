@@ -33,11 +33,10 @@ from terrazzo.catalog.pgstac_upkeep import faults_of, size, tidy, triggers_missi
 from terrazzo.catalog.search import Query, checked_query
 from terrazzo.catalog.stored import StoredItem
 from terrazzo.catalog.survey import Survey
+from terrazzo.catalog.taken import CollectionExists, ItemExists
 from terrazzo.errors import (
     ArgumentInvalid,
-    CollectionExists,
     CollectionNotFound,
-    ItemExists,
     ItemNotFound,
 )
 from terrazzo.progress import Progress

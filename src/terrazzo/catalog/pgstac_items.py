@@ -11,7 +11,7 @@ from terrazzo.catalog.json_text import json_text
 from terrazzo.catalog.pgstac_queryables import kinds_of, register, widened
 from terrazzo.catalog.pgstac_rows import DOCUMENT, read
 from terrazzo.catalog.survey import Survey
-from terrazzo.errors import ItemExists
+from terrazzo.catalog.taken import ItemExists
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

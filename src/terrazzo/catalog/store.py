@@ -25,10 +25,10 @@ from terrazzo.catalog.schema import connect
 from terrazzo.catalog.search import Query, checked_query
 from terrazzo.catalog.stored import StoredItem
 from terrazzo.catalog.survey import Survey
+from terrazzo.catalog.taken import CollectionExists
 from terrazzo.errors import (
     ArgumentInvalid,
     CatalogUnusable,
-    CollectionExists,
     CollectionNotFound,
     ItemNotFound,
 )

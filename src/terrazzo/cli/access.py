@@ -56,15 +56,14 @@ def access(
       terrazzo access vhr-2024 --licence vhr --licence-url https://example.org/vhr.html
       terrazzo access mine --private --owner alice
     """  # noqa: D301 - \b is click's mark, not an escape
-    from terrazzo.ledger.access import Visibility  # noqa: PLC0415 - loads the database
+    from terrazzo.ledger import users as people  # noqa: PLC0415 - loads the database
+    from terrazzo.ledger.access import Visibility  # noqa: PLC0415
     from terrazzo.ledger.collections import (  # noqa: PLC0415
         CollectionAccess,
         accesses,
         set_access,
     )
     from terrazzo.ledger.licences import set_licence  # noqa: PLC0415
-    from terrazzo.ledger.users import checked_groups, find_user  # noqa: PLC0415
-    from terrazzo.ledger.users import users as accounts  # noqa: PLC0415
 
     given = {
         Visibility.PUBLIC: public,
@@ -89,15 +88,15 @@ def access(
             )
         if licence:
             set_licence(ledger, licence, title=licence_title, href=licence_url)
-        audience = "".join(checked_groups([group])) if group else licence
+        audience = "".join(people.checked_groups([group])) if group else licence
         said = {one.id: one for one in accesses(ledger)}
         if owner is None and collection in said:
             whose = said[collection].owner
         else:
-            whose = find_user(ledger, owner).id if owner else ""
+            whose = people.find_user(ledger, owner).id if owner else ""
         told = CollectionAccess(collection, chosen[0], audience, whose)
         set_access(ledger, told)
-        names = {one.id: one.login for one in accounts(ledger)}
+        names = {one.id: one.login for one in people.users(ledger)}
     click.echo(_line(told, names.get(whose, whose)))
     if collection not in _catalogued(settings):
         click.echo(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from terrazzo.catalog import Asked, Catalog
+    from terrazzo.drivers.ingest import IngestOptions
 
 _ROW = "{:<40}  {:<24}  {:<27}  {}"
 _DAY, _MONTH, _YEAR = 10, 7, 4
@@ -86,7 +87,6 @@ def ingest(
       terrazzo ingest https://stac.example.org/v1 --collection s2 --from sentinel-2-l2a --limit 100
     """  # noqa: D301 - \b is click's mark, not an escape
     from terrazzo.drivers.ingest import IngestOptions  # noqa: PLC0415 - loads the readers
-    from terrazzo.drivers.ingest import ingest as take_in  # noqa: PLC0415
 
     of_stac = {"--from": source, "--bbox": bbox, "--filter": condition, "--limit": limit}
     if any(map(is_stac, names)):
@@ -106,10 +106,6 @@ def ingest(
             f"{given[0]} is for STAC, and {names[0]} is neither a URL nor a file that ends in "
             ".json. Leave it out."
         )
-    paths = [Path(name) for name in names]
-    missing = [path for path in paths if not path.exists()]
-    if missing:
-        raise ArgumentInvalid(f"There is no file or folder {missing[0]}. Check the path.")
     options = IngestOptions(
         datetime=when,
         pattern=pattern,
@@ -119,6 +115,23 @@ def ingest(
         title=title,
         license=licence,
     )
+    _ingest_files(settings, [Path(name) for name in names], collection, options)
+
+
+def _ingest_files(
+    settings: Settings, paths: Sequence[Path], collection: str, options: IngestOptions
+) -> None:
+    """Take in files, and say on stdout what was done.
+
+    Raises:
+        ArgumentInvalid: nothing is there, or nothing could be taken in.
+        RunIncomplete: some files were left out.
+    """
+    from terrazzo.drivers.ingest import ingest as take_in  # noqa: PLC0415 - loads the readers
+
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        raise ArgumentInvalid(f"There is no file or folder {missing[0]}. Check the path.")
     report = take_in(
         paths,
         collection,
@@ -132,7 +145,7 @@ def ingest(
         "kept": report.kept,
         "failed": len(report.failed),
     }
-    click.echo(json.dumps(told | ({"dry_run": True} if dry_run else {})))
+    click.echo(json.dumps(told | ({"dry_run": True} if options.dry_run else {})))
     for name, reason in report.failed.items():
         click.echo(f"Left out: {name}: {reason}", err=True)
     if report.failed and not report.items:

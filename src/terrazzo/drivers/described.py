@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from terrazzo.drivers.results import Asset
     from terrazzo.engine import Inference
     from terrazzo.geo.grid import Grid
+    from terrazzo.storage.gate import AssetName
 
 FILE = "stac.json"
 """Name of the description in the folder of a run."""
@@ -50,7 +51,6 @@ CATALOGUE = "stac"
 """Name of the static catalogue in the folder of a run."""
 DOCUMENT = "results.json"
 """What the document of a whole result is called in links."""
-PROCESSING_EXTENSION = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 _WORLD = [-180.0, -90.0, 180.0, 90.0]
 _SHORT = 16
 _SHA256 = "1220"
@@ -145,7 +145,7 @@ def _asset(asset: Asset, path: Path) -> dict[str, Any]:
         "file:checksum": f"{_SHA256}{digest}",
     }
     if asset.path.suffix == ".tif":
-        opened = Gate((asset.path.parent,)).open_name(str(asset.path))
+        opened = _opened(asset)
         info = describe_file(opened)
         names = [name or f"band{i}" for i, name in enumerate(info.descriptions, 1)]
         bands = [
@@ -163,6 +163,11 @@ def _asset(asset: Asset, path: Path) -> dict[str, Any]:
         told = make_asset("", media_type=asset.media_type, extra=facts)
     del told["href"]
     return {**told, "file": path.as_posix()}
+
+
+def _opened(asset: Asset) -> AssetName:
+    path = asset.path.absolute()
+    return Gate((path.parent,)).open_name(str(path))
 
 
 def _moment(label: str) -> str:
@@ -192,7 +197,7 @@ def _place(inference: Inference, made: RunResult) -> tuple[Sequence[float] | Non
     grids: list[Grid] = []
     for asset in made.assets:
         if asset.path.suffix == ".tif":
-            opened = Gate((asset.path.parent,)).open_name(str(asset.path))
+            opened = _opened(asset)
             grids.append(describe_file(opened).grid)
     if not grids:
         grids = [
@@ -353,4 +358,4 @@ def _times(moments: Sequence[str], period: Sequence[str], finished: str) -> dict
 
 
 def _extensions(document: Mapping[str, Any]) -> list[str]:
-    return [*extensions(document), FILE_EXTENSION, PROCESSING_EXTENSION]
+    return [*extensions(document), FILE_EXTENSION]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from terrazzo.catalog import ItemNotFound, make_collection, read_bands
+from terrazzo.catalog.taken import CollectionExists
 from terrazzo.drivers.ingest_items import (
     Draft,
     FoundFile,
@@ -34,7 +35,6 @@ from terrazzo.drivers.products import split_products
 from terrazzo.errors import (
     ArgumentInvalid,
     AssetForbidden,
-    CollectionExists,
     CollectionNotFound,
     SourceUnreadable,
 )

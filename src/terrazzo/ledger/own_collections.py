@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from terrazzo.errors import CollectionExists, TerrazzoError
+from terrazzo.catalog.taken import CollectionExists
+from terrazzo.errors import TerrazzoError
 from terrazzo.ledger.access import Visibility, changeable
 from terrazzo.ledger.schema import collection
 from terrazzo.ledger.users import BASIC, find_user

@@ -19,12 +19,21 @@ from terrazzo.catalog.space import check_bbox, read_geometry
 from terrazzo.catalog.stored import STAC_VERSION
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.times import parse_time
+from terrazzo.server.stac.wanted import (
+    NUMBERS,
+    Json,
+    are_numbers,
+    check_text,
+    check_texts,
+    list_of,
+    object_of,
+    require,
+    short,
+)
 from terrazzo.server.web.faults import RequestInvalid, RequestTooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-Json = dict[str, Any]
 
 LARGEST = 1_000_000
 """Letters and values of one document; an outline of 20,000 corners has half of them."""
@@ -52,7 +61,6 @@ _TEXTS = frozenset(
     {"title", "description", "type", "license", "platform", "constellation", "mission", "url"}
 )
 """Members that are texts wherever they are."""
-_NUMBERS = {int, float}
 _POSITION = (2, 3, 4)
 _CLOSED = 4
 """Positions of the shortest ring."""
@@ -71,20 +79,20 @@ def checked_item(document: object, collection: str, name: str = "") -> Json:
             wrong.
     """
     suspect = check_bounds(document)
-    item = _object(document, "The item")
+    item = object_of(document, "The item")
     item["id"] = _item_id(item, name)
     subject = f"Item {item['id']!r}"
-    _required(item, subject, ("type", "geometry", "properties", "assets"))
+    require(item, subject, ("type", "geometry", "properties", "assets"))
     if item["type"] != "Feature":
-        raise RequestInvalid(f"{subject}: type {_short(item['type'])} is not 'Feature'.")
+        raise RequestInvalid(f"{subject}: type {short(item['type'])} is not 'Feature'.")
     if item.setdefault("collection", collection) != collection:
         raise RequestInvalid(
-            f"{subject}: collection {_short(item['collection'])} is not {collection!r}, to which "
+            f"{subject}: collection {short(item['collection'])} is not {collection!r}, to which "
             "the request goes. Leave it out, or send the item there."
         )
     _complete(item, subject, suspect=suspect)
     _check_place(item, subject)
-    _check_times(_object(item["properties"], f"{subject}: properties"), subject)
+    _check_times(object_of(item["properties"], f"{subject}: properties"), subject)
     item_period(item)
     _check_properties(item["properties"], f"{subject}: properties")
     _check_assets(item, "assets", subject)
@@ -104,24 +112,24 @@ def checked_collection(document: object, name: str = "") -> Json:
             wrong.
     """
     suspect = check_bounds(document)
-    collection = _object(document, "The collection")
+    collection = object_of(document, "The collection")
     collection["id"] = _collection_id(collection, name)
     subject = f"Collection {collection['id']!r}"
-    _required(collection, subject, ("type", "description", "license", "extent"))
+    require(collection, subject, ("type", "description", "license", "extent"))
     if collection["type"] != "Collection":
-        raise RequestInvalid(f"{subject}: type {_short(collection['type'])} is not 'Collection'.")
+        raise RequestInvalid(f"{subject}: type {short(collection['type'])} is not 'Collection'.")
     for member in ("title", "description", "license"):
         if member in collection:
-            _text(collection[member], f"{subject}: {member}", empty=member == "title")
+            check_text(collection[member], f"{subject}: {member}", empty=member == "title")
     _complete(collection, subject, suspect=suspect)
     _check_extent(collection["extent"], subject)
-    _texts(collection.get("keywords", []), f"{subject}: keywords")
-    for number, provider in enumerate(_list(collection, "providers", subject)):
+    check_texts(collection.get("keywords", []), f"{subject}: keywords")
+    for number, provider in enumerate(list_of(collection, "providers", subject)):
         where = f"{subject}: providers.{number}"
-        _text(_object(provider, where).get("name"), f"{where}.name")
-        _texts(provider.get("roles", []), f"{where}.roles")
+        check_text(object_of(provider, where).get("name"), f"{where}.name")
+        check_texts(provider.get("roles", []), f"{where}.roles")
         _check_texts(provider, where)
-    for key, told in _object(collection.get("summaries", {}), f"{subject}: summaries").items():
+    for key, told in object_of(collection.get("summaries", {}), f"{subject}: summaries").items():
         ends = ("minimum", "maximum")
         whole = isinstance(told, list) or (  # readers want both ends or none
             isinstance(told, dict)
@@ -129,12 +137,12 @@ def checked_collection(document: object, name: str = "") -> Json:
         )
         if not whole:
             raise RequestInvalid(
-                f"{subject}: summaries.{key} {_short(told)} is neither a list of values nor an "
+                f"{subject}: summaries.{key} {short(told)} is neither a list of values nor an "
                 "object with minimum and maximum, or a JSON Schema."
             )
     for member in {"assets", "item_assets"} & collection.keys():
         _check_assets(collection, member, subject)
-    dimensions = _object(collection.get("cube:dimensions", {}), f"{subject}: cube:dimensions")
+    dimensions = object_of(collection.get("cube:dimensions", {}), f"{subject}: cube:dimensions")
     for key, dimension in dimensions.items():
         _check_dimension(dimension, f"{subject}: cube:dimensions.{key}")
     _check_readable(collection, subject)
@@ -186,14 +194,14 @@ def _complete(document: Json, subject: str, *, suspect: bool) -> None:
     """Fill in what may be left out, and check what items and collections have in common."""
     version = document.setdefault("stac_version", STAC_VERSION)
     if not isinstance(version, str) or not _VERSION.fullmatch(version):
-        raise RequestInvalid(f"{subject}: stac_version {_short(version)} is not 1.0.0 or 1.1.0.")
+        raise RequestInvalid(f"{subject}: stac_version {short(version)} is not 1.0.0 or 1.1.0.")
     document.setdefault("stac_extensions", [])
-    _texts(document["stac_extensions"], f"{subject}: stac_extensions")
+    check_texts(document["stac_extensions"], f"{subject}: stac_extensions")
     links = []
-    for number, one in enumerate(_list(document, "links", subject)):
+    for number, one in enumerate(list_of(document, "links", subject)):
         where = f"{subject}: links.{number}"
-        if _text(_object(one, where).get("rel"), f"{where}.rel") not in _HERE:
-            _text(one.get("href"), f"{where}.href")
+        if check_text(object_of(one, where).get("rel"), f"{where}.rel") not in _HERE:
+            check_text(one.get("href"), f"{where}.href")
             _check_texts(one, where)
             links.append(one)
     document["links"] = links
@@ -205,7 +213,7 @@ def _complete(document: Json, subject: str, *, suspect: bool) -> None:
             )
         if not _is_address(owner[key]):
             raise RequestInvalid(
-                f"{subject}: {path}{key} {_short(owner[key])} is no address that begins with "
+                f"{subject}: {path}{key} {short(owner[key])} is no address that begins with "
                 "https://, http:// or s3://, without blanks, a user name or a password. Files of "
                 "this machine are added with `terrazzo ingest`."
             )
@@ -238,7 +246,7 @@ def _item_id(item: Json, name: str) -> str:
     given = item.get("id", name or None)
     if name and given != name:
         raise RequestInvalid(
-            f"The item's id {_short(given)} is not {name!r}, the address to which it was sent. "
+            f"The item's id {short(given)} is not {name!r}, the address to which it was sent. "
             "An item keeps its id."
         )
     if (
@@ -251,7 +259,7 @@ def _item_id(item: Json, name: str) -> str:
         or "\\" in given
     ):
         raise RequestInvalid(
-            f"The item's id {_short(given)} is not a text of 1 to {_LONGEST_ID} bytes that can be "
+            f"The item's id {short(given)} is not a text of 1 to {_LONGEST_ID} bytes that can be "
             "part of an address: printable, no slashes, no blanks around it, not '.' or '..'."
         )
     return given
@@ -261,7 +269,7 @@ def _collection_id(collection: Json, name: str) -> str:
     given = collection.get("id", name or None)
     if name and given != name:
         raise RequestInvalid(
-            f"The collection's id {_short(given)} is not {name!r}, the address to which it was "
+            f"The collection's id {short(given)} is not {name!r}, the address to which it was "
             "sent. A collection keeps its id."
         )
     if name:
@@ -273,7 +281,7 @@ def _collection_id(collection: Json, name: str) -> str:
         or {".", "..", *_ROUTES} & set(given.split("/"))
     ):
         raise RequestInvalid(
-            f"The collection's id {_short(given)} is not a text of 1 to {_LONGEST_ID} letters "
+            f"The collection's id {short(given)} is not a text of 1 to {_LONGEST_ID} letters "
             "a-z, A-Z, digits and _ . ~ -, with single slashes between parts, none of which is "
             f"'.', '..', {', '.join(map(repr, sorted(_ROUTES)))}."
         )
@@ -305,8 +313,8 @@ def _check_place(item: Json, subject: str) -> None:
 
 def _check_positions(geometry: object, subject: str) -> None:
     """Check that positions are numbers; what reads geometries takes texts for numbers, too."""
-    told = _object(geometry, f"{subject}: geometry")
-    for part in _list(told, "geometries", f"{subject}: geometry"):
+    told = object_of(geometry, f"{subject}: geometry")
+    for part in list_of(told, "geometries", f"{subject}: geometry"):
         _check_positions(part, subject)
     waiting = [told["coordinates"]] if "coordinates" in told else []
     while waiting:
@@ -314,9 +322,9 @@ def _check_positions(geometry: object, subject: str) -> None:
         kinds = {*map(type, one)} if isinstance(one, list) else {None}
         if kinds == {list}:
             waiting += one
-        elif not (kinds <= _NUMBERS and len(one) in _POSITION):
+        elif not (kinds <= NUMBERS and len(one) in _POSITION):
             raise RequestInvalid(
-                f"{subject}: geometry has a position {_short(one)}, which is not 2 to 4 numbers."
+                f"{subject}: geometry has a position {short(one)}, which is not 2 to 4 numbers."
             )
 
 
@@ -357,19 +365,19 @@ def _instant(value: object, where: str) -> None:
             return
     except ArgumentInvalid as problem:
         raise RequestInvalid(f"{where}: {problem}") from None
-    raise RequestInvalid(f"{where} {_short(value)} is not a time such as 2018-05-01T09:20:31Z.")
+    raise RequestInvalid(f"{where} {short(value)} is not a time such as 2018-05-01T09:20:31Z.")
 
 
 def _check_extent(extent: object, subject: str) -> None:
-    told = _object(extent, f"{subject}: extent")
+    told = object_of(extent, f"{subject}: extent")
     where = f"{subject}: extent.spatial"
-    boxes = _object(told.get("spatial"), where).get("bbox")
+    boxes = object_of(told.get("spatial"), where).get("bbox")
     if not isinstance(boxes, list) or not boxes:
         raise RequestInvalid(f"{where}.bbox is not a list of bboxes, [[west, south, east, north]].")
     for box in boxes:
         check_bbox(box, f"{where}")
     where = f"{subject}: extent.temporal"
-    periods = _object(told.get("temporal"), where).get("interval")
+    periods = object_of(told.get("temporal"), where).get("interval")
     if not isinstance(periods, list) or not periods:
         raise RequestInvalid(f"{where}.interval is not a list of [start, end], null where open.")
     for number, period in enumerate(periods):
@@ -378,75 +386,73 @@ def _check_extent(extent: object, subject: str) -> None:
 
 def _check_period(period: object, where: str) -> None:
     if not isinstance(period, list) or len(period) != 2:  # noqa: PLR2004 - start and end
-        raise RequestInvalid(f"{where} {_short(period)} is not [start, end], null where open.")
+        raise RequestInvalid(f"{where} {short(period)} is not [start, end], null where open.")
     for edge in period:
         if edge is not None:
             _instant(edge, where)
     if None not in period and parse_time(period[1]) < parse_time(period[0]):
-        raise RequestInvalid(f"{where} {_short(period)} ends before it starts.")
+        raise RequestInvalid(f"{where} {short(period)} ends before it starts.")
 
 
 def _check_assets(document: Json, member: str, subject: str) -> None:
-    for key, asset in _object(document[member], f"{subject}: {member}").items():
+    for key, asset in object_of(document[member], f"{subject}: {member}").items():
         where = f"{subject}: {member}.{key}"
-        told = _object(asset, where)
+        told = object_of(asset, where)
         if member == "assets" and "href" not in told:
             raise RequestInvalid(f"{where} has no href.")
         _check_texts(told, where)
-        _texts(told.get("roles", []), f"{where}.roles")
+        check_texts(told.get("roles", []), f"{where}.roles")
         _check_grid(told, where)
 
 
 def _check_properties(properties: Json, where: str) -> None:
     """Check what is said of a whole item."""
     _check_texts(properties, where)
-    _texts(properties.get("instruments", []), f"{where}.instruments")
+    check_texts(properties.get("instruments", []), f"{where}.instruments")
     gsd = properties.get("gsd", 1)
-    if type(gsd) not in _NUMBERS or gsd <= 0:
-        raise RequestInvalid(f"{where}.gsd {_short(gsd)} is no number of metres above zero.")
+    if type(gsd) not in NUMBERS or gsd <= 0:
+        raise RequestInvalid(f"{where}.gsd {short(gsd)} is no number of metres above zero.")
     _check_grid(properties, where)
 
 
 def _check_texts(owner: Json, where: str) -> None:
     for name in owner.keys() & _TEXTS:
-        _text(owner[name], f"{where}.{name}", empty=True)
+        check_text(owner[name], f"{where}.{name}", empty=True)
 
 
 def _check_grid(owner: Json, where: str) -> None:
     """Check how pixels are said to lie; readers take it as it is."""
     shape, transform = owner.get("proj:shape"), owner.get("proj:transform")
     if shape is not None and not (
-        _numbers(shape, {2}) and all(type(n) is int and 0 < n < 2**31 for n in shape)
+        are_numbers(shape, {2}) and all(type(n) is int and 0 < n < 2**31 for n in shape)
     ):
-        raise RequestInvalid(
-            f"{where}.proj:shape {_short(shape)} is not [height, width] in pixels."
-        )
-    if transform is not None and not _numbers(transform, {6, 9}):
-        raise RequestInvalid(f"{where}.proj:transform {_short(transform)} is not 6 or 9 numbers.")
+        raise RequestInvalid(f"{where}.proj:shape {short(shape)} is not [height, width] in pixels.")
+    if transform is not None and not are_numbers(transform, {6, 9}):
+        raise RequestInvalid(f"{where}.proj:transform {short(transform)} is not 6 or 9 numbers.")
     for name, kind in (
         ("proj:code", str), ("proj:epsg", int), ("proj:wkt2", str), ("proj:projjson", dict),
     ):  # fmt: skip
         if owner.get(name) is not None and not isinstance(owner[name], kind):
-            raise RequestInvalid(f"{where}.{name} {_short(owner[name])} is of another type.")
+            raise RequestInvalid(f"{where}.{name} {short(owner[name])} is of another type.")
 
 
 def _check_dimension(dimension: object, where: str) -> None:
-    told = _object(dimension, where)
-    kind = _text(told.get("type"), f"{where}.type")
+    told = object_of(dimension, where)
+    kind = check_text(told.get("type"), f"{where}.type")
     values, extent = told.get("values", []), told.get("extent")
     if not isinstance(values, list):
-        raise RequestInvalid(f"{where}.values {_short(values)} is no list.")
+        raise RequestInvalid(f"{where}.values {short(values)} is no list.")
     if kind == "bands":
-        _texts(values, f"{where}.values")
+        check_texts(values, f"{where}.values")
         if not values:
             raise RequestInvalid(f"{where}.values names no band.")
     elif kind == "temporal" and extent is not None:
         _check_period(extent, f"{where}.extent")
     elif kind == "spatial":
         if told.get("axis") not in ("x", "y", "z"):
-            raise RequestInvalid(f"{where}.axis {_short(told.get('axis'))} is not x, y or z.")
-        if not _numbers(extent, {2}) and not (told["axis"] == "z" and extent is None):
-            raise RequestInvalid(f"{where}.extent {_short(extent)} is not two numbers.")
+            raise RequestInvalid(f"{where}.axis {short(told.get('axis'))} is not x, y or z.")
+        if not are_numbers(extent, {2}) and not (told["axis"] == "z" and extent is None):
+            raise RequestInvalid(f"{where}.extent {short(extent)} is not two numbers.")
 
 
 def _check_readable(document: Json, subject: str) -> None:
@@ -477,42 +483,3 @@ def _band_problem(text: bytes) -> str:
     except (TypeError, ValueError, AttributeError, KeyError) as problem:
         return f"its bands, eo:bands or raster:bands are not as STAC has them: {problem}."
     return ""
-
-
-def _required(document: Json, subject: str, members: tuple[str, ...]) -> None:
-    missing = [member for member in members if member not in document]
-    if missing:
-        raise RequestInvalid(f"{subject} has no {', '.join(missing)}, which STAC requires.")
-
-
-def _object(value: object, where: str) -> Json:
-    if not isinstance(value, dict):
-        raise RequestInvalid(f"{where} is {_short(value)}, and not an object.")
-    return value
-
-
-def _list(document: Json, member: str, subject: str) -> list[Any]:
-    value = document.get(member, [])
-    if not isinstance(value, list):
-        raise RequestInvalid(f"{subject}: {member} {_short(value)} is no list.")
-    return value
-
-
-def _text(value: object, where: str, *, empty: bool = False) -> str:
-    if not isinstance(value, str) or not (value or empty):
-        raise RequestInvalid(f"{where} {_short(value)} is missing or no text.")
-    return value
-
-
-def _texts(value: object, where: str) -> None:
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise RequestInvalid(f"{where} {_short(value)} is no list of texts.")
-
-
-def _numbers(value: object, lengths: set[int]) -> bool:
-    return isinstance(value, list) and len(value) in lengths and {*map(type, value)} <= _NUMBERS
-
-
-def _short(value: object) -> str:
-    """Return a value for a message."""
-    return f"{value!r:.80}"

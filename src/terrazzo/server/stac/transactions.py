@@ -15,8 +15,9 @@ from terrazzo.server.people.principal import user
 from terrazzo.server.stac.collection_documents import described
 from terrazzo.server.stac.documents import GEOJSON
 from terrazzo.server.stac.patches import patch_of
-from terrazzo.server.stac.submitted import LARGEST, Json
+from terrazzo.server.stac.submitted import LARGEST
 from terrazzo.server.stac.tags import collection_tag, tag_of
+from terrazzo.server.stac.wanted import Json
 from terrazzo.server.stac.writing import Writer
 from terrazzo.server.web.links import link
 from terrazzo.server.web.payload import media_type, parsed, read_json

@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 from terrazzo.catalog.json_text import json_text
 from terrazzo.catalog.stored import StoredItem
+from terrazzo.catalog.taken import CollectionExists
 from terrazzo.errors import (
     ArgumentInvalid,
-    CollectionExists,
     CollectionNotFound,
     ItemNotFound,
 )
@@ -29,7 +29,7 @@ from terrazzo.ledger.own_collections import (
     prefix_of,
 )
 from terrazzo.server.stac.documents import ItemsHere
-from terrazzo.server.stac.submitted import Json, checked_collection, checked_item
+from terrazzo.server.stac.submitted import checked_collection, checked_item
 from terrazzo.server.stac.tags import Condition, collection_tag, tag_of
 from terrazzo.server.web.faults import RequestInvalid, RequestTooLarge
 from terrazzo.server.web.links import address
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from terrazzo.catalog import Catalog
     from terrazzo.ledger import Principal
     from terrazzo.server.parts import Parts
+    from terrazzo.server.stac.wanted import Json
 
 _INTERNAL = "terrazzo:"
 
