@@ -180,3 +180,24 @@ def test_an_item_that_others_made_of_anything_has_no_file_and_no_picture(
 
     assert (file.status_code, file.json()["code"]) == (404, "AssetNotFound")
     assert (picture.status_code, picture.json()["code"]) == (404, "PreviewUnavailable")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"filter": {}, "filter-lang": []},
+        {"filter": {"op": "=", "args": [1, 1]}, "filter-lang": {}},
+        {"filter": {"op": "=", "args": [1, 1]}, "filter-crs": []},
+        {"sortby": [{"field": "id", "direction": []}]},
+        {"sortby": [{"field": [], "direction": "asc"}]},
+        {"fields": {"include": [[]]}},
+        {"query": {"a": {"in": {}}}},
+        {"token": []},
+        {"collections": [[]]},
+    ],
+)
+def test_members_of_a_kind_without_a_hash_are_refused(there: World, body: Any) -> None:
+    answer = there.ask("anonymous", "POST", "/search", body)
+
+    assert answer.status_code == 400
+    assert answer.json()["message"]

@@ -252,7 +252,7 @@ def _sort(given: Any) -> Sort:
     for one in given if isinstance(given, list) else [None]:
         field = one.get("field") if isinstance(one, Mapping) else None
         way = one.get("direction", "asc") if isinstance(one, Mapping) else None
-        if not isinstance(field, str) or way not in {"asc", "desc"}:
+        if not isinstance(field, str) or way not in ("asc", "desc"):
             raise RequestInvalid(
                 'sortby is a list such as [{"field": "properties.eo:cloud_cover", "direction": '
                 '"asc"}].'
@@ -301,7 +301,7 @@ def _words(given: Any) -> str | list[str]:
 
 
 def _filter(given: Any, language: Any) -> Any:
-    if language not in {None, *_LANGUAGES}:
+    if language not in (None, *_LANGUAGES):  # any JSON: a list has no hash
         raise RequestInvalid(f"filter-lang is {' or '.join(_LANGUAGES)}.")
     if isinstance(given, str):
         if language == "cql2-json":
