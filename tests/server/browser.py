@@ -75,6 +75,7 @@ class Browser:
         self.wrong.clear()
         self.tell("Page.navigate", url=url)
         self.until(f"location.href.split('#')[0] === {json.dumps(url)} && {LOADED}")
+        self.run(PAINTED)
 
     def size(self, width: int, height: int) -> None:
         self.tell(
@@ -183,6 +184,8 @@ class Browser:
 
 
 LOADED = "document.documentElement?.dataset.loaded"
+PAINTED = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))"
+"""Where things are is known once they were painted: maps draw in the next frame."""
 TEXT = "document.body.innerText.slice(0, 500)"
 KEYS = {"Enter": 13, "ArrowLeft": 37, "Tab": 9}
 

@@ -257,8 +257,10 @@ def test_a_box_that_is_drawn_is_searched_across_the_antimeridian(
     browser.open(f"{url}/collections/pacific/items?sortby=id")
     x, y = browser.middle(".footprint[data-key='1']")
     browser.click(*browser.middle(".tools button:last-child"))
+    browser.until("document.querySelector('.map.drawing')")
 
     browser.drag((x - 5, y - 5), (x + 5, y + 5))
+    browser.until("document.querySelector('input[name=west]').value")
     names = ("west", "south", "east", "north")
     box = [float(browser.run(f"document.querySelector('input[name={n}]').value")) for n in names]
     browser.press_button("form button[type=submit]")
