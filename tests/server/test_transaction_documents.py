@@ -445,7 +445,8 @@ def test_what_is_taken_is_valid_by_the_schemas_of_stac(there: World, document: A
     kind = pystac.STACObjectType(document["type"])
     path = ITEMS if document["type"] == "Feature" else "/collections"
 
-    told = there.ask("admin", "POST", path, document | {"id": "valid"}).json()
+    answer = there.ask("admin", "POST", path, document | {"id": "valid"})
     there.ask("admin", "DELETE", "/collections/valid")
 
-    RegisteredValidator.get_validator().validate_core(told, kind, "1.1.0")
+    assert answer.status_code == 201
+    RegisteredValidator.get_validator().validate_core(answer.json(), kind, "1.1.0")

@@ -296,9 +296,6 @@ class FileCatalog(Catalog):
         with self._connections.writing() as connection:
             (number,) = self._row(collection, "number")
             rows = list(rows_of(connection, number, wanted).values())
-            if check is not None:
-                for document in documents_of(connection, rows):
-                    check(document)
             if rows:
                 survey = kept_survey(connection, number)
                 if survey is not None or check is not None:

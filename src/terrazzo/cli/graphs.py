@@ -131,20 +131,15 @@ def run(
       terrazzo run ndvi.json -o ndvi --bbox 22.15,45.20,22.16,45.21
     """  # noqa: D301 - \b is click's mark, not an escape
     from terrazzo.drivers import batch  # noqa: PLC0415 - loads the engine
-    from terrazzo.drivers.about import About  # noqa: PLC0415
-    from terrazzo.drivers.described import describe as write_down  # noqa: PLC0415
     from terrazzo.drivers.pool import Pool  # noqa: PLC0415
 
     job = _job(graph, place, skip_bad=skip_bad)
     pool = Pool(executor, workers, memory)
     progress = ProgressLine()
     try:
-        workspace = settings.workspace()
-        inference = job.infer(workspace)
         result = batch.run(
-            job, workspace, output, block=block, pool=pool, progress=progress, known=inference
+            job, settings.workspace(), output, block=block, pool=pool, progress=progress
         )
-        write_down(job, inference, result, output, About())
     except (KeyboardInterrupt, Cancelled) as stop:
         raise Stopped(
             f"Stopped. The finished blocks are kept in {output}: give the same command again and "

@@ -22,6 +22,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from terrazzo import __version__, logs
+from terrazzo.drivers.about import About
+from terrazzo.drivers.described import describe
 from terrazzo.drivers.journal import write_journal
 from terrazzo.drivers.pool import Pool, one_thread_each
 from terrazzo.drivers.record import RunRecord, folder_name
@@ -70,6 +72,8 @@ class RunResult:
     """Blocks that an earlier run had finished."""
     log: tuple[logs.Entry, ...] = ()
     """What the graph logged."""
+    size_bytes: int = 0
+    """Of the files."""
 
 
 def run(
@@ -81,6 +85,7 @@ def run(
     pool: Pool | None = None,
     progress: Progress | None = None,
     known: Inference | None = None,
+    about: About | None = None,
 ) -> RunResult:
     """Evaluate a job over its whole extent, one block at a time, in row order.
 
@@ -92,6 +97,7 @@ def run(
         pool: who computes; threads on all cores by default.
         progress: told about every block; may raise `Cancelled` to stop.
         known: the job's graph, if its sources are open already.
+        about: what is said of the results in their STAC.
 
     Raises:
         GraphInvalid, ArgumentInvalid, NoDataAvailable: bad input, before any read.
@@ -105,11 +111,13 @@ def run(
             inference = known or job.infer(workspace)
             means = Means(block, pool, progress, folder)
             made = _run(job, workspace, inference, folder, means)
+            said = about or About()
+            size = describe(job, inference, made.assets, folder, said, made.skipped)
         except RunIncomplete:
             write_journal(folder, log.all(), progress)
             raise
         write_journal(folder, log.all(), progress)
-    return replace(made, log=log.all())
+    return replace(made, log=log.all(), size_bytes=size)
 
 
 def _run(

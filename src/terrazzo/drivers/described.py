@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from terrazzo.drivers.about import About
-    from terrazzo.drivers.batch import RunResult
     from terrazzo.drivers.job import Job
     from terrazzo.drivers.results import Asset
     from terrazzo.engine import Inference
@@ -57,26 +56,34 @@ _SHA256 = "1220"
 """How a multihash says that it is SHA-256 and has 32 bytes."""
 
 
-def describe(job: Job, inference: Inference, made: RunResult, folder: Path, about: About) -> int:
+def describe(
+    job: Job,
+    inference: Inference,
+    assets: Sequence[Asset],
+    folder: Path,
+    about: About,
+    skipped: Sequence[str] = (),
+) -> int:
     """Write down what a run has made, in its folder; returns how many bytes its files have.
 
     Args:
         job: that was run.
         inference: of its graph.
-        made: what it made.
+        assets: the files that it made.
         folder: where.
         about: what is said of it.
+        skipped: items that were left out.
 
     Raises:
         OutputFailed: the folder cannot be written.
     """
     parts: dict[str, dict[str, Any]] = {}
-    for asset in made.assets:
+    for asset in assets:
         path = asset.path.relative_to(folder)
         key = "-".join(path.parts)
         parts.setdefault(asset.time, {})[key] = _asset(asset, path)
     period = _period(inference)
-    box, geometry = _place(inference, made)
+    box, geometry = _place(inference, assets)
     told = {
         **asdict(about),
         "id": about.id or inference.graph.digest[:_SHORT],
@@ -84,7 +91,7 @@ def describe(job: Job, inference: Inference, made: RunResult, folder: Path, abou
         "bbox": None if box is None else list(box),
         "geometry": geometry,
         "period": list(period),
-        "skipped": list(made.skipped),
+        "skipped": list(skipped),
         "parts": [
             {"label": label, "time": _moment(label) if label else "", "assets": assets}
             for label, assets in parts.items()
@@ -100,10 +107,17 @@ def describe(job: Job, inference: Inference, made: RunResult, folder: Path, abou
             },
         },
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / FILE, told)
-    _write_catalogue(Results(folder, told))
+    known = Results.of(folder)
+    if known is None or _without_time(known.told) != _without_time(told):
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_json(folder / FILE, told)
+        _write_catalogue(Results(folder, told))
     return sum(asset["file:size"] for part in parts.values() for asset in part.values())
+
+
+def _without_time(told: Mapping[str, Any]) -> Any:
+    """Return a description as JSON has it, but for the time: a run that is asked for again."""
+    return json.loads(json.dumps({**told, "finished": ""}))
 
 
 def _write_json(path: Path, document: Mapping[str, Any]) -> None:
@@ -192,10 +206,10 @@ def _period(inference: Inference) -> tuple[str, str] | tuple[()]:
     return (min(moments), max(moments)) if moments else ()
 
 
-def _place(inference: Inference, made: RunResult) -> tuple[Sequence[float] | None, Any]:
+def _place(inference: Inference, assets: Sequence[Asset]) -> tuple[Sequence[float] | None, Any]:
     """Return bbox and geometry of the images, or else of what was loaded; None if nothing was."""
     grids: list[Grid] = []
-    for asset in made.assets:
+    for asset in assets:
         if asset.path.suffix == ".tif":
             opened = _opened(asset)
             grids.append(describe_file(opened).grid)

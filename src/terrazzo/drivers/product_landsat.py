@@ -95,7 +95,7 @@ def read(
 
 
 def _read_mtl(path: Path, scene: str) -> dict[str, str]:
-    """Return the metadata as one table; no name occurs twice with different meanings.
+    """Return the metadata as one table: `GROUP.NAME`, and `NAME` of what speaks of the scene.
 
     Raises:
         SourceUnreadable: the file is damaged.
@@ -111,15 +111,14 @@ def _read_mtl(path: Path, scene: str) -> dict[str, str]:
         raise SourceUnreadable(scene, path.name, f"it is no MTL file ({problem})") from None
 
 
-_LAST_WORD: Final = ("PRODUCT_CONTENTS", "IMAGE_ATTRIBUTES")
-"""Groups whose values count; others repeat some of them for the level below."""
+_OF_THE_SCENE: Final = ("PRODUCT_CONTENTS", "IMAGE_ATTRIBUTES")
+"""Groups that speak of the scene itself; others repeat some of it for the level below."""
 
 
 def _gather(found: dict[str, str], group: str, name: str, value: str) -> None:
-    below = group.startswith(("LEVEL1_PROCESSING_RECORD", "LEVEL1_PROJECTION"))
-    if name not in found or group in _LAST_WORD or (not below and found[name] == ""):
-        found[name] = value
     found[f"{group}.{name}"] = value
+    if group in _OF_THE_SCENE:
+        found[name] = value
 
 
 def _of_json(document: Any) -> dict[str, str]:
@@ -172,7 +171,7 @@ class _Scene:
     @property
     def level(self) -> str:
         """Level of processing, for example L2SP."""
-        return self.told.get("PRODUCT_CONTENTS.PROCESSING_LEVEL") or self.name.split("_")[1]
+        return self.told.get("PROCESSING_LEVEL") or self.name.split("_")[1]
 
     @property
     def when(self) -> datetime:

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, NoReturn
 from typing_extensions import override
 
 from terrazzo.drivers import batch
-from terrazzo.drivers.described import describe
 from terrazzo.drivers.estimate import estimate
 from terrazzo.drivers.job import Job
 from terrazzo.drivers.pool import Pool
@@ -108,8 +107,9 @@ def _run(task: Task, folders: JobFolders, progress: Reports) -> None:
 
     def run() -> batch.RunResult:
         return batch.run(
-            job, task.workspace, folder, block=edge, pool=pool, progress=progress, known=inference
-        )
+            job, task.workspace, folder, block=edge, pool=pool, progress=progress, known=inference,
+            about=task.about,
+        )  # fmt: skip
 
     try:
         made = run()
@@ -117,7 +117,7 @@ def _run(task: Task, folders: JobFolders, progress: Reports) -> None:
         folders.discard(task.job, task.run)
         made = run()
     progress.rest(made.log)
-    progress.made(describe(job, inference, made, folder, task.about))
+    progress.made(made.size_bytes)
 
 
 def _phases(inference: Inference) -> int:

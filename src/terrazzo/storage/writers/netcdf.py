@@ -64,10 +64,7 @@ def write_netcdf(
         OutputFailed: disk full or folder not writable; nothing is left behind.
     """
     area = grid.window if window is None else window
-    probe = with_free_names(probe, {GRID_MAPPING})
-    kinds = [dimension.kind for dimension in probe.dimensions]
-    if kinds.count(Kind.SPATIAL) != 2 or kinds[-2:] != [Kind.SPATIAL] * 2:  # noqa: PLR2004 - y, x
-        raise FormatUnsupported("NetCDF files hold rasters whose last dimensions are y and x.")
+    probe = raster_probe(probe, "NetCDF files")
     with whole_file(path) as part, open_sink(part) as sink, h5netcdf.File(sink, "w") as file:
         file.attrs.update(
             {"Conventions": "CF-1.8", "source": f"terrazzo {__version__}", **(metadata or {})}
@@ -176,6 +173,22 @@ def with_free_names(cube: Cube, taken: Collection[str]) -> Cube:
         names.append(name)
     pairs = zip(cube.dimensions, names, strict=True)
     return replace(cube, dimensions=tuple(replace(one, name=name) for one, name in pairs))
+
+
+def raster_probe(probe: Cube, files: str) -> Cube:
+    """Return a raster with names of dimensions that a file takes.
+
+    Args:
+        probe: the raster.
+        files: what is written, for the message.
+
+    Raises:
+        FormatUnsupported: it is no raster, or y and x are not its last dimensions.
+    """
+    kinds = [dimension.kind for dimension in probe.dimensions]
+    if kinds.count(Kind.SPATIAL) != 2 or kinds[-2:] != [Kind.SPATIAL] * 2:  # noqa: PLR2004 - y, x
+        raise FormatUnsupported(f"{files} hold rasters whose last dimensions are y and x.")
+    return with_free_names(probe, {GRID_MAPPING})
 
 
 def variable_names(probe: Cube) -> tuple[str, ...]:

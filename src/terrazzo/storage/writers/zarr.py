@@ -35,9 +35,9 @@ from terrazzo.storage.writers.netcdf import (
     band_planes,
     crs_attributes,
     label_values,
+    raster_probe,
     space_attributes,
     variable_names,
-    with_free_names,
 )
 
 if TYPE_CHECKING:
@@ -94,10 +94,7 @@ def write_zarr(
         OutputFailed: disk full or folder not writable; nothing is left behind.
     """
     area = grid.window if window is None else window
-    probe = with_free_names(probe, {GRID_MAPPING})
-    kinds = [dimension.kind for dimension in probe.dimensions]
-    if kinds.count(Kind.SPATIAL) != 2 or kinds[-2:] != [Kind.SPATIAL] * 2:  # noqa: PLR2004 - y, x
-        raise FormatUnsupported("Zarr stores hold rasters whose last dimensions are y and x.")
+    probe = raster_probe(probe, "Zarr stores")
     with whole_file(path) as part:
         folder = _Folder(part.with_suffix(".folder"))
         try:
