@@ -2,9 +2,9 @@
 
 An href comes from a catalogue, an upload or a user, so it is hostile until checked. GDAL opens
 strings that are whole programs (`<VRTDataset>`, `/vsicurl?header_file=...`, `GTIFF_DIR:...`); none
-of them passes here. What passes is a regular file inside a registered folder, by its real path, or
-a plain URL on an allow-listed host, and it is always opened with one named driver, so that a
-`.tif` that is a VRT inside stays a broken TIFF.
+of them passes here. What passes is a regular file inside a registered folder, by its real path, a
+plain URL on an allow-listed host, or an object in an allow-listed bucket; and it is always opened
+with one named driver, so that a `.tif` that is a VRT inside stays a broken TIFF.
 
 GDAL 3.10 cannot be told not to follow redirects. `refuse_redirect` asks the server once before an
 asset is opened; a server that answers differently later is trusted as far as it is allow-listed.
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*:")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_OBJECT = re.compile(r"[\w !$&'()*+,.:;=@~/-]+")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DRIVERS = {
     ".tif": "GTiff",
@@ -43,6 +45,7 @@ _DRIVERS = {
     ".jp2": "JP2OpenJPEG",
     ".j2k": "JP2OpenJPEG",
 }
+_S3 = "s3://"
 _PORTS = {"http": 80, "https": 443}
 _RESOLVE_AGAIN_S = 60
 _TIMEOUT_S = 10.0
@@ -68,7 +71,7 @@ class AssetName:
     """Something that may be opened. Only a `Gate` makes one; readers take nothing else."""
 
     gdal: str
-    """What GDAL is given: a real path, or `/vsicurl/` and a URL."""
+    """What GDAL is given: a real path, `/vsicurl/` and a URL, or `/vsis3/` and bucket and key."""
     key: str
     """What caches call it."""
     driver: str
@@ -81,7 +84,12 @@ class AssetName:
     @property
     def is_remote(self) -> bool:
         """Whether it is read over the network."""
-        return self.gdal.startswith("/vsicurl/")
+        return self.gdal.startswith(("/vsicurl/", "/vsis3/"))
+
+    @property
+    def is_object(self) -> bool:
+        """Whether it is in an object store."""
+        return self.gdal.startswith("/vsis3/")
 
     @property
     def stamp(self) -> tuple[int, int]:
@@ -103,7 +111,8 @@ class Gate:
     """Folders whose files may be read, links followed before the check."""
     hosts: tuple[str, ...] = ()
     """`host` or `host:port`, exactly. A private or loopback address must be named as such, for
-    example `127.0.0.1:9000`, or as `minio.local:9000=10.0.0.5`."""
+    example `127.0.0.1:9000`, or as `minio.local:9000=10.0.0.5`. `s3://bucket` lets through the
+    objects of a bucket; in which store and by which key is the environment's (`AWS_...`)."""
 
     def open_name(
         self, href: str, base: Path | str | None = None, *, item: str = "", asset: str = ""
@@ -111,7 +120,7 @@ class Gate:
         """Check an href and return what readers take.
 
         Args:
-            href: a path, a `file://`, `http://` or `https://` URL, or relative to `base`.
+            href: a path, a `file://`, `http://`, `https://` or `s3://` URL, or relative to `base`.
             base: the folder (or URL of the folder) that the item lies in.
             item: id of the item, for messages.
             asset: key of the asset, for messages.
@@ -124,6 +133,9 @@ class Gate:
         if isinstance(base, str) and _is_url(base) and not _has_scheme(text):
             text = urljoin(base.rstrip("/") + "/", text)
         item, asset = item or _stem(text), asset or "data"
+        if text[: len(_S3)].lower() == _S3:
+            name = self._object(text[len(_S3) :])
+            return AssetName(f"/vsis3/{name}", f"{_S3}{name}", _driver(name), item, asset)
         if _is_url(text):
             url = self._url(text)
             return AssetName(f"/vsicurl/{url}", url, _driver(url), item, asset)
@@ -171,6 +183,21 @@ class Gate:
         if not stat.S_ISREG(mode):
             raise AssetForbidden(f"{path.name!r} is not a regular file.")
         return path
+
+    def _object(self, text: str) -> str:
+        """Check the name of an object and return it as bucket and key."""
+        bucket, _, key = text.partition("/")
+        if not _BUCKET.fullmatch(bucket) or ".." in bucket:
+            raise AssetForbidden("The href names no valid bucket. Use s3://BUCKET/KEY.")
+        parts = key.split("/")
+        if not _OBJECT.fullmatch(key) or any(part in {"", ".", ".."} for part in parts):
+            raise AssetForbidden("The key of the object holds characters that are not opened.")
+        if f"{_S3}{bucket}" not in {entry.rstrip("/") for entry in self.hosts}:
+            raise AssetForbidden(
+                f"Bucket {bucket!r} is not on the list of what may be read. Add it with "
+                f"`--allow-host s3://{bucket}`."
+            )
+        return f"{bucket}/{key}"
 
     def _url(self, text: str) -> str:
         """Rebuild a URL from its checked parts, so that no parser can read it differently."""
@@ -221,10 +248,14 @@ class Gate:
 def refuse_redirect(asset: AssetName) -> None:
     """Ask the server of a remote asset once, and refuse one that sends us elsewhere.
 
+    Object stores are the operator's choice and are not asked.
+
     Raises:
         AssetForbidden: the answer is a redirect.
         OSError: the server does not answer.
     """
+    if asset.is_object:
+        return
     parts: SplitResult = urlsplit(asset.key)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.netloc, timeout=_TIMEOUT_S)
@@ -254,10 +285,10 @@ def _plain(href: str) -> str:
         raise AssetForbidden("An href with options ('?', '#', '\\', '<') is not opened.")
     if re.search(r"/vsi[a-z0-9_]+[/?]", lowered):
         raise AssetForbidden("The href is a GDAL expression, not the name of a file.")
-    if _SCHEME.match(text) and not lowered.startswith(("file://", "http://", "https://")):
+    if _SCHEME.match(text) and not lowered.startswith(("file://", "http://", "https://", _S3)):
         raise AssetForbidden(
-            "The href begins with a prefix that is not opened. Use a path, or a file://, http:// "
-            "or https:// URL."
+            "The href begins with a prefix that is not opened. Use a path, or a file://, http://, "
+            "https:// or s3:// URL."
         )
     return text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import threading
 import warnings
@@ -195,6 +196,32 @@ def gdal_environment() -> Iterator[None]:
             _inside.depth = 0
 
 
+_REFUSALS = {
+    "NoSuchKey": "there is no such object ({})",
+    "NoSuchBucket": "there is no such bucket ({})",
+    "ExpiredToken": "the credentials of the object store have expired ({}); set AWS_ACCESS_KEY_ID, "
+    "AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN anew",
+}
+_NO_KEY = (
+    "the object store refuses to give it ({}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to "
+    "a key that may read it, or AWS_NO_SIGN_REQUEST=YES for public buckets"
+)
+_REFUSED = re.compile(
+    r"NoSuchKey|NoSuchBucket|ExpiredToken|AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch"
+    r"|InvalidCredentials|HTTP response code: 403"
+)
+"""What object stores and GDAL say of a refusal."""
+
+
+def _chain(problem: BaseException | None) -> str:
+    """Return what an error and those that it came of say."""
+    words = []
+    while problem is not None:
+        words.append(f"{type(problem).__name__}: {problem}")
+        problem = problem.__cause__ or problem.__context__
+    return " ".join(words)
+
+
 def unreadable(asset: AssetName, problem: Exception | str) -> SourceUnreadable:
     """Make the error that names item and asset; GDAL's own words may hold the path, so go."""
     if isinstance(problem, str):
@@ -203,6 +230,8 @@ def unreadable(asset: AssetName, problem: Exception | str) -> SourceUnreadable:
         reason = "the file is gone"
     elif asset.is_remote and not isinstance(problem, RasterioError):
         reason = f"its server does not answer ({type(problem).__name__})"
+    elif asset.is_object and (refusal := _REFUSED.search(_chain(problem))):
+        reason = _REFUSALS.get(refusal[0], _NO_KEY).format(refusal[0])
     else:
         words = str(problem).replace(asset.gdal, "the file")
         words = words.replace(asset.gdal.rsplit("/", 1)[-1], "the file").strip(" .'\"")
