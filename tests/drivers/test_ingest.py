@@ -25,8 +25,8 @@ from shapely.geometry import shape
 
 from terrazzo.catalog import read_bands
 from terrazzo.drivers.ingest import IngestOptions, ingest
-from terrazzo.drivers.ingest_items import footprint
-from terrazzo.drivers.ingest_names import date_in, date_of_tags, read_name
+from terrazzo.drivers.ingestion.items import footprint
+from terrazzo.drivers.ingestion.names import date_in, date_of_tags, read_name
 from terrazzo.drivers.job import Workspace, remember_root
 from terrazzo.drivers.sample import SampleMissing, sample_files
 from terrazzo.errors import ArgumentInvalid, AssetForbidden, OutputFailed

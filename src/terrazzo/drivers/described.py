@@ -20,7 +20,7 @@ from terrazzo.catalog import make_asset
 from terrazzo.catalog.stac import extensions
 from terrazzo.catalog.stored import STAC_VERSION
 from terrazzo.cube import Cube, Kind
-from terrazzo.drivers.ingest_items import (
+from terrazzo.drivers.ingestion.items import (
     FILE_EXTENSION,
     IngestOptions,
     band_info,

@@ -8,30 +8,29 @@ kept, and of the rest nothing half-made is ever seen.
 from __future__ import annotations
 
 import fcntl
-import os
 import re
-from collections import Counter, deque
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from terrazzo.catalog import ItemNotFound, make_collection, read_bands
 from terrazzo.catalog.taken import CollectionExists
-from terrazzo.drivers.ingest_items import (
+from terrazzo.drivers.ingestion.formats import units_of
+from terrazzo.drivers.ingestion.found import find_files
+from terrazzo.drivers.ingestion.items import (
     Draft,
     FoundFile,
+    Given,
     IngestOptions,
     IngestReport,
     Period,
     Target,
 )
-from terrazzo.drivers.ingest_names import compile_pattern
-from terrazzo.drivers.ingest_netcdf import cube_drafts
-from terrazzo.drivers.ingest_raster import RasterFile, raster_drafts, read_raster
+from terrazzo.drivers.ingestion.names import compile_pattern
+from terrazzo.drivers.ingestion.raster import RasterFile, raster_drafts
 from terrazzo.drivers.job import remember_root
-from terrazzo.drivers.products import split_products
 from terrazzo.errors import (
     ArgumentInvalid,
     AssetForbidden,
@@ -44,6 +43,7 @@ from terrazzo.storage.writers.files import output_failed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
+    from pathlib import Path
 
     from terrazzo.catalog import Catalog
     from terrazzo.drivers.job import Workspace
@@ -53,9 +53,6 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 __all__ = ["IngestOptions", "IngestReport", "ingest"]
-
-IMAGES: Final = frozenset({".tif", ".tiff", ".gtiff", ".jp2", ".j2k"})
-CUBES: Final = frozenset({".nc", ".nc4", ".cdf"})
 
 _ID: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 _BATCH: Final = 16
@@ -138,54 +135,6 @@ def check_id(collection: str) -> None:
         )
 
 
-def find_files(paths: Sequence[Path], *, besides: Path) -> list[FoundFile]:
-    """Return the files that were named and those in folders that were named, in order.
-
-    Args:
-        paths: files and folders; links to folders inside folders are not followed.
-        besides: a folder that is left out: the workspace's own files.
-
-    Raises:
-        ArgumentInvalid: a path is not there, is of a kind that cannot be ingested, or a folder
-            holds no such file.
-    """
-    kinds, own = IMAGES | CUBES, besides.resolve()
-    found: dict[Path, FoundFile] = {}
-    for path in paths:
-        if path.is_dir():
-            inside = [
-                Path(folder, name)
-                for folder, _, names in sorted(os.walk(path))
-                for name in sorted(names)
-                if Path(name).suffix.lower() in kinds and not name.startswith(".")
-            ]
-            files = [(f, f.relative_to(path).as_posix(), path) for f in inside]
-        elif path.is_file() and path.suffix.lower() in kinds:
-            files = [(path, path.name, path.parent)]
-        else:
-            raise ArgumentInvalid(
-                f"{path} is not there. Name a file or a folder of files."
-                if not path.exists()
-                else f"{path} cannot be ingested. Files that can end in {' '.join(sorted(kinds))}."
-            )
-        for file, name, root in files:
-            real = file.resolve()
-            if not real.is_relative_to(own):
-                found.setdefault(real, FoundFile(file.absolute(), name, root.resolve()))
-    if not found:
-        raise ArgumentInvalid(
-            f"There is nothing to ingest in {', '.join(map(str, paths)) or 'no path at all'}. "
-            f"Name files or folders of files that end in {' '.join(sorted(kinds))}."
-        )
-    return _unique(list(found.values()))
-
-
-def _unique(files: Sequence[FoundFile]) -> list[FoundFile]:
-    """Show files whose names are the same by their whole path."""
-    counts = Counter(file.name for file in files)
-    return [replace(f, name=str(f.path)) if counts[f.name] > 1 else f for f in files]
-
-
 @contextmanager
 def alone(folder: Path, collection: str) -> Iterator[None]:
     """Hold the lock of a collection's files; the system frees it when the process dies.
@@ -227,29 +176,15 @@ class _Ingestion:
 
     def look(self, found: Sequence[FoundFile], pattern: re.Pattern[str] | None) -> list[Draft]:
         """Look at all files and return the items that they make."""
-        images = [file for file in found if file.path.suffix.lower() in IMAGES]
-        products, images = split_products(images)
-        cubes = [file for file in found if file.path.suffix.lower() in CUBES]
         types = {band.name: band.dtype for band in read_bands(self._collection() or {})}
+        units = units_of(found, Given(self.options, self.target, pattern, types))
         drafts: list[Draft] = []
-        described: list[RasterFile] = []
-        self.progress.start(len(images) + len(cubes) + len(products), "files")
-        for _, parts in self._each(
-            products, lambda one: one.read(self.options, self.target), lambda one: one.name
-        ):
-            described += [part for part in parts or () if isinstance(part, RasterFile)]
+        images: list[RasterFile] = []
+        self.progress.start(len(units), "files")
+        for _, parts in self._each(units, lambda one: one.read(), lambda one: one.name):
+            images += [part for part in parts or () if isinstance(part, RasterFile)]
             drafts += [part for part in parts or () if isinstance(part, Draft)]
-        for _, raster in self._each(
-            images, lambda one: read_raster(one, self.options, pattern), lambda one: one.name
-        ):
-            described += [raster] if raster is not None else []
-        for _, dates in self._each(
-            cubes,
-            lambda one: cube_drafts(one, self.options, self.target, types, pattern),
-            lambda one: one.name,
-        ):
-            drafts += dates or []
-        grouped, misfits = raster_drafts(described, self.options, self.target)
+        grouped, misfits = raster_drafts(images, self.options, self.target)
         for name, reason in misfits.items():
             self._fail(name, reason)
         return self._distinct([*drafts, *grouped])

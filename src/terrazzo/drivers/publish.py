@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from terrazzo.catalog import make_collection, make_item
 from terrazzo.drivers.described import Results
 from terrazzo.drivers.ingest import alone, check_id
-from terrazzo.drivers.ingest_items import FILE_EXTENSION, Target
-from terrazzo.drivers.ingest_names import date_id, safe_name
+from terrazzo.drivers.ingestion.items import FILE_EXTENSION, Target
+from terrazzo.drivers.ingestion.names import date_id, safe_name
 from terrazzo.errors import ArgumentInvalid, CollectionNotFound, ItemNotFound
 from terrazzo.geo.times import parse_time
 from terrazzo.progress import Progress

@@ -12,10 +12,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from terrazzo.catalog import BandInfo
-from terrazzo.drivers.ingest_items import Period
-from terrazzo.drivers.ingest_names import safe_name
-from terrazzo.drivers.ingest_raster import RasterFile, image_of
-from terrazzo.drivers.product_files import folders_above, number_of, read_xml, text_of, time_of
+from terrazzo.drivers.ingestion.items import Period
+from terrazzo.drivers.ingestion.names import safe_name
+from terrazzo.drivers.ingestion.product_files import (
+    folders_above,
+    number_of,
+    read_xml,
+    text_of,
+    time_of,
+)
+from terrazzo.drivers.ingestion.raster import RasterFile, image_of
 from terrazzo.errors import SourceUnreadable
 
 if TYPE_CHECKING:
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from xml.etree.ElementTree import Element
 
-    from terrazzo.drivers.ingest_items import Draft, FoundFile, IngestOptions, Target
+    from terrazzo.drivers.ingestion.items import FoundFile, Given
 
 _MARKER: Final = re.compile(
     r"MTD_MSIL(?:1C|2A)\.xml|S2[A-Z]_(?:OPER|USER)_MTD_SAFL(?:1C|2A).*\.xml"
@@ -59,12 +65,7 @@ def marker(file: FoundFile) -> Path | None:
     return None
 
 
-def read(
-    marker: Path,
-    files: Sequence[FoundFile],
-    options: IngestOptions,
-    target: Target,  # noqa: ARG001 - what all kinds take
-) -> list[RasterFile | Draft]:
+def read(marker: Path, files: Sequence[FoundFile], given: Given) -> list[RasterFile]:
     """Return the images of all granules of a product, described.
 
     Raises:
@@ -74,12 +75,12 @@ def read(
     granules: dict[Path, list[FoundFile]] = {}
     for file in files:
         granules.setdefault(_granule(file.path), []).append(file)
-    found: list[RasterFile | Draft] = []
+    found: list[RasterFile] = []
     for folder, images in sorted(granules.items()):
         tile = _Tile.of(folder, product)
         name = product.name if len(granules) == 1 else f"{product.name}_{tile.code}"
         for band, file in sorted(_finest(images).items()):
-            image = image_of(file, options)
+            image = image_of(file, given.options)
             found.append(
                 replace(
                     image,

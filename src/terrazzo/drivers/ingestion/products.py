@@ -10,14 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from terrazzo.drivers import product_landsat, product_sentinel1, product_sentinel2
+from terrazzo.drivers.ingestion import (
+    product_landsat,
+    product_sentinel1,
+    product_sentinel2,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from terrazzo.drivers.ingest_items import Draft, FoundFile, IngestOptions, Target
-    from terrazzo.drivers.ingest_raster import RasterFile
+    from terrazzo.drivers.ingestion.items import FoundFile, Given
+    from terrazzo.drivers.ingestion.raster import Part
 
 
 class Kind(Protocol):
@@ -26,13 +30,7 @@ class Kind(Protocol):
     def marker(self, file: FoundFile) -> Path | None:
         """Return the metadata file of the product that an image belongs to; None if to none."""
 
-    def read(
-        self,
-        marker: Path,
-        files: Sequence[FoundFile],
-        options: IngestOptions,
-        target: Target,
-    ) -> list[RasterFile | Draft]:
+    def read(self, marker: Path, files: Sequence[FoundFile], given: Given) -> Sequence[Part]:
         """Return the images of a product, described, or the items that it becomes.
 
         Raises:
@@ -57,18 +55,18 @@ class Product:
     name: str
     """What it is called in messages."""
 
-    def read(self, options: IngestOptions, target: Target) -> list[RasterFile | Draft]:
+    def read(self, given: Given) -> Sequence[Part]:
         """Return its images, described, or the items that it becomes.
 
         Raises:
             SourceUnreadable: a file is damaged or missing.
             ArgumentInvalid: the product is of a kind that is not read.
         """
-        return self.kind.read(self.marker, self.files, options, target)
+        return self.kind.read(self.marker, self.files, given)
 
 
 def split_products(files: Sequence[FoundFile]) -> tuple[list[Product], list[FoundFile]]:
-    """Part the images of products from those that stand for themselves."""
+    """Part the files of products from those that stand for themselves."""
     groups: dict[tuple[int, Path], list[FoundFile]] = {}
     single: list[FoundFile] = []
     for file in files:

@@ -15,9 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from terrazzo.catalog import BandInfo, make_asset
-from terrazzo.drivers.ingest_items import Draft, Made, Period, build_item, transform_of
-from terrazzo.drivers.ingest_names import safe_name
-from terrazzo.drivers.product_files import folders_above, number_of, read_xml, text_of, time_of
+from terrazzo.drivers.ingestion.items import Draft, Made, Period, build_item, transform_of
+from terrazzo.drivers.ingestion.names import safe_name
+from terrazzo.drivers.ingestion.product_files import (
+    folders_above,
+    number_of,
+    read_xml,
+    text_of,
+    time_of,
+)
 from terrazzo.errors import ArgumentInvalid, SourceUnreadable
 from terrazzo.storage.gate import Gate
 from terrazzo.storage.ingest_support import check_whole
@@ -36,8 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from xml.etree.ElementTree import Element
 
-    from terrazzo.drivers.ingest_items import FoundFile, IngestOptions, Target
-    from terrazzo.drivers.ingest_raster import RasterFile
+    from terrazzo.drivers.ingestion.items import FoundFile, Given, Target
     from terrazzo.geo.grid import Grid
     from terrazzo.storage.gate import AssetName
 
@@ -57,12 +62,7 @@ def marker(file: FoundFile) -> Path | None:
     return None
 
 
-def read(
-    marker: Path,
-    files: Sequence[FoundFile],
-    options: IngestOptions,
-    target: Target,
-) -> list[RasterFile | Draft]:
+def read(marker: Path, files: Sequence[FoundFile], given: Given) -> list[Draft]:
     """Return the item that a product becomes.
 
     Raises:
@@ -78,13 +78,13 @@ def read(
             f"it is a Sentinel-1 product of type {kind or 'unknown'!r}; GRD products are read. "
             "Detect and multilook others first, for example with SNAP."
         )
-    measurements = tuple(_Measurement.of(folder, file, name, options) for file in files)
+    measurements = tuple(_Measurement.of(folder, file, name, given) for file in files)
     item = safe_name(name)
     begun = time_of(manifest, ".//acquisitionPeriod/startTime")
     if begun is None:
         raise SourceUnreadable(name, marker.name, "it states no time of acquisition")
     properties = _properties(manifest, measurements)
-    make = partial(_make, item, measurements, Period(begun), properties, target)
+    make = partial(_make, item, measurements, Period(begun), properties, given.target)
     return [Draft(item, name, make)]
 
 
@@ -102,16 +102,14 @@ class _Measurement:
     files: tuple[Path, ...]
 
     @classmethod
-    def of(
-        cls, folder: Path, file: FoundFile, product: str, options: IngestOptions
-    ) -> _Measurement:
+    def of(cls, folder: Path, file: FoundFile, product: str, given: Given) -> _Measurement:
         """Look at a measurement and what is said of it.
 
         Raises:
             SourceUnreadable: a file is damaged or missing.
         """
         opened = Gate((file.root,)).open_name(str(file.path), item=product)
-        check_whole(opened, decode=options.verify)
+        check_whole(opened, decode=given.options.verify)
         told = folder / "annotation" / f"{file.path.stem}.xml"
         calibration = told.parent / "calibration" / f"calibration-{told.name}"
         noise = told.parent / "calibration" / f"noise-{told.name}"

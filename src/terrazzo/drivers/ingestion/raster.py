@@ -11,9 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from terrazzo.catalog import BandInfo, make_asset
-from terrazzo.drivers.ingest_items import (
+from terrazzo.drivers.ingestion.items import (
     Draft,
     FoundFile,
+    Given,
     IngestOptions,
     Made,
     Period,
@@ -22,10 +23,9 @@ from terrazzo.drivers.ingest_items import (
     build_item,
     transform_of,
 )
-from terrazzo.drivers.ingest_names import date_id, date_in, date_of_tags, read_name, safe_name
+from terrazzo.drivers.ingestion.names import date_id, date_in, date_of_tags, read_name, safe_name
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.times import format_time
-from terrazzo.storage.gate import Gate
 from terrazzo.storage.ingest_support import check_whole, copy_as_cog, file_facts
 from terrazzo.storage.raster import describe, describe_for_item
 
@@ -76,9 +76,12 @@ class RasterFile:
         return self.found.name
 
 
-def read_raster(
-    found: FoundFile, options: IngestOptions, pattern: re.Pattern[str] | None
-) -> RasterFile:
+Part = RasterFile | Draft
+"""What readers of formats give: an image, which goes into an item with others of its name, or an
+item to be."""
+
+
+def read(found: FoundFile, given: Given) -> list[Part]:
     """Look at an image file without decoding it (but for `options.verify`).
 
     Raises:
@@ -86,21 +89,16 @@ def read_raster(
         ArgumentInvalid: no date, names that do not fit, or an image that is slow to read in place.
         AssetForbidden: its name cannot be opened, or it is a link that leaves its folder.
     """
+    options, pattern = given.options, given.pattern
     opened, info, facts = _looked_at(found, options)
     parts = read_name(found.name, pattern)
     when = _when(parts.date, options, facts.tags, stated=parts.stated)
     item = parts.item
     if date_in(item) is None:
         item = "_".join(filter(None, (item, date_id(when.start))))
-    return RasterFile(
-        found,
-        opened,
-        info,
-        _TYPES["COG" if facts.is_cog else opened.driver],
-        _bands(info, options, parts.band, stated=pattern is not None and bool(parts.band)),
-        safe_name(item),
-        when,
-    )
+    media_type = _TYPES["COG" if facts.is_cog else opened.driver]
+    bands = _bands(info, options, parts.band, stated=pattern is not None and bool(parts.band))
+    return [RasterFile(found, opened, info, media_type, bands, safe_name(item), when)]
 
 
 def image_of(found: FoundFile, options: IngestOptions) -> RasterFile:
@@ -121,7 +119,7 @@ def image_of(found: FoundFile, options: IngestOptions) -> RasterFile:
 
 
 def _looked_at(found: FoundFile, options: IngestOptions) -> tuple[AssetName, RasterInfo, FileFacts]:
-    opened = Gate((found.root,)).open_name(str(found.path), item=found.path.name)
+    opened = found.gate.open_name(str(found.path), item=found.path.name)
     info = describe(opened)
     check_whole(opened, decode=options.verify)
     if not options.copy:

@@ -20,6 +20,7 @@ from terrazzo.storage.raster import describe_for_item
 from terrazzo.storage.writers.files import output_failed
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
@@ -95,7 +96,10 @@ class IngestReport:
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A file that the user named, or that lies in a folder that the user named."""
+    """A file that the user named, or that lies in a folder that the user named.
+
+    A folder that is one thing (a Zarr store) is such a file, too.
+    """
 
     path: Path
     """Where it is."""
@@ -103,6 +107,11 @@ class FoundFile:
     """Its path relative to the folder named; its name if it was named itself."""
     root: Path
     """The folder named, or the file's own folder; real path."""
+
+    @property
+    def gate(self) -> Gate:
+        """The gate that lets through what lies beside it."""
+        return Gate((self.root,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +191,20 @@ class Target:
                 scratch.unlink(missing_ok=True)
         except OSError as error:
             raise output_failed(path.parent, error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the reader of a format is given besides the file."""
+
+    options: IngestOptions
+    """What the user says."""
+    target: Target
+    """Where files go that are made."""
+    pattern: re.Pattern[str] | None = None
+    """`options.pattern`, compiled."""
+    known_types: Mapping[str, str] = field(default_factory=dict)
+    """Type by name of the bands that the collection has already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from xml.etree.ElementTree import Element
 
-    from terrazzo.drivers.ingest_items import FoundFile
+    from terrazzo.drivers.ingestion.items import FoundFile
 
 LARGEST: Final = 100_000_000
 """Bytes of a metadata file that is read; annotations of Sentinel-1 have some ten million."""

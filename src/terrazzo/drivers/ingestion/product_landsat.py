@@ -15,10 +15,10 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from terrazzo.drivers.ingest_items import Period
-from terrazzo.drivers.ingest_names import safe_name
-from terrazzo.drivers.ingest_raster import RasterFile, image_of
-from terrazzo.drivers.product_files import LARGEST, read_xml
+from terrazzo.drivers.ingestion.items import Period
+from terrazzo.drivers.ingestion.names import safe_name
+from terrazzo.drivers.ingestion.product_files import LARGEST, read_xml
+from terrazzo.drivers.ingestion.raster import RasterFile, image_of
 from terrazzo.errors import ArgumentInvalid, SourceUnreadable
 from terrazzo.geo.times import parse_time
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from terrazzo.catalog import BandInfo
-    from terrazzo.drivers.ingest_items import Draft, FoundFile, IngestOptions, Target
+    from terrazzo.drivers.ingestion.items import FoundFile, Given
 
 _SCENE: Final = re.compile(
     r"(?P<scene>L[A-Z]\d\d_L[12][A-Z]{2}_\d{6}_\d{8}_\d{8}_\d{2}_(?:T1|T2|RT|A1|A2))_(?P<band>[A-Z0-9_]+)"
@@ -63,12 +63,7 @@ def marker(file: FoundFile) -> Path | None:
     return None
 
 
-def read(
-    marker: Path,
-    files: Sequence[FoundFile],
-    options: IngestOptions,
-    target: Target,  # noqa: ARG001 - what all kinds take
-) -> list[RasterFile | Draft]:
+def read(marker: Path, files: Sequence[FoundFile], given: Given) -> list[RasterFile]:
     """Return the images of a scene, described.
 
     Raises:
@@ -77,11 +72,11 @@ def read(
     """
     name = marker.name.rpartition("_MTL")[0]
     scene = _Scene(name, _read_mtl(marker, name))
-    found: list[RasterFile | Draft] = []
+    found: list[RasterFile] = []
     for file in files:
         match = _SCENE.match(file.path.stem)
         band = match["band"] if match else file.path.stem
-        image = image_of(file, options)
+        image = image_of(file, given.options)
         found.append(
             replace(
                 image,

@@ -21,9 +21,10 @@ import numpy as np
 
 from terrazzo.catalog import BandInfo, make_asset
 from terrazzo.cube import Cube, Dimension, Kind, all_valid
-from terrazzo.drivers.ingest_items import (
+from terrazzo.drivers.ingestion.items import (
     Draft,
     FoundFile,
+    Given,
     IngestOptions,
     Made,
     Period,
@@ -32,16 +33,14 @@ from terrazzo.drivers.ingest_items import (
     build_item,
     transform_of,
 )
-from terrazzo.drivers.ingest_names import date_id, read_name, safe_name
+from terrazzo.drivers.ingestion.names import date_id, read_name, safe_name
 from terrazzo.errors import ArgumentInvalid, SourceUnreadable
 from terrazzo.geo.times import format_time
-from terrazzo.storage.gate import Gate
 from terrazzo.storage.ingest_support import CLASS_TYPES
 from terrazzo.storage.netcdf_cube import CfCube, open_cf
 from terrazzo.storage.writers.cog import CogOptions, write_cogs
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
@@ -55,35 +54,24 @@ _RECIPE: Final = "1"
 _UINT8_MAX: Final = 255
 
 
-def cube_drafts(
-    found: FoundFile,
-    options: IngestOptions,
-    target: Target,
-    known_types: Mapping[str, str],
-    pattern: re.Pattern[str] | None,
-) -> list[Draft]:
+def read(found: FoundFile, given: Given) -> list[Draft]:
     """Open a cube and return its items to be, one per date.
 
-    Args:
-        found: the file.
-        options: how.
-        target: where COGs go.
-        known_types: dtype by name of the bands that the collection has.
-        pattern: of names; its group `item` begins the ids, else the file's name does.
+    Their ids begin with the pattern's group `item`, else with the file's name.
 
     Raises:
         SourceUnreadable: damaged, cut short, or no NetCDF.
         ArgumentInvalid: no regular grid, no dates, or options that do not fit.
         AssetForbidden: the file points to other files, or is a link that leaves its folder.
     """
-    gate = Gate((found.root,))
-    name = read_name(found.name, pattern)
-    prefix = name.item if pattern is not None else found.path.stem
-    with open_cf(found.path, gate) as cube:
+    options, target = given.options, given.target
+    name = read_name(found.name, given.pattern)
+    prefix = name.item if given.pattern is not None else found.path.stem
+    with open_cf(found.path, found.gate) as cube:
         periods = _periods(cube, options, name.date)
-        bands = _stored_bands(cube, options, known_types)
+        bands = _stored_bands(cube, options, given.known_types)
         grid = cube.grid
-        shared = _SharedCube(found, gate, grid, bands, len(periods))
+        shared = _SharedCube(found, grid, bands, len(periods))
     seen: Counter[str] = Counter()
     drafts = []
     for index, when in enumerate(periods):
@@ -111,10 +99,10 @@ class _SharedCube:
     """A cube that is opened with the first date that is read and closed with the last one."""
 
     def __init__(
-        self, found: FoundFile, gate: Gate, grid: Grid, bands: tuple[_StoredBand, ...], dates: int
+        self, found: FoundFile, grid: Grid, bands: tuple[_StoredBand, ...], dates: int
     ) -> None:
         self.grid, self.bands = grid, bands
-        self._found, self._gate, self._left = found, gate, dates
+        self._found, self._left = found, dates
         self._lock = threading.Lock()
         self._cube: CfCube | None = None
 
@@ -123,7 +111,7 @@ class _SharedCube:
         """Lend the open cube for one date."""
         with self._lock:
             if self._cube is None:
-                self._cube = open_cf(self._found.path, self._gate)
+                self._cube = open_cf(self._found.path, self._found.gate)
             cube = self._cube
         try:
             yield cube

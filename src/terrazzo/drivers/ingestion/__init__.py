@@ -1,0 +1,1 @@
+"""Ingestion: what reads each format, and how it becomes STAC items."""
