@@ -11,6 +11,7 @@ from bench import (
     callbacks,
     composite,
     imports,
+    ingest,
     parcels,
     pixels,
     planning,
@@ -44,6 +45,7 @@ BENCHMARKS = {
     "pixels": pixels.run,
     "planning": planning.run,
     "catalogue": catalogue.run,
+    "ingest": ingest.run,
     "scaling": scaling.run,
     "import": imports.run,
 }

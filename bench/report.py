@@ -27,6 +27,7 @@ MEASURED = (
     "flox",
     "exactextract",
     "rasterio",
+    "rio-cogeo",
     "scipy",
     "numpy",
     "numba",

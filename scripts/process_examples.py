@@ -335,6 +335,11 @@ VECTORS = {
         note="The reference runs this on the features of `load_geojson`; really, the host must be "
         "allowed.",
     ),
+    "load_uploaded_files": Example(
+        {"paths": ["fields.gpkg"], "format": "GPKG", "options": {"properties": ["n"]}},
+        note="The reference runs this on the features of `load_geojson`; really, upload the file "
+        "with `PUT /files/fields.gpkg` first.",
+    ),
     "filter_vector": Example(
         {"data": {"from_node": "fields"}, "geometries": {"from_node": "square"}}, _FIELDS
     ),

@@ -94,7 +94,7 @@ def write_lines(folder: Path, count: int, seed: int = 1) -> Path:
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Read items one by one."""
-    with path.open("rb") as lines:
+    with path.open("rb", buffering=1 << 20) as lines:  # an item fills the usual buffer
         yield from map(orjson.loads, lines)
 
 

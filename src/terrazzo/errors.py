@@ -20,6 +20,7 @@
     +-- PlanTooLarge                 a block cannot fit; names the size that would
     +-- SourceUnreadable             a file is corrupt, truncated or gone; names the item
     +-- AssetForbidden               the gate refuses to open something
+    +-- RemoteUnusable               a bucket or host does not give or take what was named
     +-- OutputFailed                 a result could not be written
     +-- RunIncomplete                some blocks failed; what is done is kept
 
@@ -465,6 +466,12 @@ class AssetForbidden(TerrazzoError):
     """The gate refuses to open something that a user or a file named."""
 
     code, status = "AssetForbidden", 403
+
+
+class RemoteUnusable(TerrazzoError):
+    """A bucket or host that the operator named does not give or take what it should."""
+
+    code, status = "RemoteUnusable", 502
 
 
 class OutputFailed(TerrazzoError):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from terrazzo.catalog import make_item
 from terrazzo.catalog.counted import Counted, Least, Lost
-from terrazzo.catalog.survey import Survey
+from terrazzo.catalog.survey import Gathering, Survey
 
 STATED = {"type": "Collection", "id": "s", "title": "Stated", "summaries": {"own": ["kept"]}}
 BANDS = [{"name": "B04", "nodata": 0}, {"name": "B04", "eo:common_name": "red"}, {"name": "B08"}]
@@ -110,6 +110,23 @@ def test_surveys_of_parts_make_the_survey_of_all(first, second):
     merged.merge(survey_of(second))
 
     assert merged.describe(STATED) == survey_of([*second, *first]).describe(STATED)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(items(), max_size=24), st.randoms(use_true_random=False))
+def test_items_that_are_gathered_count_as_those_that_come_one_by_one(there, draw):
+    gathering = Gathering(Survey())
+    for item in there:
+        gathering.add(item)
+    gathering.done()
+    gathered, single = gathering.survey, survey_of(there)
+    draw.shuffle(there)
+
+    for item in there:
+        assert gathered.describe(STATED) == single.describe(STATED)
+        assert gathered.stale == single.stale
+        for survey in (gathered, single):
+            survey.remove(item)
 
 
 @settings(max_examples=60, deadline=None)

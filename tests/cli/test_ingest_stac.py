@@ -66,7 +66,7 @@ def test_ingest_of_files_of_stac_goes_on_past_bad_items(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("item.json", "--copy"), "are for files of images"),
+        (("item.json", "--copy"), "is for files, and item.json is STAC"),
         (("item.json", "images"), "Give them in two commands"),
         (("images", "--limit", "3"), "--limit is for STAC"),
         (("nowhere.json",), "There is no file"),

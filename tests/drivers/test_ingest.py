@@ -543,7 +543,7 @@ def test_date_is_taken_in_the_stated_order(tmp_path: Path, workspace: Workspace)
         properties: dict[str, Any] = items_of(workspace, collection)[0]["properties"]
         return str(properties["datetime"] or properties["start_datetime"])
 
-    assert dated("tag") == "2018-02-03T04:05:06Z"
+    assert dated("name") == "2019-01-01T00:00:00Z"
     assert dated("pattern", pattern=r"a_(?P<date>\d+)") == "2019-01-01T00:00:00Z"
     assert dated("told", datetime="2017-06") == "2017-06-01T00:00:00Z"
     assert dated("period", datetime="2017/2018") == "2017-01-01T00:00:00Z"
@@ -587,7 +587,7 @@ def test_tags_without_a_date_are_passed_over() -> None:
         ("T32_20190501_B8A_20m.jp2", "T32_20190501_20m", "B8A"),
         ("LC08_20190501_SR_B4.TIF", "LC08_20190501", "SR_B4"),
         ("HLS.2019121.Fmask.tif", "HLS.2019121", "Fmask"),
-        ("a/b/ndvi-2019-05-01.tif", "ndvi-2019-05-01", ""),
+        ("a/b/ndvi-2019-05-01.tif", "2019-05-01", "ndvi"),
         ("B04.tif", "", "B04"),
     ],
 )

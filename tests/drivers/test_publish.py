@@ -114,7 +114,7 @@ def test_a_run_without_images_and_a_folder_without_a_run_are_refused(
     nodes = composite("month")
     finished(saved(nodes, last_of(nodes), "netCDF"), own_scenes, tmp_path / "cube")
 
-    with pytest.raises(ArgumentInvalid, match="no image that a graph can load"):
+    with pytest.raises(ArgumentInvalid, match="nothing that a graph can load"):
         publish(tmp_path / "cube", "c", own_scenes.workspace)
     with pytest.raises(ArgumentInvalid, match="no finished run"):
         publish(tmp_path, "c", own_scenes.workspace)

@@ -47,7 +47,8 @@ def test_every_cube_process_is_called_by_a_valid_graph():
     called = set().union(*(processes_of(graph) for graph in VALID.values()))
     here = {p.id for p in PROCESSES.values() if p.role is not Role.SCALAR}
 
-    assert here - called == {"load_stac", "load_url"}  # read documents of the network
+    # They read documents of the network, and files of users.
+    assert here - called == {"load_stac", "load_url", "load_uploaded_files"}
 
 
 @pytest.mark.parametrize("name", RASTERS)

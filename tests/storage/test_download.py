@@ -9,6 +9,7 @@ import pytest
 
 from terrazzo.errors import AssetForbidden, SourceUnreadable
 from terrazzo.storage.download import download
+from terrazzo.storage.transport import Address
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -26,7 +27,8 @@ def asked(answer: bytes) -> bytes:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         try:
-            return download(f"http://127.0.0.1:{server.getsockname()[1]}/file", "file")
+            url = f"http://127.0.0.1:{server.getsockname()[1]}/file"
+            return download(Address(url, known=("127.0.0.1",)), "file")
         finally:
             thread.join(10)
 

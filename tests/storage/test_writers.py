@@ -21,8 +21,8 @@ from terrazzo.cube import Cube, Dimension, Kind, empty_cube
 from terrazzo.errors import ArgumentInvalid, FormatUnsupported, OutputFailed
 from terrazzo.geo.crs import crs_name
 from terrazzo.geo.grid import Grid, Window
+from terrazzo.storage.arrays import open_arrays
 from terrazzo.storage.gate import Gate
-from terrazzo.storage.netcdf_cube import open_cf
 from terrazzo.storage.raster import RasterReader
 from terrazzo.storage.writers.cog import CogOptions, write_cog, write_cogs
 from terrazzo.storage.writers.netcdf import write_netcdf
@@ -258,9 +258,10 @@ def test_netcdf_is_read_by_xarray_gdal_and_ourselves(tmp_path: Path, dtype: str,
         assert file.bounds == grid.bounds
         found = file.read(masked=True).astype(float).filled(np.nan)
         np.testing.assert_array_equal(found, filled[:, 0])
-    with open_cf(path, Gate((tmp_path,))) as mine:
+    with open_arrays(path, Gate((tmp_path,))) as file:
+        (mine,) = file.cubes
         assert mine.grid == grid
-        assert mine.times == tuple(datetime.fromisoformat(t) for t in TIMES)
+        assert [t.start for t in mine.times] == [datetime.fromisoformat(t) for t in TIMES]
         band = mine.bands[1]
         pixels = mine.read("B1", 1)
     masked = np.isnan(pixels) if dtype == "float32" else pixels == band.nodata
@@ -281,8 +282,9 @@ def test_netcdf_without_time_and_bands_and_with_fractions(tmp_path: Path):
     with xr.open_dataset(tmp_path / "a.nc") as data:
         assert data["var"].dims == ("y", "x")
         assert data["x"].attrs["units"] == "degrees_east"
-    with open_cf(tmp_path / "b.nc", Gate((tmp_path,))) as cube:
-        assert cube.times == (datetime(2020, 6, 1, 10, 30, 0, 500_000, UTC),)
+    with open_arrays(tmp_path / "b.nc", Gate((tmp_path,))) as file:
+        (cube,) = file.cubes
+        assert cube.times[0].start == datetime(2020, 6, 1, 10, 30, 0, 500_000, UTC)
 
 
 def test_tables_hold_their_columns(tmp_path: Path):

@@ -211,5 +211,25 @@ CASES = {
             ),
         ),
     ),
+    "load_uploaded_files": Cases(
+        "the specification; with files it is compared in tests/server/test_uploads.py",
+        (
+            Case(
+                "a file that is not there",
+                {"paths": ["places.geojson"], "format": "GeoJSON"},
+                throws="FileNotFound",
+            ),
+            Case(
+                "a path out of the folder",
+                {"paths": ["../places.geojson"], "format": "GeoJSON"},
+                throws="FileNotFound",
+            ),
+            Case(
+                "no such format",
+                {"paths": ["places.xyz"], "format": "XYZ"},
+                throws="FormatUnsuitable",
+            ),
+        ),
+    ),
 }
 """By process; these need the collection of `collect`."""

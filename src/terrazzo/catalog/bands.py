@@ -42,6 +42,8 @@ class BandInfo:
     """Ground sample distance, metres."""
     description: str = ""
     """For people; empty if there is none."""
+    unit: str = ""
+    """Unit of the physical values, for example `K`; empty if none is stated."""
 
 
 def band_document(band: BandInfo) -> dict[str, Any]:
@@ -53,6 +55,8 @@ def band_document(band: BandInfo) -> dict[str, Any]:
         found["data_type"] = band.dtype
     if band.nodata is not None:
         found["nodata"] = _written(band.nodata)
+    if band.unit:
+        found["unit"] = band.unit
     if band.scale != 1.0 or band.offset != 0.0:
         found["raster:scale"] = _written(band.scale)
         found["raster:offset"] = _written(band.offset)
@@ -174,6 +178,7 @@ def _band(band: Mapping[str, Any], owner: Mapping[str, Any], name: str) -> BandI
         wavelength_um=number("eo:center_wavelength", "center_wavelength"),
         gsd_m=gsd,
         description=str(band.get("description") or ""),
+        unit=str(band.get("unit") or owner.get("unit") or ""),
     )
 
 
@@ -218,6 +223,7 @@ def _merged(bands: Iterable[BandInfo]) -> tuple[BandInfo, ...]:
                 wavelength_um=first.wavelength_um or band.wavelength_um,
                 gsd_m=first.gsd_m or band.gsd_m,
                 description=first.description or band.description,
+                unit=first.unit or band.unit,
             )
     return tuple(found.values())
 

@@ -10,7 +10,7 @@ from terrazzo.catalog.documents import item_row
 from terrazzo.catalog.packing import unpacked
 from terrazzo.catalog.rows import next_row, put_rows, rows_of
 from terrazzo.catalog.stored import StoredItem
-from terrazzo.catalog.survey import Survey
+from terrazzo.catalog.survey import Gathering, Survey
 from terrazzo.catalog.taken import ItemExists
 
 if TYPE_CHECKING:
@@ -45,18 +45,25 @@ class Batch:
             ArgumentInvalid: see `item_row`.
             ItemExists: `new`, and an id comes twice.
         """
-        batch = cls()
+        batch, gatherings = cls(), dict[str, Gathering]()
+        replaced: list[ItemRow] = []
         for item in items:
             row = item_row(item)
             mine = batch.rows.setdefault(row.collection, {})
-            survey = batch.surveys.setdefault(row.collection, Survey())
+            if row.collection not in gatherings:
+                gatherings[row.collection] = Gathering(Survey())
+            gatherings[row.collection].add(item, (row.start, row.stop))
             if row.id in mine:
                 if new:
                     raise ItemExists(row.collection, row.id)
-                survey.remove(mine[row.id].stored.document())
-            survey.add(item, (row.start, row.stop))
+                replaced.append(mine[row.id])
             mine[row.id] = row
             batch.count += 1
+        for name, gathering in gatherings.items():
+            gathering.done()
+            batch.surveys[name] = gathering.survey
+        for row in replaced:
+            batch.surveys[row.collection].remove(row.stored.document())
         return batch
 
     def put(

@@ -8,7 +8,11 @@ is raised: whoever counts has to begin anew.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from operator import neg
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 T = TypeVar("T", str, int, float, tuple[float, ...])
 
@@ -99,6 +103,18 @@ class Least(Generic[T]):
         if known is None and len(self.counts) > self.room:
             self._drop(max(self.counts))
 
+    def add_all(self, ordered: Iterable[T]) -> None:
+        """Count many values, the least first."""
+        known, edge, fresh = self.counts, self.edge, 0
+        for value in ordered:
+            if (edge is not None and value >= edge) or fresh > self.room:
+                break
+            before = known.get(value)
+            fresh += before is None
+            known[value] = 1 if before is None else before + 1
+        if len(known) > self.room:
+            self._drop(sorted(known)[self.room])
+
     def _drop(self, edge: T) -> None:
         """Forget all values from an edge on."""
         self.edge = edge
@@ -159,6 +175,14 @@ class Range:
         edge = self.highs.edge
         if edge is None or -high < edge:
             self.highs.add(-high)
+
+    def add_all(self, lows: Sequence[float], highs: Sequence[float]) -> None:
+        """Count many intervals."""
+        self.count += len(lows)
+        ordered = sorted(lows)
+        self.lows.add_all(ordered)
+        ordered = ordered if highs is lows else sorted(highs)
+        self.highs.add_all(map(neg, reversed(ordered)))
 
     def remove(self, low: float, high: float) -> None:
         """Take an interval back.

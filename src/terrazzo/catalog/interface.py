@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict
 from terrazzo.catalog.cql2_operators import Facts
 from terrazzo.catalog.described import Record, Texts
 from terrazzo.catalog.search import checked_query
-from terrazzo.catalog.survey import Survey
+from terrazzo.catalog.survey import Gathering, Survey
 from terrazzo.errors import ArgumentInvalid, CollectionNotFound
 
 if TYPE_CHECKING:
@@ -168,10 +168,11 @@ class Catalog(ABC):
         Raises:
             CollectionNotFound: lists the collections that there are.
         """
-        survey = Survey()
+        gathering = Gathering(Survey())
         for item in self.stored((collection,)):
-            survey.add(item.document())
-        return survey
+            gathering.add(item.document())
+        gathering.done()
+        return gathering.survey
 
     def _described(self, record: Record) -> dict[str, Any]:
         """Return a collection's document, made once per version."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,7 +22,7 @@ from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.crs import crs_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 _BANDS: Final = ("bands", "eo:bands", "raster:bands")
 _TOLD: Final = frozenset({
@@ -45,6 +46,8 @@ Extent: TypeAlias = tuple[float, float, float, float]
 """Left, bottom, right, top."""
 Footprint: TypeAlias = tuple[str, Extent]
 """A CRS, and the extent in it."""
+Step: TypeAlias = tuple[float, ...]
+"""Width and height of a pixel."""
 
 
 Get: TypeAlias = "Callable[[Any], Any]"
@@ -250,21 +253,27 @@ class Grids:
 
     systems: Counted[str] = field(default_factory=lambda: Counted(1, 8))
     """Names of CRS; `""` counts items with pixels whose grid is unknown."""
-    steps: Counted[tuple[float, ...]] = field(default_factory=lambda: Counted(1, 8))
+    steps: Counted[Step] = field(default_factory=lambda: Counted(1, 8))
     """Width and height of a pixel."""
     xs: dict[str, Range] = field(default_factory=dict)
     ys: dict[str, Range] = field(default_factory=dict)
 
-    def add(self, item: Mapping[str, Any], pixels: Sequence[Pixels]) -> None:
-        """Count where assets of an item lie."""
-        places, steps = _footprints(item, pixels)
-        for crs, (left, bottom, right, top) in places:
-            self.systems.add(crs)
+    def add_all(self, found: Iterable[tuple[Sequence[Footprint], Sequence[Step]]]) -> None:
+        """Count where assets of items lie, as `footprints` tells."""
+        extents: dict[str, list[Extent]] = {}
+        sizes: Counter[Step] = Counter()
+        for places, steps in found:
+            for crs, extent in places:
+                extents.setdefault(crs, []).append(extent)
+            sizes.update(steps)
+        for crs, own in extents.items():
+            self.systems.add(crs, len(own))
             if crs in self.systems.counts:
-                self.xs.setdefault(crs, Range()).add(left, right)
-                self.ys.setdefault(crs, Range()).add(bottom, top)
-        for step in steps:
-            self.steps.add(step)
+                lefts, bottoms, rights, tops = zip(*own, strict=True)
+                self.xs.setdefault(crs, Range()).add_all(lefts, rights)
+                self.ys.setdefault(crs, Range()).add_all(bottoms, tops)
+        for step, count in sizes.items():
+            self.steps.add(step, count)
 
     def remove(self, item: Mapping[str, Any], pixels: Sequence[Pixels]) -> None:
         """Take an item back.
@@ -272,7 +281,7 @@ class Grids:
         Raises:
             Lost: what is left is unknown.
         """
-        places, steps = _footprints(item, pixels)
+        places, steps = footprints(item, pixels)
         for crs, (left, bottom, right, top) in places:
             self.systems.remove(crs)
             if crs not in self.systems.counts:
@@ -324,9 +333,9 @@ class Grids:
             self.ys[crs].read(ys)
 
 
-def _footprints(
+def footprints(
     item: Mapping[str, Any], pixels: Sequence[Pixels]
-) -> tuple[list[Footprint], list[tuple[float, ...]]]:
+) -> tuple[list[Footprint], list[Step]]:
     """Work out where assets of an item lie; most have the grid of another one."""
     assets, properties = item.get("assets"), item["properties"]
     different: list[tuple[tuple[str, ...], Any]] = []
@@ -336,7 +345,7 @@ def _footprints(
             different.append(row)
     crs = _system(properties)
     places: dict[str, Extent] = {}
-    steps: set[tuple[float, ...]] = set()
+    steps: set[Step] = set()
     for fields, row in different:
         if fields == _USUAL and row[0] and row[1]:
             own, (left, bottom, right, top), step = _footprint(row[0], row[1], crs)

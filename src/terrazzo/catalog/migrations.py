@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from terrazzo.catalog.documents import ItemRow, item_row
 from terrazzo.catalog.rows import put_rows
-from terrazzo.catalog.survey import Survey
+from terrazzo.catalog.survey import Gathering, Survey
 
 if TYPE_CHECKING:
     import sqlite3
@@ -84,10 +84,12 @@ def move(
         (last, _BATCH),
     ).fetchall():
         for number in sorted({number for _, number, _ in rows}):
-            survey, items = surveys.setdefault(number, Survey()), dict[int, ItemRow]()
+            gathering = Gathering(surveys.setdefault(number, Survey()))
+            items = dict[int, ItemRow]()
             for row, document in ((r, earlier.read(body)) for r, of, body in rows if of == number):
                 items[row] = item_row(document)
-                survey.add(document, (items[row].start, items[row].stop))
+                gathering.add(document, (items[row].start, items[row].stop))
+            gathering.done()
             put_rows(connection, number, items)
         last = rows[-1][0]
         progress.advance(len(rows))

@@ -34,8 +34,13 @@ _EXTENSIONS: Final = {
     "sar:": "https://stac-extensions.github.io/sar/v1.2.0/schema.json",
     "grid:": "https://stac-extensions.github.io/grid/v1.1.0/schema.json",
     "processing:": "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+    "table:": "https://stac-extensions.github.io/table/v1.2.0/schema.json",
+    "vector:": "https://stac-extensions.github.io/vector/v0.1.0/schema.json",
+    "classification:": "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
     "landsat:": "https://landsat.usgs.gov/stac/landsat-extension/v1.1.1/schema.json",
 }
+_LEAVES: Final = frozenset({str, int, float, bool, type(None)})
+"""What has no fields; asking whether it is a mapping takes longer."""
 _CODE: Final = re.compile(r"[A-Za-z]+:[A-Za-z0-9]+")
 
 
@@ -181,12 +186,15 @@ def extensions(document: Mapping[str, Any]) -> list[str]:
     waiting: list[Any] = [document]
     while waiting:
         value = waiting.pop()
+        if type(value) in _LEAVES:
+            continue
         if isinstance(value, Mapping):
-            names.update(str(key) for key in value)
+            names.update(map(str, value))
             waiting.extend(value.values())
         elif isinstance(value, list):
-            waiting.extend(one for one in value if isinstance(one, (Mapping, list)))
-    return [url for prefix, url in _EXTENSIONS.items() if any(n.startswith(prefix) for n in names)]
+            waiting.extend(value)
+    prefixes = {f"{prefix}{colon}" for prefix, colon, _ in (name.partition(":") for name in names)}
+    return [url for prefix, url in _EXTENSIONS.items() if prefix in prefixes]
 
 
 def make_collection(

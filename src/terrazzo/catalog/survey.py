@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -18,9 +19,11 @@ import orjson
 from terrazzo.catalog.bands import BandInfo, band_document, merge_bands, read_bands
 from terrazzo.catalog.counted import Counted, Lost, Range
 from terrazzo.catalog.documents import instant, item_period, microseconds
-from terrazzo.catalog.layouts import Grids, Layouts
+from terrazzo.catalog.layouts import Footprint, Grids, Layouts, Step, footprints
+from terrazzo.catalog.property_counts import Property
 from terrazzo.catalog.space import Box, check_bbox, split
 from terrazzo.catalog.stac import cube_dimensions, extensions
+from terrazzo.catalog.tables import PRIMARY, TYPES, geometry_dimensions
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.times import format_time
 
@@ -30,128 +33,18 @@ if TYPE_CHECKING:
 _VERSION: Final = 1
 """Of the text; to be raised with every change of what is counted."""
 _TIMES, _TIMES_KEPT = 1000, 1500
-_VALUES, _VALUES_KEPT = 30, 64
-_LONGEST = 200
-"""Characters of a text that is listed."""
 _NAMES = 1000
 """Properties that are looked at: those that came first."""
+_OF_PIXELS: Final = frozenset({"x", "y", "bands"})
+"""Dimensions that geometries do not have."""
+_GATHERED = 4096
+"""Items that are counted together at most."""
 _SPANS = 512
 _GAP = 1.0
 """Degrees: gaps between items that are narrower are none; there are fewer than `_SPANS` wider."""
 _NO_SUMMARY: Final = frozenset({
     "datetime", "start_datetime", "end_datetime", "created", "updated", "title", "description",
 })  # fmt: skip
-
-
-@dataclass(slots=True)
-class Property:
-    """What the items say in one property."""
-
-    strings: int = 0
-    """Items that hold a text."""
-    others: dict[str, int] = field(default_factory=dict)
-    """Items that hold something else than a text or a number: `boolean`, `array`, `object`."""
-    numbers: Range = field(default_factory=Range)
-    texts: Counted[str] = field(default_factory=lambda: Counted(_VALUES, _VALUES_KEPT))
-    """Texts, also those in lists of texts."""
-    long: int = 0
-    """Texts that are too long to be listed."""
-
-    def add(self, value: object) -> None:
-        """Count a value."""
-        kind = type(value)
-        if kind is str or isinstance(value, str):
-            self.strings += 1
-            counts = self.texts.counts
-            if value in counts:
-                counts[value] += 1
-            else:
-                self._add_text(value)  # type: ignore[arg-type] # it is one
-        elif kind is float or kind is int or _is_number(value):
-            self.numbers.add(value, value)  # type: ignore[arg-type] # it is one
-        else:
-            name, texts = _parts(value)
-            self.others[name] = self.others.get(name, 0) + 1
-            for text in texts:
-                self._add_text(text)
-
-    def _add_text(self, text: str) -> None:
-        if len(text) <= _LONGEST:
-            self.texts.add(text)
-        else:
-            self.long += 1
-
-    def remove(self, value: object) -> None:
-        """Take a value back.
-
-        Raises:
-            Lost: what is left is unknown.
-        """
-        if _is_number(value):
-            self.numbers.remove(value, value)  # type: ignore[arg-type] # it is one
-        elif isinstance(value, str):
-            self.strings -= 1
-            self._remove_text(value)
-        else:
-            name, texts = _parts(value)
-            count = self.others.pop(name, 0)
-            if count > 1:
-                self.others[name] = count - 1
-            for text in texts:
-                self._remove_text(text)
-
-    def _remove_text(self, text: str) -> None:
-        if len(text) <= _LONGEST:
-            self.texts.remove(text)
-        else:
-            self.long -= 1
-
-    def merge(self, other: Property) -> None:
-        """Add the counts of another one."""
-        for kind, count in other.others.items():
-            self.others[kind] = self.others.get(kind, 0) + count
-        self.strings += other.strings
-        self.numbers.merge(other.numbers)
-        self.texts.merge(other.texts)
-        self.long += other.long
-
-    @property
-    def types(self) -> tuple[str, ...]:
-        """JSON types that there are, in order."""
-        numbers = ("number",) if self.numbers.count else ()
-        texts = ("string",) if self.strings else ()
-        return tuple(sorted((*self.others, *numbers, *texts)))
-
-    @property
-    def summary(self) -> Any:
-        """A range of numbers or a short list of texts; None if there is neither."""
-        if self.numbers.count:
-            return {"minimum": self.numbers.low, "maximum": self.numbers.high}
-        return (self.texts.listed() or None) if not self.long else None
-
-    def to_json(self) -> list[Any]:
-        """Return what `read` reads."""
-        numbers, texts = self.numbers.to_json(), self.texts.to_json()
-        return [self.strings, self.others, numbers, texts, self.long]
-
-    def read(self, told: list[Any]) -> None:
-        """Take over what `to_json` returned."""
-        self.strings, self.others, numbers, texts, self.long = told
-        self.numbers.read(numbers)
-        self.texts.read(texts)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _parts(value: object) -> tuple[str, Sequence[str]]:
-    """Return the JSON type of a value, and its texts if it is a list of such."""
-    if isinstance(value, bool):
-        return "boolean", ()
-    if isinstance(value, (list, tuple)):
-        return "array", value if all(isinstance(one, str) for one in value) else ()
-    return "object", ()
 
 
 @dataclass(slots=True)
@@ -210,52 +103,11 @@ class Survey:
     grids: Grids = field(default_factory=Grids)
     properties: dict[str, Property] = field(default_factory=dict)
 
-    def add(self, item: Mapping[str, Any], period: tuple[int, int] | None = None) -> None:
-        """Take in an item; one without a valid place or time is passed over.
-
-        Args:
-            item: its document.
-            period: start and end in microseconds since 1970, if they are known already.
-        """
-        if self.stale:
-            return
-        where = _where(item, period)
-        if where is None:
-            return
-        parts, (start, stop) = where
-        try:
-            self.count += 1
-            self._add_place(parts)
-            self.period.add(start, stop)
-            self.times.add(start)
-            layout = self.layouts.of(item)
-            self.layouts.add(layout.key)
-            if layout.pixels:
-                self.grids.add(item, layout.pixels)
-            known = self.properties
-            for name, value in item["properties"].items():
-                if value is not None:
-                    one = known.get(name) or self._property(name)
-                    one.add(value)
-        except Lost:
-            self._become(Survey(stale=True))
-
-    def _add_place(self, parts: Sequence[Box]) -> None:
-        for part in parts:
-            self.spans.add(part[0], part[2])
-        self.crossing += len(parts) > 1
-        if self.loose and self.crossing:
-            raise Lost
-        self.longitudes.add(parts[-1][0], parts[0][2])
-        self.latitudes.add(parts[0][1], parts[0][3])
-
-    def _property(self, name: str) -> Property:
-        """Return what is known of a property."""
-        if not isinstance(name, str):
-            raise Lost  # JSON makes a text of it
-        if len(self.properties) >= _NAMES:
-            return Property()
-        return self.properties.setdefault(name, Property())
+    def add(self, item: Mapping[str, Any]) -> None:
+        """Take in an item; one without a valid place or time is passed over."""
+        gathering = Gathering(self)
+        gathering.add(item)
+        gathering.done()
 
     def remove(self, item: Mapping[str, Any]) -> None:
         """Take back an item that was added; where that cannot be done the survey is stale."""
@@ -278,7 +130,13 @@ class Survey:
                 if value is not None:
                     self._remove_property(name, value)
         except Lost:
-            self._become(Survey(stale=True))
+            self.lose()
+
+    def told_of(self, name: str) -> Property:
+        """Return what is known of a property."""
+        if len(self.properties) >= _NAMES:
+            return self.properties.get(name) or Property()
+        return self.properties.setdefault(name, Property())
 
     def _remove_place(self, parts: Sequence[Box]) -> None:
         self.crossing -= len(parts) > 1
@@ -305,7 +163,7 @@ class Survey:
     def merge(self, other: Survey) -> None:
         """Take in all items of another survey; the two must have none in common."""
         if self.stale or other.stale:
-            self._become(Survey(stale=True))
+            self.lose()
             return
         self.count += other.count
         self.crossing += other.crossing
@@ -319,9 +177,13 @@ class Survey:
         self.layouts.merge(other.layouts)
         self.grids.merge(other.grids)
         for name, one in other.properties.items():
-            self._property(name).merge(one)
+            self.told_of(name).merge(one)
         if self.loose and self.crossing:
-            self._become(Survey(stale=True))
+            self.lose()
+
+    def lose(self) -> None:
+        """Forget everything: it has to be made anew."""
+        self._become(Survey(stale=True))
 
     def _become(self, other: Survey) -> None:
         """Forget everything for another survey."""
@@ -370,6 +232,12 @@ class Survey:
 
     # what it says
 
+    @property
+    def of_geometries(self) -> bool:
+        """Whether there are items, and all of them hold geometries and not images."""
+        told = self.properties.get(PRIMARY)
+        return told is not None and told.strings == self.count
+
     def bbox(self) -> Box:
         """Return the smallest bbox; it crosses the antimeridian if an item does."""
         west, east = self.longitudes.low, self.longitudes.high
@@ -411,7 +279,10 @@ class Survey:
         bands = self._bands(found)
         names = [band.name for band in bands]
         dimensions = self._dimensions(box, interval, names)
-        found["cube:dimensions"] = {**mapping(collection, "cube:dimensions"), **dimensions}
+        before = mapping(collection, "cube:dimensions")
+        if self.of_geometries:
+            before = {name: told for name, told in before.items() if name not in _OF_PIXELS}
+        found["cube:dimensions"] = {**before, **dimensions}
         stated = mapping(collection, "item_assets")
         assets = self.layouts.assets()
         if assets:
@@ -437,6 +308,10 @@ class Survey:
     def _dimensions(self, box: Box, interval: tuple[str, str], bands: list[str]) -> dict[str, Any]:
         """Return the dimensions that the items have in common."""
         times = [_time(time) for time in self.times.listed() or ()]
+        if self.of_geometries:
+            known = self.properties.get(TYPES, Property())
+            types = known.texts.listed() or ()
+            return geometry_dimensions(box, types, interval=interval, times=times)
         grid = self.grids.only()
         if grid is not None:
             crs, x, y = grid
@@ -446,6 +321,81 @@ class Survey:
             )  # fmt: skip
         x, y = (box[0], box[2]), (box[1], box[3])
         return cube_dimensions(x=x, y=y, interval=interval, times=times, bands=bands)
+
+
+@dataclass(slots=True)
+class Gathering:
+    """Items on their way into a survey: what each says of itself is counted together.
+
+    Nothing is in the survey for certain before `done`.
+    """
+
+    survey: Survey
+    _boxes: list[Box] = field(default_factory=list)
+    """Of whole items; those across the antimeridian begin in the west."""
+    _starts: list[int] = field(default_factory=list)
+    _stops: list[int] = field(default_factory=list)
+    _grids: list[tuple[list[Footprint], list[Step]]] = field(default_factory=list)
+    _columns: dict[str, list[Any]] = field(default_factory=dict)
+    """Values by property, in the order of the items."""
+
+    def add(self, item: Mapping[str, Any], period: tuple[int, int] | None = None) -> None:
+        """Take in an item; one without a valid place or time is passed over.
+
+        Args:
+            item: its document.
+            period: start and end in microseconds since 1970, if they are known already.
+        """
+        survey = self.survey
+        where = None if survey.stale else _where(item, period)
+        if where is None:
+            return
+        parts, (start, stop) = where
+        for part in parts:
+            survey.spans.add(part[0], part[2])
+        survey.crossing += len(parts) > 1
+        self._boxes.append((parts[-1][0], parts[0][1], parts[0][2], parts[0][3]))
+        self._starts.append(start)
+        self._stops.append(stop)
+        columns = self._columns
+        try:
+            layout = survey.layouts.of(item)
+            survey.layouts.add(layout.key)
+            if layout.pixels:
+                self._grids.append(footprints(item, layout.pixels))
+        except Lost:
+            survey.lose()
+            return
+        for name, value in item["properties"].items():
+            if value is not None:
+                known = columns.get(name)
+                if known is None:
+                    columns[name] = [value]
+                else:
+                    known.append(value)
+        if len(self._boxes) >= _GATHERED:
+            self.done()
+
+    def done(self) -> None:
+        """Count what was taken in; more may follow."""
+        survey = self.survey
+        if survey.stale or not self._boxes:
+            return
+        if (survey.loose and survey.crossing) or not all(isinstance(n, str) for n in self._columns):
+            survey.lose()  # JSON makes texts of names that are none
+            return
+        survey.count += len(self._boxes)
+        wests, souths, easts, norths = zip(*self._boxes, strict=True)
+        survey.longitudes.add_all(wests, easts)
+        survey.latitudes.add_all(souths, norths)
+        survey.period.add_all(self._starts, self._stops)
+        for start, count in Counter(self._starts).items():
+            survey.times.add(start, count)
+        survey.grids.add_all(self._grids)
+        for name, values in self._columns.items():
+            survey.told_of(name).add_all(values)
+        for kept in (self._boxes, self._starts, self._stops, self._grids, self._columns):
+            kept.clear()
 
 
 def mapping(document: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -116,9 +116,7 @@ _FIND = (
 
 def _lost_files(opened: Catalog, workspace: Workspace, progress: Progress) -> Iterator[str]:
     """Say which files on this machine items name that are not there, or may not be read."""
-    from terrazzo.storage.gate import Gate  # noqa: PLC0415 - loads the readers
-
-    gate = Gate((workspace.home, *workspace.roots), workspace.hosts)
+    gate = workspace.gate
     with progress:
         progress.start(sum(opened.count(one["id"]) for one in opened.collections()), "items")
         for item in opened.search():

@@ -15,146 +15,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from terrazzo.cli.dates import WIDTH, date_map, day_of
-from terrazzo.cli.ingest_stac import ingest_addresses, is_stac
 from terrazzo.cli.options import BBox, Condition, Property, Settings
-from terrazzo.errors import ArgumentInvalid, RunIncomplete
-from terrazzo.progress import ProgressLine
+from terrazzo.errors import ArgumentInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     from terrazzo.catalog import Asked, Catalog
-    from terrazzo.drivers.ingest import IngestOptions
 
 _ROW = "{:<40}  {:<24}  {:<27}  {}"
 _DAY, _MONTH, _YEAR = 10, 7, 4
 _NOTHING = "No item is found."
-
-
-@click.command()
-@click.argument("names", nargs=-1, required=True, metavar="PATH_OR_URL...")
-@click.option("--collection", required=True, metavar="ID", help="The collection to fill.")
-@click.option("--title", default="", help="Title of the collection.")
-@click.option("--license", "licence", default="", help="SPDX identifier of its licence.")
-@click.option(
-    "--datetime",
-    "when",
-    default="",
-    help="Instant or period of files that state none; of STAC: only items of this time.",
-)
-@click.option("--bands", default="", metavar="LIST", help="Names of the bands, with commas.")
-@click.option(
-    "--pattern",
-    default="",
-    help="Regular expression for file names, with groups (?P<date>), (?P<band>), (?P<item>).",
-)
-@click.option("--copy", is_flag=True, help="Copy into the home folder as COGs.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--from", "source", default="", metavar="ID", help="The collection of the STAC API.")
-@click.option("--bbox", type=BBox(), help="Only items of STAC in this place, in degrees.")
-@click.option("--filter", "condition", default="", help="Only items of STAC that meet this CQL2.")
-@click.option("--limit", type=click.IntRange(min=0), help="How many items of STAC at most.")
-@click.pass_obj
-def ingest(
-    settings: Settings,
-    names: tuple[str, ...],
-    collection: str,
-    *,
-    title: str,
-    licence: str,
-    when: str,
-    bands: str,
-    pattern: str,
-    copy: bool,
-    dry_run: bool,
-    source: str,
-    bbox: tuple[float, float, float, float] | None,
-    condition: str,
-    limit: int | None,
-) -> None:
-    """Make a collection of files: GeoTIFF and COG, CF NetCDF, and folders of them; or of STAC.
-
-    Of a STAC API, a static catalogue or an item (URL, or file that ends in .json) the items are
-    taken over, and the images stay where they are.
-
-    What is there already from the same content is kept, so an ingestion that was stopped goes on
-    when the same command is given again. One JSON line on stdout says what was done.
-
-    \b
-    Examples:
-      terrazzo ingest images/ --collection sentinel-2 --license CC-BY-4.0
-      terrazzo ingest https://stac.example.org/v1 --collection s2 --from sentinel-2-l2a --limit 100
-    """  # noqa: D301 - \b is click's mark, not an escape
-    from terrazzo.drivers.ingest import IngestOptions  # noqa: PLC0415 - loads the readers
-
-    of_stac = {"--from": source, "--bbox": bbox, "--filter": condition, "--limit": limit}
-    if any(map(is_stac, names)):
-        if bands or pattern or copy or dry_run:
-            raise ArgumentInvalid(
-                "--bands, --pattern, --copy and --dry-run are for files of images, and "
-                f"{next(filter(is_stac, names))} is STAC. Leave them out."
-            )
-        from terrazzo.drivers.stac_source import StacOptions  # noqa: PLC0415 - loads the readers
-
-        chosen = StacOptions(source, bbox, interval(when), condition, limit, title, licence)
-        ingest_addresses(settings, names, collection, chosen)
-        return
-    given = [name for name, value in of_stac.items() if value not in ("", None)]
-    if given:
-        raise ArgumentInvalid(
-            f"{given[0]} is for STAC, and {names[0]} is neither a URL nor a file that ends in "
-            ".json. Leave it out."
-        )
-    options = IngestOptions(
-        datetime=when,
-        pattern=pattern,
-        bands=tuple(name.strip() for name in bands.split(",") if name.strip()),
-        copy=copy,
-        dry_run=dry_run,
-        title=title,
-        license=licence,
-    )
-    _ingest_files(settings, [Path(name) for name in names], collection, options)
-
-
-def _ingest_files(
-    settings: Settings, paths: Sequence[Path], collection: str, options: IngestOptions
-) -> None:
-    """Take in files, and say on stdout what was done.
-
-    Raises:
-        ArgumentInvalid: nothing is there, or nothing could be taken in.
-        RunIncomplete: some files were left out.
-    """
-    from terrazzo.drivers.ingest import ingest as take_in  # noqa: PLC0415 - loads the readers
-
-    missing = [path for path in paths if not path.exists()]
-    if missing:
-        raise ArgumentInvalid(f"There is no file or folder {missing[0]}. Check the path.")
-    report = take_in(
-        paths,
-        collection,
-        settings.workspace(),
-        options=options,
-        progress=ProgressLine(),
-    )
-    told = {
-        "collection": report.collection,
-        "made": report.made,
-        "kept": report.kept,
-        "failed": len(report.failed),
-    }
-    click.echo(json.dumps(told | ({"dry_run": True} if options.dry_run else {})))
-    for name, reason in report.failed.items():
-        click.echo(f"Left out: {name}: {reason}", err=True)
-    if report.failed and not report.items:
-        raise ArgumentInvalid("Nothing could be ingested; the reasons are above.")
-    if report.failed:
-        raise RunIncomplete(
-            f"{len(report.failed)} files were left out; {report.items} items are in the catalogue. "
-            "Mend the files and give the same command again: what is there is kept."
-        )
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
     from terrazzo.drivers.job import Job
     from terrazzo.drivers.parcel_code import ParcelCode
+    from terrazzo.drivers.results import Asset
+    from terrazzo.drivers.sending import Destination
+    from terrazzo.progress import Progress
 
 
 class Stopped(click.ClickException):
@@ -92,8 +96,14 @@ def explain(settings: Settings, /, graph: str, *, block: int, as_json: bool, **p
     "-o",
     "--output",
     required=True,
+    metavar="FOLDER|s3://BUCKET/PREFIX",
+    help="Folder for the results; the same unfinished run in it is gone on with. Or a part of a "
+    "bucket, which the results are sent to when they are done.",
+)
+@click.option(
+    "--work",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the results; the same unfinished run in it is gone on with.",
+    help="Folder for a run whose results go to a bucket.  [default: one in the home folder]",
 )
 @where
 @pool_options
@@ -110,8 +120,9 @@ def run(
     settings: Settings,
     /,
     graph: str,
-    output: Path,
+    output: str,
     *,
+    work: Path | None,
     block: int,
     workers: int,
     memory: int,
@@ -129,24 +140,32 @@ def run(
     \b
     Example:
       terrazzo run ndvi.json -o ndvi --bbox 22.15,45.20,22.16,45.21
+      terrazzo run ndvi.json -o s3://bucket/ndvi
     """  # noqa: D301 - \b is click's mark, not an escape
     from terrazzo.drivers import batch  # noqa: PLC0415 - loads the engine
     from terrazzo.drivers.pool import Pool  # noqa: PLC0415
+    from terrazzo.drivers.sending import send_run  # noqa: PLC0415
 
     job = _job(graph, place, skip_bad=skip_bad)
     pool = Pool(executor, workers, memory)
     progress = ProgressLine()
+    folder, destination = _where(settings, output, work, progress)
     try:
         result = batch.run(
-            job, settings.workspace(), output, block=block, pool=pool, progress=progress
+            job, settings.workspace(), folder, block=block, pool=pool, progress=progress
         )
+        if destination is not None:
+            send_run(folder, destination)
     except (KeyboardInterrupt, Cancelled) as stop:
         raise Stopped(
-            f"Stopped. The finished blocks are kept in {output}: give the same command again and "
+            f"Stopped. The finished blocks are kept in {folder}: give the same command again and "
             "it goes on with the rest."
         ) from stop
     for asset in result.assets:
-        click.echo(json.dumps(describe(asset)))
+        told = describe(asset)
+        if destination is not None:
+            told["path"] = destination.url(asset.path.relative_to(folder).as_posix())
+        click.echo(json.dumps(told))
     if result.resumed:
         click.echo(f"{result.resumed} of {result.blocks} blocks were there already.", err=True)
     _tell_skipped(result.skipped)
@@ -239,6 +258,26 @@ def extract(
     _tell_skipped(result.skipped)
 
 
+def _where(
+    settings: Settings, output: str, work: Path | None, progress: Progress
+) -> tuple[Path, Destination | None]:
+    """Return the folder of a run, and the bucket that its results go to, if they do.
+
+    Raises:
+        ArgumentInvalid: --work is given and the output is a folder itself.
+        OutputFailed: the bucket cannot be written.
+    """
+    from terrazzo.drivers.places import is_remote  # noqa: PLC0415 - loads the engine
+    from terrazzo.drivers.sending import Destination  # noqa: PLC0415
+
+    if not is_remote(output):
+        if work is not None:
+            raise ArgumentInvalid("--work is for results that go to a bucket. Leave it out.")
+        return Path(output), None
+    name = hashlib.sha256(output.rstrip("/").encode()).hexdigest()[:16]
+    return work or settings.home / "runs" / name, Destination.of(output, progress)
+
+
 def _code(path: Path | None, context: str, stats: str) -> ParcelCode | None:
     if path is None:
         return None
@@ -260,13 +299,10 @@ def _job(graph: str, place: dict[str, Any], *, skip_bad: bool = False) -> Job:
     return Job.of(read_graph(graph), skip_bad=skip_bad, **place)
 
 
-def describe(asset: Any) -> dict[str, Any]:
+def describe(asset: Asset) -> dict[str, Any]:
     """Return a written file as JSON values."""
-    return {
-        name: str(value) if isinstance(value, Path) else value
-        for name in asset.__dataclass_fields__
-        if (value := getattr(asset, name)) not in (None, "", (), {})
-    }
+    told = {"path": str(asset.path), "media_type": asset.media_type}
+    return told | ({"time": asset.time} if asset.time else {})
 
 
 def _tell_skipped(names: Iterable[str]) -> None:

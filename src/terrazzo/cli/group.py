@@ -14,10 +14,11 @@ from typing_extensions import override
 from terrazzo import __version__
 from terrazzo.cli.access import access
 from terrazzo.cli.catalog_group import catalog
-from terrazzo.cli.catalogue import ingest, search
+from terrazzo.cli.catalogue import search
 from terrazzo.cli.demo import demo
 from terrazzo.cli.doctor import doctor
 from terrazzo.cli.graphs import explain, extract, run
+from terrazzo.cli.ingest import ingest
 from terrazzo.cli.options import CATALOG_VARIABLE, HOME_VARIABLE, Settings, default_home
 from terrazzo.cli.profile import profile
 from terrazzo.cli.publish import publish
@@ -111,8 +112,8 @@ def _drop_stdout() -> None:
     "--allow-host",
     "hosts",
     multiple=True,
-    metavar="HOST[:PORT][=ADDRESS]",
-    help="A host whose files may be read over HTTP; may be given several times.",
+    metavar="HOST[:PORT][=ADDRESS]|s3://BUCKET[/PREFIX]",
+    help="A host or bucket whose files may be read; may be given several times.",
 )
 @udf_options
 @click.option("--debug", is_flag=True, help="Show where in the code an error comes from.")

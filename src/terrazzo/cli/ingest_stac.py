@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -15,12 +17,19 @@ if TYPE_CHECKING:
     from terrazzo.cli.options import Settings
     from terrazzo.drivers.remote_stac import StacOptions
 
-_STAC = re.compile(r"https?://.*|.*\.(json|geojson)", re.IGNORECASE | re.DOTALL)
+_STAC = re.compile(r"https?://.*|.*\.(json|geojson|ndjson|jsonl)", re.IGNORECASE | re.DOTALL)
+_REMOTE = re.compile(r"https?://.*", re.IGNORECASE | re.DOTALL)
 
 
 def is_stac(path: str) -> bool:
-    """Tell whether something to ingest is STAC instead of images."""
-    return _STAC.fullmatch(path) is not None
+    """Tell whether something to ingest is STAC instead of images or geometries."""
+    from terrazzo.drivers.ingestion.formats import FORMATS, ending  # noqa: PLC0415 - readers
+    from terrazzo.storage.vector import is_geojson  # noqa: PLC0415 - loads shapely
+
+    if _REMOTE.fullmatch(path) is not None:
+        suffix = ending(Path(urlsplit(path).path))
+        return suffix == ".geojson" or suffix not in FORMATS
+    return _STAC.fullmatch(path) is not None and not is_geojson(Path(path))
 
 
 def ingest_addresses(

@@ -20,19 +20,31 @@ if TYPE_CHECKING:
 @click.option("--title", default="", help="Title of the collection.")
 @click.option("--description", default="", help="What the collection holds.")
 @click.option("--license", "licence", default="", help="SPDX identifier of its licence.")
+@click.option(
+    "--to", default="", metavar="s3://BUCKET/PREFIX", help="Send the images there instead."
+)
 @click.pass_obj
 def publish(
-    settings: Settings, folder: Path, collection: str, *, title: str, description: str, licence: str
+    settings: Settings,
+    folder: Path,
+    collection: str,
+    *,
+    title: str,
+    description: str,
+    licence: str,
+    to: str,
 ) -> None:
-    """Make the images of a finished run in FOLDER a collection that other graphs load.
+    """Make the images or geometries of a finished run in FOLDER a collection for other graphs.
 
     The items name the graph and the images that were read. Another run may be published into the
-    same collection; the same run once more changes nothing.
+    same collection; the same run once more changes nothing. The files go into the home folder, or
+    with --to into a bucket, with the STAC that describes them.
 
     \b
     Example:
       terrazzo run ndvi.json -o ndvi
       terrazzo publish ndvi --collection ndvi-2024 --license CC-BY-4.0
+      terrazzo publish ndvi --collection ndvi-2024 --to s3://bucket/ndvi
     """  # noqa: D301 - \b is click's mark, not an escape
     from terrazzo.drivers.publish import publish as take_over  # noqa: PLC0415 - loads the engine
 
@@ -43,6 +55,7 @@ def publish(
         title=title,
         description=description,
         license=licence,
+        to=to,
         progress=ProgressLine(),
     )
     told = {"collection": made.collection, "made": made.made, "kept": made.kept}

@@ -27,7 +27,7 @@ from terrazzo.drivers.described import describe
 from terrazzo.drivers.journal import write_journal
 from terrazzo.drivers.pool import Pool, one_thread_each
 from terrazzo.drivers.record import RunRecord, folder_name
-from terrazzo.drivers.results import Asset, output_format, write_results, write_value
+from terrazzo.drivers.results import output_format, raster_asset, write_results, write_value
 from terrazzo.drivers.stages import Means, look_at, settled, stage_plans
 from terrazzo.engine import Plan, check_memory, cost, evaluate, read_version, settle
 from terrazzo.engine.bound import Pending
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from terrazzo.cube import Cube
     from terrazzo.drivers.job import Job, Workspace
-    from terrazzo.drivers.results import OutputFormat
+    from terrazzo.drivers.results import Asset, OutputFormat
     from terrazzo.engine import Inference
     from terrazzo.geo.grid import Window
     from terrazzo.processes.stage import Finding
@@ -210,7 +210,7 @@ def _run_raster(task: _Task, output: OutputFormat, pool: Pool, progress: Progres
     finished = record.results(version)
     if finished is not None:
         assets = tuple(
-            Asset(task.folder / one["file"], one["media_type"], one["time"]) for one in finished
+            raster_asset(plan, output, task.folder / one["file"], one["time"]) for one in finished
         )
         logs.retell(record.logged(), again=True)
         return RunResult(assets, record.left_out(), len(blocks), len(blocks))

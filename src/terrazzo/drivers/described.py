@@ -16,21 +16,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from terrazzo import __version__
-from terrazzo.catalog import make_asset
 from terrazzo.catalog.stac import extensions
 from terrazzo.catalog.stored import STAC_VERSION
 from terrazzo.cube import Cube, Kind
-from terrazzo.drivers.ingestion.items import (
-    FILE_EXTENSION,
-    IngestOptions,
-    band_info,
-    footprint,
-    transform_of,
-)
+from terrazzo.drivers.ingestion.items import FILE_EXTENSION, footprint
 from terrazzo.errors import ArgumentInvalid, TerrazzoError
 from terrazzo.geo.times import format_time, parse_time
-from terrazzo.storage.gate import Gate
-from terrazzo.storage.raster import describe as describe_file
 from terrazzo.storage.writers.files import whole_file
 
 if TYPE_CHECKING:
@@ -42,7 +33,6 @@ if TYPE_CHECKING:
     from terrazzo.drivers.results import Asset
     from terrazzo.engine import Inference
     from terrazzo.geo.grid import Grid
-    from terrazzo.storage.gate import AssetName
 
 FILE = "stac.json"
 """Name of the description in the folder of a run."""
@@ -63,6 +53,7 @@ def describe(
     folder: Path,
     about: About,
     skipped: Sequence[str] = (),
+    further: Mapping[str, Any] | None = None,
 ) -> int:
     """Write down what a run has made, in its folder; returns how many bytes its files have.
 
@@ -73,6 +64,7 @@ def describe(
         folder: where.
         about: what is said of it.
         skipped: items that were left out.
+        further: more of what it is made of, properties of its items.
 
     Raises:
         OutputFailed: the folder cannot be written.
@@ -101,10 +93,11 @@ def describe(
             "processing:expression": {"format": "openeo", "expression": json.loads(job.document)},
             "terrazzo:graph_digest": inference.graph.digest,
             "terrazzo:sources": {
-                name: list(bound.source.items)
+                name: list(bound.items)
                 for name, bound in inference.nodes.items()
-                if bound.source is not None
+                if bound.source is not None or bound.loaded
             },
+            **(further or {}),
         },
     }
     known = Results.of(folder)
@@ -151,37 +144,20 @@ def _write_catalogue(results: Results) -> None:
 
 def _asset(asset: Asset, path: Path) -> dict[str, Any]:
     """Return what is said of a file; `file` is where it is in the folder, instead of `href`."""
-    with asset.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    facts = {
+    return {
+        **asset.facts,
+        "type": asset.media_type,
         "title": path.name if len(path.parts) == 1 else f"{path.name} of {path.parent}",
         "file:size": asset.path.stat().st_size,
-        "file:checksum": f"{_SHA256}{digest}",
+        "file:checksum": checksum(asset.path),
+        "file": path.as_posix(),
     }
-    if asset.path.suffix == ".tif":
-        opened = _opened(asset)
-        info = describe_file(opened)
-        names = [name or f"band{i}" for i, name in enumerate(info.descriptions, 1)]
-        bands = [
-            band_info(
-                name, info.grid, IngestOptions(), dtype=info.dtypes[i], nodata=info.nodata[i],
-                scale=info.scales[i], offset=info.offsets[i],
-            )
-            for i, name in enumerate(names)
-        ]  # fmt: skip
-        told = make_asset(
-            "", bands=bands, crs=info.grid.crs, shape=(info.grid.height, info.grid.width),
-            transform=transform_of(info.grid), media_type=asset.media_type, extra=facts,
-        )  # fmt: skip
-    else:
-        told = make_asset("", media_type=asset.media_type, extra=facts)
-    del told["href"]
-    return {**told, "file": path.as_posix()}
 
 
-def _opened(asset: Asset) -> AssetName:
-    path = asset.path.absolute()
-    return Gate((path.parent,)).open_name(str(path))
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file as a multihash."""
+    with path.open("rb") as file:
+        return _SHA256 + hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _moment(label: str) -> str:
@@ -208,11 +184,12 @@ def _period(inference: Inference) -> tuple[str, str] | tuple[()]:
 
 def _place(inference: Inference, assets: Sequence[Asset]) -> tuple[Sequence[float] | None, Any]:
     """Return bbox and geometry of the images, or else of what was loaded; None if nothing was."""
-    grids: list[Grid] = []
-    for asset in assets:
-        if asset.path.suffix == ".tif":
-            opened = _opened(asset)
-            grids.append(describe_file(opened).grid)
+    grids: list[Grid] = [asset.grid for asset in assets if asset.grid is not None]
+    boxes = [asset.box for asset in assets if asset.box is not None]
+    if boxes and not grids:
+        wests, souths, easts, norths = zip(*boxes, strict=True)
+        whole = min(wests), min(souths), max(easts), max(norths)
+        return whole, _polygon(whole)
     if not grids:
         grids = [
             bound.grid.crop(bound.extent)

@@ -15,9 +15,13 @@ import numpy as np
 import shapely
 
 from terrazzo import logs
+from terrazzo.drivers.about import About
+from terrazzo.drivers.described import checksum, describe
 from terrazzo.drivers.journal import write_journal
 from terrazzo.drivers.parcel_code import coded_rows
 from terrazzo.drivers.pool import Pool
+from terrazzo.drivers.result_facts import degrees_box, table_facts
+from terrazzo.drivers.results import MEDIA_TYPES, Asset
 from terrazzo.drivers.stages import Means, settled
 from terrazzo.drivers.statistics import DEFAULT, check_statistics, polygon_statistics
 from terrazzo.drivers.zonal import label_rows, polygon_pixels
@@ -41,10 +45,13 @@ if TYPE_CHECKING:
     from terrazzo.drivers.parcel_code import ParcelCode
     from terrazzo.engine import Plan
     from terrazzo.processes.zones import PolygonPixels
+    from terrazzo.storage.vector import Polygons
 
     Rows = Callable[[PolygonPixels], dict[str, NDArray[Any]]]
 
 TABLE = "polygons.parquet"
+POLYGONS = "terrazzo:polygons"
+"""Property of the table's item that names the file of the polygons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +129,20 @@ def extract(
         invalid = ~shapely.is_valid(np.array(read.shapes, dtype=object))
         shapes = in_grid(plan, read.shapes, read.crs)
         with logs.collected() as walk:
-            parts = [
-                rows(done)
-                for done in polygon_pixels(
-                    plan,
-                    shapes,
-                    block=block,
-                    workers=pool.size,
-                    progress=progress,
-                    centres=code is not None,
-                )
-            ]
+            pixels = polygon_pixels(
+                plan, shapes, block=block, workers=pool.size, progress=progress,
+                centres=code is not None,
+            )  # fmt: skip
+            parts = [rows(done) for done in pixels]
         logs.retell(walk.all(), again=True)
     if not parts:
         raise _beside(plan, len(shapes), polygons.name)
     seen = np.unique(np.concatenate([part["_polygon"] for part in parts]))
     table = _joined(parts)
     path = _written(folder / TABLE, table)
+    skipped = tuple(sorted({*skipped, *plan.bad_items}))
+    told = {POLYGONS: {"file": polygons.name, "file:checksum": checksum(source)}}
+    describe(job, inference, (_asset(path, table, read),), folder, About(), skipped, told)
     write_journal(folder, log.all(), progress)
     outside = np.setdiff1d(np.arange(len(shapes)), seen)
     return ExtractResult(
@@ -147,9 +151,15 @@ def extract(
         len(shapes),
         tuple(ids[i] for i in outside),
         tuple(ids[i] for i in np.flatnonzero(invalid)),
-        tuple(sorted({*skipped, *plan.bad_items})),
+        skipped,
         log.all(),
     )
+
+
+def _asset(path: Path, table: Mapping[str, NDArray[Any]], read: Polygons) -> Asset:
+    """Return the table with what STAC is told of it."""
+    box = degrees_box(read.shapes, read.crs)
+    return Asset(path, MEDIA_TYPES["parquet"], facts=table_facts(table, len(table["id"])), box=box)
 
 
 def _beside(plan: Plan, count: int, name: str) -> SpatialExtentEmpty:

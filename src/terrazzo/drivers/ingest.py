@@ -9,44 +9,55 @@ from __future__ import annotations
 
 import fcntl
 import re
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from terrazzo.catalog import ItemNotFound, make_collection, read_bands
+from terrazzo.catalog.tables import table_asset
 from terrazzo.catalog.taken import CollectionExists
 from terrazzo.drivers.ingestion.formats import units_of
 from terrazzo.drivers.ingestion.found import find_files
 from terrazzo.drivers.ingestion.items import (
+    COMMON_NAMES,
     Draft,
     FoundFile,
     Given,
     IngestOptions,
     IngestReport,
+    Made,
     Period,
     Target,
 )
+from terrazzo.drivers.ingestion.missions import mission_in, with_mission
 from terrazzo.drivers.ingestion.names import compile_pattern
 from terrazzo.drivers.ingestion.raster import RasterFile, raster_drafts
+from terrazzo.drivers.ingestion.remote import fetch, find_remote
+from terrazzo.drivers.ingestion.vectors import VECTORS
 from terrazzo.drivers.job import remember_root
+from terrazzo.drivers.places import is_remote, remember_place
 from terrazzo.errors import (
     ArgumentInvalid,
     AssetForbidden,
     CollectionNotFound,
     SourceUnreadable,
 )
+from terrazzo.geo.crs import crs_name
 from terrazzo.progress import Progress
 from terrazzo.storage.writers.files import output_failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
-    from pathlib import Path
 
     from terrazzo.catalog import Catalog
+    from terrazzo.drivers.ingestion.remote import RemoteFiles
     from terrazzo.drivers.job import Workspace
+    from terrazzo.drivers.places import Place
     from terrazzo.errors import TerrazzoError
 
 In = TypeVar("In")
@@ -55,13 +66,18 @@ Out = TypeVar("Out")
 __all__ = ["IngestOptions", "IngestReport", "ingest"]
 
 _ID: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
-_BATCH: Final = 16
+_BATCH: Final = 500
+"""Items that are put into the catalogue at once, at most."""
+_PUT_AFTER_S: Final = 1.0
+"""How long finished items wait for others; what waits is done again after a kill."""
 _SHOWN: Final = 20
+_OF_GEOMETRIES: Final = ("layer", "geometry", "id", "date", "encoding")
+"""Options that images do not have."""
 _BAD_FILE: Final = (SourceUnreadable, ArgumentInvalid, AssetForbidden)
 
 
 def ingest(
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     collection: str,
     workspace: Workspace,
     *,
@@ -74,7 +90,8 @@ def ingest(
     that it needs. GeoTIFFs are read where they are, or copied as COGs.
 
     Args:
-        paths: GeoTIFF, JPEG 2000 and CF NetCDF files, or folders of such, searched recursively.
+        paths: files, or folders of such, searched recursively; and addresses of those:
+            `s3://bucket/prefix`, or a file `https://host/path`.
         collection: id; the collection is made if it is not there.
         workspace: where catalogue and files are. Folders read in place are remembered there, so
             open it again by `Workspace.of` to read the items.
@@ -93,7 +110,10 @@ def ingest(
     chosen, shown = options or IngestOptions(), progress or Progress()
     _check(collection, chosen)
     pattern = compile_pattern(chosen.pattern)
-    found = find_files(paths, besides=workspace.assets)
+    local = [Path(one) for one in paths if not is_remote(str(one))]
+    found = find_files(local, besides=workspace.assets) if local or not paths else []
+    named = [str(one) for one in paths if is_remote(str(one))]
+    remote = find_remote(named, workspace, copy=chosen.copy)
     with ExitStack() as stack:
         if not chosen.dry_run:
             stack.enter_context(alone(workspace.assets, collection))
@@ -104,6 +124,7 @@ def ingest(
         stack.callback(pool.shutdown, cancel_futures=True)
         target = Target(collection, workspace.assets / collection, write=not chosen.dry_run)
         run = _Ingestion(workspace, catalog, target, chosen, shown, pool)
+        found += run.fetch(remote)
         with shown:
             drafts = run.look(found, pattern)
         with shown:
@@ -115,11 +136,24 @@ def _check(collection: str, options: IngestOptions) -> None:
     """Refuse what cannot be right before anything is read.
 
     Raises:
-        ArgumentInvalid: the id cannot name a folder and a URL, or the date is none.
+        ArgumentInvalid: the id cannot name a folder and a URL, or an option states what is none.
     """
     check_id(collection)
     if options.datetime:
         Period.of(options.datetime)
+    if options.crs:
+        crs_name(options.crs)
+    if options.platform and mission_in(options.platform) is None:
+        raise ArgumentInvalid(
+            f"--platform {options.platform!r} is none whose bands are known. Valid are "
+            "sentinel-2 (and -2a to -2d) and landsat-4, -5, -7, -8 and -9; for others name the "
+            "bands with --common-names."
+        )
+    wrong = [name for name in options.common_names.values() if name not in COMMON_NAMES]
+    if wrong:
+        raise ArgumentInvalid(
+            f"--common-names: {wrong[0]!r} is none. Valid are {', '.join(sorted(COMMON_NAMES))}."
+        )
 
 
 def check_id(collection: str) -> None:
@@ -171,23 +205,104 @@ class _Ingestion:
     kept: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     roots: dict[Path, None] = field(default_factory=dict)
+    places: Mapping[str, Place] = field(default_factory=dict)
     waiting: list[dict[str, Any]] = field(default_factory=list)
     begun: bool = False
+    put_at: float = 0.0
+    """When items are put into the catalogue next, though few wait, on the clock of `monotonic`."""
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def fetch(self, remote: RemoteFiles) -> list[FoundFile]:
+        """Return what was found of buckets and hosts, once it is there or can be read there."""
+        self.places = remote.places
+        for name, reason in remote.refused.items():
+            self._fail(name, reason)
+        lost: Mapping[str, str] = {}
+        if remote.needed and not self.options.dry_run:
+            lost = fetch(remote, self.workspace.home, self.progress)
+        elif remote.needed:
+            lost = {
+                one.name: "it would be fetched first, which --dry-run does not do"
+                for one in remote.found
+                if not one.address
+            }
+        for name, reason in lost.items():
+            self._fail(name, reason)
+        return [one for one in remote.found if one.name not in lost]
 
     def look(self, found: Sequence[FoundFile], pattern: re.Pattern[str] | None) -> list[Draft]:
         """Look at all files and return the items that they make."""
+        found = self._of_one_kind(found)
         types = {band.name: band.dtype for band in read_bands(self._collection() or {})}
-        units = units_of(found, Given(self.options, self.target, pattern, types))
+        given = Given(self.options, self.target, pattern, types, self.workspace.roots)
+        units = units_of(found, given)
         drafts: list[Draft] = []
         images: list[RasterFile] = []
         self.progress.start(len(units), "files")
         for _, parts in self._each(units, lambda one: one.read(), lambda one: one.name):
             images += [part for part in parts or () if isinstance(part, RasterFile)]
             drafts += [part for part in parts or () if isinstance(part, Draft)]
-        grouped, misfits = raster_drafts(images, self.options, self.target)
+        for image in images:
+            self._note(image.found.name, image.notes)
+        grouped, misfits = raster_drafts(images, self.target)
         for name, reason in misfits.items():
             self._fail(name, reason)
         return self._distinct([*drafts, *grouped])
+
+    def _of_one_kind(self, found: Sequence[FoundFile]) -> Sequence[FoundFile]:
+        """Return the files of images, or those of geometries: what the collection holds.
+
+        A new collection of both is one of images; what is passed over is noted.
+
+        Raises:
+            ArgumentInvalid: there are only files of the other kind.
+        """
+        vectors = [one for one in found if one.path.suffix.lower() in VECTORS]
+        images = [one for one in found if one.path.suffix.lower() not in VECTORS]
+        of_geometries = self._holds_geometries()
+        if of_geometries is None:
+            of_geometries = not images
+        taken, others = (vectors, images) if of_geometries else (images, vectors)
+        kind = "geometries" if of_geometries else "images"
+        self._check_options(of_geometries=of_geometries)
+        if not taken:
+            raise ArgumentInvalid(
+                f"Collection {self.target.collection!r} holds {kind}, and {others[0].name} is a "
+                "file of the other kind. A collection holds images or geometries: name another "
+                "one with --collection."
+            )
+        for one in others:
+            name = self.target.collection
+            text = f"passed over: {name!r} is a collection of {kind}. Ingest it into another one."
+            self._note(one.name, [text])
+        return taken
+
+    def _check_options(self, *, of_geometries: bool) -> None:
+        """Refuse options that files of the other kind have.
+
+        Raises:
+            ArgumentInvalid: names one.
+        """
+        names = ("bands", "copy") if of_geometries else _OF_GEOMETRIES
+        given = [name for name in names if getattr(self.options, name)]
+        if given:
+            raise ArgumentInvalid(
+                f"--{given[0]} is for {'images' if of_geometries else 'geometries'}, and what is "
+                f"ingested are {'geometries' if of_geometries else 'images'}. Leave it out."
+            )
+
+    def _holds_geometries(self) -> bool | None:
+        """Tell what the collection holds; None while it is empty."""
+        if self.catalog is None or self._collection() is None:
+            return None
+        held = self.catalog.survey(self.target.collection)
+        return held.of_geometries if held.count else None
+
+    def _note(self, name: str, told: Iterable[str]) -> None:
+        """Report something of a file that is no reason to leave it out."""
+        for text in told:
+            self.notes[name] = (*self.notes.get(name, ()), text)
+            self.progress.note(f"{name}: {text}")
 
     def _distinct(self, drafts: Sequence[Draft]) -> list[Draft]:
         """Leave out items whose id another one has."""
@@ -209,21 +324,25 @@ class _Ingestion:
             for draft, result in self._each(drafts, self._made, lambda one: one.source):
                 if result is None:
                     continue
-                item, is_new = result
+                item, is_new = result.item, result.wrote
+                self._note(draft.source, result.notes)
                 self.roots |= dict.fromkeys(draft.roots)
                 self.made, self.kept = self.made + is_new, self.kept + (not is_new)
                 if is_new and not self.options.dry_run:
                     self.waiting.append(item)
-                if len(self.waiting) >= _BATCH:
+                if len(self.waiting) >= _BATCH or time.monotonic() > self.put_at:
                     self._put()
         finally:
             self._put()
 
-    def _made(self, draft: Draft) -> tuple[dict[str, Any], bool]:
-        """Return an item, and whether it or a file of it was not there like this."""
+    def _made(self, draft: Draft) -> Made:
+        """Return an item; it counts as written if it was not there like this."""
         previous = self._item(draft.id)
         made = draft.make(previous)
-        return made.item, made.wrote or made.item != previous
+        item = made.item
+        if table_asset(item) is None:
+            item = with_mission(item, self.options.platform or draft.source)
+        return Made(item, made.wrote or item != previous, made.notes)
 
     def _item(self, name: str) -> dict[str, Any] | None:
         if self.catalog is None:
@@ -249,16 +368,23 @@ class _Ingestion:
         if not self.begun:
             if self._collection() is None:
                 with suppress(CollectionExists):
-                    made = make_collection(self.target.collection) | self._stated()
+                    of_geometries = table_asset(self.waiting[0]) is not None
+                    made = make_collection(
+                        self.target.collection, dimensions={} if of_geometries else None
+                    )
+                    made |= self._stated()
                     self.catalog.put_collection(made, new=True)
             self.begun = True
         items, self.waiting = self.waiting, []
         self.catalog.put_items(items)
+        self.put_at = time.monotonic() + _PUT_AFTER_S
 
     def _remember(self) -> None:
         """Let the files that are read in place be read from now on."""
         for root in self.roots:
             remember_root(self.workspace.home, root)
+        for place in self.places.values():
+            remember_place(self.workspace.home, place)
 
     def _stated(self) -> dict[str, str]:
         """Return what the user says of the collection."""
@@ -284,7 +410,13 @@ class _Ingestion:
             if collection | self._stated() != collection:
                 self.catalog.change_collection(name, lambda found: found | self._stated())
         return IngestReport(
-            name, self.made, self.kept, dict(self.failed), tuple(self.roots), self.options.dry_run
+            name,
+            self.made,
+            self.kept,
+            dict(self.failed),
+            tuple(self.roots),
+            self.options.dry_run,
+            dict(self.notes),
         )
 
     def _fail(self, name: str, reason: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from terrazzo.catalog import open_catalog
 from terrazzo.catalog.opening import is_database
+from terrazzo.drivers.places import Place, gate_of, remembered_places
 from terrazzo.engine import Inference, Plan, infer, make_plan
 from terrazzo.engine.grids import resampled_grid
 from terrazzo.engine.sources import CatalogOpener
@@ -20,17 +21,18 @@ from terrazzo.geo.extent import SpatialExtent, spatial_extent
 from terrazzo.graph import Graph, parse
 from terrazzo.processes import SPECS
 from terrazzo.sandbox import UdfRules
-from terrazzo.storage.gate import Gate
 from terrazzo.storage.writers.files import output_failed, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from terrazzo.catalog import Catalog
+    from terrazzo.engine.files import Uploads
     from terrazzo.engine.sources import OwnLinks
     from terrazzo.geo.grid import Grid
     from terrazzo.processes.registry import Labels
     from terrazzo.progress import Progress
+    from terrazzo.storage.gate import Gate
     from terrazzo.storage.raster import RasterReader
 
 CATALOG_FILE = "catalog.sqlite"
@@ -47,7 +49,9 @@ class Workspace:
     roots: tuple[Path, ...] = ()
     """Further folders from which files may be read."""
     hosts: tuple[str, ...] = ()
-    """Hosts from which files may be read over HTTP."""
+    """Hosts and buckets from which files may be read; see `Gate`."""
+    places: tuple[Place, ...] = ()
+    """Further parts of buckets and hosts, as they were remembered."""
     cache_bytes: int = 256_000_000
     """Bound of the cache of decoded tiles."""
     udf: UdfRules = field(default_factory=UdfRules)
@@ -58,6 +62,8 @@ class Workspace:
     """Collections that do not exist for whoever asks."""
     own: OwnLinks | None = field(default=None, compare=False)
     """Addresses that mean results kept on this machine."""
+    uploads: Uploads | None = field(default=None, compare=False)
+    """What knows the files that the user has uploaded."""
     database: str = field(default="", repr=False)
     """URL of the catalogue, with its password; empty is a file in `home`."""
 
@@ -73,7 +79,7 @@ class Workspace:
         *,
         catalog: str = "",
     ) -> Workspace:
-        """Open a workspace with the folders that ingestion remembered besides `roots`.
+        """Open a workspace with the folders and places that were remembered besides `roots`.
 
         Args:
             home: see the fields.
@@ -95,7 +101,10 @@ class Workspace:
         home = home.expanduser().absolute()
         known = dict.fromkeys((*(root.absolute() for root in roots), *remembered_roots(home)))
         rules = udf or UdfRules()
-        return cls(home, tuple(known), tuple(hosts), cache_bytes, rules, owner, database=catalog)
+        places = remembered_places(home)
+        return cls(
+            home, tuple(known), tuple(hosts), places, cache_bytes, rules, owner, database=catalog
+        )
 
     @property
     def assets(self) -> Path:
@@ -136,13 +145,21 @@ class Workspace:
         )
 
     def renewed(self) -> Workspace:
-        """Return it with the folders that ingestion has remembered since it was opened.
+        """Return it with the folders and places remembered since it was opened.
 
         Raises:
             ArgumentInvalid: the list of folders is damaged.
         """
         known = dict.fromkeys((*self.roots, *remembered_roots(self.home)))
-        return self if len(known) == len(self.roots) else replace(self, roots=tuple(known))
+        places = remembered_places(self.home)
+        if len(known) == len(self.roots) and places == self.places:
+            return self
+        return replace(self, roots=tuple(known), places=places)
+
+    @property
+    def gate(self) -> Gate:
+        """What lets through all that may be read."""
+        return gate_of((self.home, *self.roots), self.hosts, self.places)
 
     def opener(
         self,
@@ -158,16 +175,16 @@ class Workspace:
             reader: one that others use too; None makes one.
             most_images: that may be looked at to open one collection; 0 is any number.
         """
-        gate = Gate((self.home, *self.roots), self.hosts)
         return CatalogOpener(
             self.catalog,
-            gate,
+            self.gate,
             self.cache_bytes,
             skip_bad=skip_bad,
             udf=self.udf,
             owner=self.owner,
             reader=reader,
             own=self.own,
+            uploads=self.uploads,
             most_images=most_images,
         )
 

@@ -1,4 +1,4 @@
-"""Publishing: the images of a finished run become a collection that the next graph loads."""
+"""Publishing: what a finished run has made becomes a collection that the next graph loads."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from terrazzo.drivers.described import Results
 from terrazzo.drivers.ingest import alone, check_id
 from terrazzo.drivers.ingestion.items import FILE_EXTENSION, Target
 from terrazzo.drivers.ingestion.names import date_id, safe_name
+from terrazzo.drivers.places import gate_of, remember_place
+from terrazzo.drivers.publish_tables import publish_tables, tables_of
+from terrazzo.drivers.sending import Destination, Parcel, digest_in
 from terrazzo.errors import ArgumentInvalid, CollectionNotFound, ItemNotFound
 from terrazzo.geo.times import parse_time
 from terrazzo.progress import Progress
@@ -21,11 +24,12 @@ from terrazzo.storage.raster import describe_for_item
 from terrazzo.storage.writers.files import whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from terrazzo.catalog import Catalog
     from terrazzo.drivers.job import Workspace
+    from terrazzo.storage.gate import AssetName
 
 _IMAGES = (".tif",)
 _DIGEST = 12
@@ -52,13 +56,17 @@ def publish(
     title: str = "",
     description: str = "",
     license: str = "",  # noqa: A002 - STAC's name
+    to: str = "",
     progress: Progress | None = None,
 ) -> Published:
-    """Make the COGs of a finished run items of a collection, one per date.
+    """Make the COGs of a finished run items of a collection, one per date, or its geometries one.
 
     The files are linked into the workspace, or copied where that is on another disk, so that the
     run's folder may go. An item names the graph and its digest and the images that were read.
     Publishing the same run again changes nothing; another run's items are added.
+
+    With `to` the files are sent to a bucket instead, and after them items and a collection in
+    STAC; the place is remembered, so that graphs read the files there.
 
     Args:
         folder: of the run.
@@ -67,12 +75,14 @@ def publish(
         title: of the collection; empty keeps what it has.
         description: of the collection; empty keeps what it has.
         license: SPDX identifier; empty keeps what it has, or is `other`.
-        progress: is told of items, and may cancel.
+        to: `s3://bucket/prefix`, where the files go; empty is the workspace.
+        progress: is told of items, or of what is sent, and may cancel.
 
     Raises:
         ArgumentInvalid: the folder holds no finished run, or none with images; the id is none; or
             an ingestion into the collection runs.
-        OutputFailed: the workspace cannot be written; what is done is kept.
+        OutputFailed: the workspace cannot be written, or the bucket does not take the files; what
+            is done is kept.
     """
     check_id(collection)
     results, shown = Results.of(folder), progress or Progress()
@@ -81,26 +91,170 @@ def publish(
             f"{folder} holds no finished run. Name the folder that was given to `terrazzo run -o`."
         )
     parts = [part for part in results.told["parts"] if _images(part)]
+    stated = {
+        name: text
+        for name, text in (
+            ("title", title), ("description", description or title), ("license", license),
+        )
+        if text
+    }  # fmt: skip
+    tables = [] if parts else tables_of(results)
+    if tables:
+        return _published_tables(results, tables, collection, workspace, stated, to, shown)
     if not parts or results.told["bbox"] is None:
         raise ArgumentInvalid(
-            f"The run in {folder} has no image that a graph can load. Run it with COG (or GTiff) "
-            "as the format of `save_result`, or without one."
+            f"The run in {folder} has nothing that a graph can load. Run it with COG (or GTiff) "
+            "as the format of `save_result` for images, with GeoParquet or GeoJSON for geometries."
         )
-    target = Target(collection, workspace.assets / collection, write=True)
-    told = {"title": title, "description": description or title, "license": license}
+    room: _Folder | _Below = _Folder(Target(collection, workspace.assets / collection, write=True))
+    if to:
+        room = _Below(Destination.of(to, shown))
     made = kept = 0
     with alone(workspace.assets, collection), workspace.catalog(create=True) as catalog, shown:
-        shown.start(len(parts), "items")
-        stated = {name: text for name, text in told.items() if text}
         _put_collection(catalog, collection, stated)
-        for part in parts:
-            item = _item(results, part, target)
-            is_new = item != _known(catalog, collection, item["id"])
+        files = [_files(results, part) for part in parts]
+        room.start(files, shown)
+        for part, (name, here) in zip(parts, files, strict=True):
+            item = _item(results, part, collection, name, room.take(name, here))
+            room.tell(item)
+            is_new = item != _known(catalog, collection, name)
+            if isinstance(room, _Below):
+                remember_place(workspace.home, room.destination.place)
             if is_new:
                 catalog.put_items([item])
             made, kept = made + is_new, kept + (not is_new)
-            shown.advance()
+            room.done(shown)
+        room.finish(catalog, collection)
     return Published(collection, made, kept)
+
+
+def _published_tables(
+    results: Results,
+    tables: Sequence[tuple[str, Mapping[str, Any]]],
+    collection: str,
+    workspace: Workspace,
+    stated: Mapping[str, str],
+    to: str,
+    shown: Progress,
+) -> Published:
+    """Publish geometries, which go into the workspace.
+
+    Raises:
+        ArgumentInvalid: they shall go elsewhere.
+    """
+    if to:
+        raise ArgumentInvalid(f"--to {to!r}: only images are sent there. Leave it out.")
+    target = Target(collection, workspace.assets / collection, write=True)
+    with alone(workspace.assets, collection), workspace.catalog(create=True) as catalog, shown:
+        _put_collection(catalog, collection, dict(stated), of_geometries=True)
+        made, kept = publish_tables(results, tables, target, catalog, shown)
+    return Published(collection, made, kept)
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """An image of a run."""
+
+    path: Path
+    told: Mapping[str, Any]
+    """Its asset, without an address."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """The workspace, where files are linked or copied."""
+
+    target: Target
+
+    def start(self, files: Sequence[tuple[str, Mapping[str, _File]]], shown: Progress) -> None:
+        """Make ready for all items."""
+        shown.start(len(files), "items")
+
+    def take(self, item: str, files: Mapping[str, _File]) -> dict[str, AssetName]:
+        """Take over the images of an item, and return what readers take."""
+        found = {}
+        for key, file in files.items():
+            path = self.target.path(item, key)
+            self.target.prepare(path)
+            _take_over(file.path, path)
+            found[key] = Gate((path.parent,)).open_name(str(path))
+        return found
+
+    def tell(self, item: Mapping[str, Any]) -> None:
+        """Do nothing: the catalogue tells of the item."""
+
+    def done(self, shown: Progress) -> None:
+        """Count an item."""
+        shown.advance()
+
+    def finish(self, catalog: Catalog, collection: str) -> None:
+        """Do nothing: the catalogue tells of the collection."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Below:
+    """A part of a bucket, where files are sent and STAC after them."""
+
+    destination: Destination
+
+    def start(self, files: Sequence[tuple[str, Mapping[str, _File]]], shown: Progress) -> None:
+        """Make ready for all items."""
+        del shown
+        every = [parcel for name, here in files for parcel in self._parcels(name, here).values()]
+        self.destination.start(every)
+
+    def take(self, item: str, files: Mapping[str, _File]) -> dict[str, AssetName]:
+        """Send the images of an item, and return what readers take."""
+        parcels = self._parcels(item, files)
+        self.destination.send(list(parcels.values()))
+        gate = gate_of((), (), (self.destination.place,))
+        return {
+            key: gate.open_name(self.destination.url(parcel.key), item=item, asset=key)
+            for key, parcel in parcels.items()
+        }
+
+    def tell(self, item: Mapping[str, Any]) -> None:
+        """Put the item, now that its files are there."""
+        up = {"href": "../collection.json", "type": "application/json"}
+        links = [{"rel": rel, **up} for rel in ("root", "parent", "collection")]
+        key = f"{item['id']}/{item['id']}.json"
+        self.destination.put_json(key, {**item, "links": links}, "application/geo+json")
+
+    def done(self, shown: Progress) -> None:
+        """Do nothing: what was sent is counted by its bytes."""
+
+    def finish(self, catalog: Catalog, collection: str) -> None:
+        """Put the collection, now that its items are there."""
+        above = self.destination.url("")
+        own = {"href": "./collection.json", "type": "application/json"}
+        links = [{"rel": "root", **own}]
+        for item in catalog.search((collection,)):
+            if all(str(asset["href"]).startswith(above) for asset in item["assets"].values()):
+                href = f"./{item['id']}/{item['id']}.json"
+                links.append({"rel": "item", "href": href, "type": "application/geo+json"})
+        self.destination.put_json(
+            "collection.json", {**catalog.collection(collection), "links": links}
+        )
+
+    def _parcels(self, item: str, files: Mapping[str, _File]) -> dict[str, Parcel]:
+        return {
+            key: Parcel(file.path, f"{item}/{key}.tif", file.told["type"], digest_in(file.told))
+            for key, file in files.items()
+        }
+
+
+def _files(results: Results, part: Mapping[str, Any]) -> tuple[str, dict[str, _File]]:
+    """Return the id of a date's item, and its images by the key that they get."""
+    digest = results.told["provenance"]["terrazzo:graph_digest"][:_DIGEST]
+    label = date_id(parse_time(part["time"])) if part["time"] else safe_name(part["label"] or "")
+    name = f"{digest}_{label}" if part["label"] else digest
+    images = _images(part)
+    found = {}
+    for key, told in images.items():
+        short = "data" if len(images) == 1 else safe_name(key.removesuffix(".tif"))
+        plain = {field: value for field, value in told.items() if field != "file"}
+        found[short] = _File(results.folder / told["file"], plain)
+    return name, found
 
 
 def _images(part: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -108,12 +262,26 @@ def _images(part: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {key: asset for key, asset in part["assets"].items() if asset["file"].endswith(_IMAGES)}
 
 
-def _put_collection(catalog: Catalog, name: str, stated: dict[str, str]) -> None:
+def _put_collection(
+    catalog: Catalog, name: str, stated: dict[str, str], *, of_geometries: bool = False
+) -> None:
+    """Make a collection, or state more of it.
+
+    Raises:
+        ArgumentInvalid: it holds images, and geometries are published, or the other way round.
+    """
     try:
         known = catalog.collection(name)
     except CollectionNotFound:
-        catalog.put_collection(make_collection(name) | stated)
+        dimensions: dict[str, Any] | None = {} if of_geometries else None
+        catalog.put_collection(make_collection(name, dimensions=dimensions) | stated)
         return
+    held = catalog.survey(name)
+    if held.count and held.of_geometries != of_geometries:
+        raise ArgumentInvalid(
+            f"Collection {name!r} holds {'geometries' if held.of_geometries else 'images'}, and "
+            "the run made something else. Name another one with --collection."
+        )
     if known | stated != known:
         catalog.change_collection(name, lambda document: document | stated)
 
@@ -125,21 +293,19 @@ def _known(catalog: Catalog, collection: str, name: str) -> dict[str, Any] | Non
         return None
 
 
-def _item(results: Results, part: Mapping[str, Any], target: Target) -> dict[str, Any]:
-    """Return the item of a date; its files are in the workspace when it is there."""
-    digest = results.told["provenance"]["terrazzo:graph_digest"][:_DIGEST]
-    label = date_id(parse_time(part["time"])) if part["time"] else safe_name(part["label"] or "")
-    name = f"{digest}_{label}" if part["label"] else digest
-    assets = {}
-    images = _images(part)
-    for key, told in images.items():
-        short = "data" if len(images) == 1 else safe_name(key.removesuffix(".tif"))
-        path = target.path(name, short)
-        target.prepare(path)
-        _take_over(results.folder / told["file"], path)
-        opened = Gate((path.parent,)).open_name(str(path))
-        plain = {field: value for field, value in told.items() if field != "file"}
-        assets[short] = {"href": str(path), **plain, **describe_for_item(opened)}
+def _item(
+    results: Results,
+    part: Mapping[str, Any],
+    collection: str,
+    name: str,
+    opened: Mapping[str, AssetName],
+) -> dict[str, Any]:
+    """Return the item of a date, whose files are where graphs read them."""
+    told = _files(results, part)[1]
+    assets = {
+        key: {"href": one.gdal, **told[key].told, **describe_for_item(one)}
+        for key, one in opened.items()
+    }
     described = results.item_of(part)
     properties = {
         field: value
@@ -150,7 +316,7 @@ def _item(results: Results, part: Mapping[str, Any], target: Target) -> dict[str
     period = "start_datetime" in times
     item = make_item(
         name,
-        target.collection,
+        collection,
         bbox=described["bbox"],
         geometry=described["geometry"],
         datetime=None if period else times["datetime"],

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from terrazzo import __version__
 from terrazzo.cube import Cube, Kind
+from terrazzo.drivers.result_facts import degrees_box, raster_facts, table_facts
 from terrazzo.engine.evaluate import paste
 from terrazzo.errors import (
     FormatArgumentInvalid,
@@ -20,6 +21,7 @@ from terrazzo.errors import (
     NoDataAvailable,
     suggest,
 )
+from terrazzo.geo.crs import WGS84
 from terrazzo.processes.convert import to_json
 from terrazzo.storage.writers.cog import COMPRESSIONS, OVERVIEWS, CogOptions, write_cogs
 from terrazzo.storage.writers.columns import rows_of
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from terrazzo.engine import Inference, Plan
+    from terrazzo.geo.grid import Bounds, Grid
 
 _COG_OPTIONS = ("nodata", "compression", "overviews")
 _PICTURE_OPTIONS = ("min", "max", "colormap")
@@ -108,6 +111,12 @@ class Asset:
     """What it is."""
     time: str = ""
     """Label of its date; empty where it holds all dates or none."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What STAC is told of it, besides: members of an asset."""
+    grid: Grid | None = None
+    """The pixels of a raster."""
+    box: Bounds | None = None
+    """Where geometries lie, degrees; None where there are none."""
 
     def listed(self) -> dict[str, str]:
         """Return it as the record of a run lists it."""
@@ -259,11 +268,15 @@ def write_results(
             nodata=nodata if nodata is not None else default_nodata(plan.probe),
             metadata=tags,
         )
-        return (Asset(path, MEDIA_TYPES["nc"]),)
+        return (raster_asset(plan, output, path),)
     if output.name == "ZARR":
-        return (_zarr(plan, output, folder / "result.zarr.zip", blocks, tags),)
+        path = folder / "result.zarr.zip"
+        _zarr(plan, output, path, blocks, tags)
+        return (raster_asset(plan, output, path),)
     if output.name in PICTURE_EDGES:
-        return (_picture(plan, output, folder, blocks),)
+        path = folder / f"result.{output.suffix}"
+        _picture(plan, output, path, blocks)
+        return (raster_asset(plan, output, path),)
     times = _times(plan.probe)
     paths = [folder / f"result{stem}.tif" for stem in _stems(times or ("",))]
     write_cogs(
@@ -284,13 +297,33 @@ def write_results(
     )
     labels = times or ("",)
     return tuple(
-        Asset(path, MEDIA_TYPES["tif"], time) for path, time in zip(paths, labels, strict=True)
+        raster_asset(plan, output, path, time) for path, time in zip(paths, labels, strict=True)
     )
+
+
+def raster_asset(plan: Plan, output: OutputFormat, path: Path, time: str = "") -> Asset:
+    """Return a file of a raster result with what STAC is told of it.
+
+    Args:
+        plan: of the result.
+        output: its format.
+        path: the file.
+        time: label of its date; empty where it holds all dates or none.
+    """
+    grid, nodata = plan.grid.crop(plan.window), output.options.get("nodata")
+    facts = raster_facts(
+        plan.probe,
+        grid,
+        () if output.name in PICTURE_EDGES else _bands(plan.probe),
+        name=output.name,
+        nodata=nodata if nodata is not None else default_nodata(plan.probe),
+    )
+    return Asset(path, MEDIA_TYPES[output.suffix], time, facts, grid)
 
 
 def _zarr(
     plan: Plan, output: OutputFormat, path: Path, blocks: Iterator[Cube], tags: Mapping[str, str]
-) -> Asset:
+) -> None:
     from terrazzo.storage.writers.zarr import write_zarr  # noqa: PLC0415 - loads slowly
 
     nodata = output.options.get("nodata")
@@ -304,7 +337,6 @@ def _zarr(
         overviews=str(output.options.get("overviews", _overviews(plan.probe))).lower(),
         metadata=tags,
     )
-    return Asset(path, MEDIA_TYPES["zarr.zip"])
 
 
 def write_value(value: Any, output: OutputFormat, folder: Path) -> tuple[Asset, ...]:
@@ -315,32 +347,43 @@ def write_value(value: Any, output: OutputFormat, folder: Path) -> tuple[Asset, 
         OutputFailed: the file cannot be written.
     """
     path = folder / f"result.{output.suffix}"
+    media_type = MEDIA_TYPES[output.suffix]
     if isinstance(value, Cube):
-        _write_cube(value, output, path)
-    elif output.name == "JSON":
+        facts = _write_cube(value, output, path)
+        held = value.geometries
+        box = None if held is None else degrees_box(held.shapes, held.crs)
+        return (Asset(path, media_type, facts=facts, box=box),)
+    if output.name == "JSON":
         with whole_file(path) as part:
             part.write_text(json.dumps(json_value(to_json(value)), allow_nan=False))
-    else:
-        write_table(path, {"value": [to_json(value)]})
-    return (Asset(path, MEDIA_TYPES[output.suffix]),)
+        return (Asset(path, media_type, facts=table_facts({}, 0)),)
+    columns = {"value": [to_json(value)]}
+    write_table(path, columns)
+    return (Asset(path, media_type, facts=table_facts(columns, 1)),)
 
 
-def _write_cube(cube: Cube, output: OutputFormat, path: Path) -> None:
+def _write_cube(cube: Cube, output: OutputFormat, path: Path) -> dict[str, Any]:
+    """Write a cube without pixels, and return what STAC is told of it."""
+    held = cube.geometries
     if output.name == "NETCDF":
         nodata = output.options.get("nodata")
         write_vector_netcdf(
             path, cube, nodata=nodata if nodata is not None else default_nodata(cube)
         )
-        return
-    rows, held = rows_of(cube, long=output.long), cube.geometries
+        return table_facts({}, 0, crs="" if held is None else held.crs)
+    rows = rows_of(cube, long=output.long)
     if held is None or output.name in {"CSV", "JSON"}:
-        write_table(path, rows.columns())
-        return
+        columns = rows.columns()
+        write_table(path, columns)
+        return table_facts(columns, max(map(len, columns.values()), default=0))
     shapes = [held.shapes[position] for position in rows.geometry]
     if output.name == "GEOJSON":
-        write_geojson(path, rows.ids or (), rows.columns(named=False), shapes, held.crs)
-    else:
-        write_geotable(path, rows.columns(GEOMETRY), shapes, held.crs)
+        columns = rows.columns(named=False)
+        write_geojson(path, rows.ids or (), columns, shapes, held.crs)
+        return table_facts(columns, len(shapes), geometry=GEOMETRY, crs=WGS84)
+    columns = rows.columns(GEOMETRY)
+    write_geotable(path, columns, shapes, held.crs)
+    return table_facts(columns, len(shapes), geometry=GEOMETRY, crs=held.crs)
 
 
 def default_nodata(probe: Cube) -> float | None:
@@ -356,7 +399,7 @@ def default_nodata(probe: Cube) -> float | None:
     return None
 
 
-def _picture(plan: Plan, output: OutputFormat, folder: Path, blocks: Iterator[Cube]) -> Asset:
+def _picture(plan: Plan, output: OutputFormat, path: Path, blocks: Iterator[Cube]) -> None:
     height, width = plan.window.height, plan.window.width
     if plan.window.pixels > LARGEST_PICTURE or max(height, width) > PICTURE_EDGES[output.name]:
         raise FormatUnsupported(
@@ -366,10 +409,8 @@ def _picture(plan: Plan, output: OutputFormat, folder: Path, blocks: Iterator[Cu
     low, high = output.options.get("min"), output.options.get("max")
     stretch = ((float(low), float(high)),) if low is not None and high is not None else ()
     style = Style(stretch, str(output.options.get("colormap", "gray")).lower())
-    path = folder / f"result.{output.suffix}"
     with whole_file(path) as part:
         part.write_bytes(encode_picture(cube, style, output.name.lower()))
-    return Asset(path, MEDIA_TYPES[output.suffix])
 
 
 def _times(probe: Cube) -> tuple[str, ...]:

@@ -25,11 +25,24 @@ if TYPE_CHECKING:
 NO_PIXELS = Window(0, 0, 0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A cube that is known before any pixel is: geometries of a collection."""
+
+    cube: Cube
+    """The geometries, and values if attributes were asked for."""
+    items: tuple[str, ...]
+    """Ids of the items that it was made of."""
+
+
 class Opener(Protocol):
     """Turns what `load_collection` and `load_stac` ask for into a source, and loads files."""
 
-    def open(self, request: LoadRequest) -> Source:
-        """Open a source with the items that the request selects; reads no pixel."""
+    def open(self, request: LoadRequest) -> Source | Known:
+        """Open a source with the items that the request selects; reads no pixel.
+
+        Items that hold geometries are loaded.
+        """
 
     def load(self, request: FileRequest) -> Cube:
         """Load a file of geometries, which are known before any pixel is."""
@@ -79,6 +92,13 @@ class Bound:
     """What its callbacks hold at most, bytes per pixel, all labels."""
     stamp: str = ""
     """A digest of the file that it was loaded from, which may be another one next time."""
+    loaded: tuple[str, ...] = ()
+    """Ids of the items whose geometries it has."""
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """Ids of the items that it reads, or has loaded."""
+        return self.loaded if self.source is None else self.source.items
 
     @property
     def needs_whole(self) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from terrazzo import logs
 from terrazzo.cube import Cube, empty_cube
 from terrazzo.cube.warp import warp
-from terrazzo.engine.bound import NO_PIXELS, Bound, Inference, Input, Opener, Pending
+from terrazzo.engine.bound import NO_PIXELS, Bound, Inference, Input, Known, Opener, Pending
 from terrazzo.engine.callbacks import (
     CompiledCallback,
     Program,
@@ -302,6 +302,9 @@ def _leaf(name: str, process: Process, arguments: Mapping[str, Any], opener: Ope
         loaded = opener.load(request)
         return Bound(name, process, arguments, loaded, stamp=stamp_of(loaded))
     source = opener.open(request)
+    if isinstance(source, Known):
+        stamp = stamp_of(source.cube)
+        return Bound(name, process, arguments, source.cube, stamp=stamp, loaded=source.items)
     grid, extent = source.probe.grid, source.extent
     if grid is not None and request.spatial is not None:
         extent = request.spatial.exact_window(grid, extent)

@@ -14,8 +14,9 @@ from terrazzo.catalog.bands import merge_bands
 from terrazzo.catalog.space import Region
 from terrazzo.catalog.stac import read_projection
 from terrazzo.cube import BandFacts
-from terrazzo.engine.files import load_file
-from terrazzo.errors import BandNotFound, NoDataAvailable, PlanTooLarge
+from terrazzo.engine.files import GivenUnreadable, load_file, uploads_of
+from terrazzo.engine.vector_collections import load_tables, of_geometries
+from terrazzo.errors import BandNotFound, NoDataAvailable, PlanTooLarge, SourceUnreadable
 from terrazzo.geo.crs import WGS84
 from terrazzo.geo.grid import Grid
 from terrazzo.geo.times import contains, format_time, parse_time
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from terrazzo.cube import Cube, Label
-    from terrazzo.errors import SourceUnreadable
+    from terrazzo.engine.bound import Known
+    from terrazzo.engine.files import Uploads
     from terrazzo.geo.extent import SpatialExtent
     from terrazzo.processes.load import FileRequest, LoadRequest
 
@@ -69,25 +71,41 @@ class CatalogOpener:
         reader: RasterReader | None = None,
         own: OwnLinks | None = None,
         most_images: int = 0,
+        uploads: Uploads | None = None,
     ) -> None:
         self._catalog, self._gate, self._own = cache(catalog), gate, own
+        self._uploads = uploads
         self._most_images = most_images
         self.udf, self.owner = udf or UdfRules(), owner
         self._reader = reader or RasterReader(BlockCache(cache_bytes))
         self._skip_bad = skip_bad
 
-    def open(self, request: LoadRequest) -> RasterSource:
+    def open(self, request: LoadRequest) -> RasterSource | Known:
         """Choose the items and bands of a request; opens no file unless an item lacks facts.
+
+        Items of geometries are read at once, as far as they are asked for.
 
         Raises:
             CollectionNotFound: lists the collections that there are.
             BandNotFound: lists the bands that there are.
             NoDataAvailable: no item lies in the extent, period and filter.
             PlanTooLarge: more items lie there than may be looked at.
+            GivenUnreadable: what a URL gives, or a file of the user, cannot be read.
         """
+        if request.collection is not None:
+            return self._opened(request)
+        try:
+            return self._opened(request)
+        except SourceUnreadable as error:
+            raise GivenUnreadable.of(error) from error
+
+    def _opened(self, request: LoadRequest) -> RasterSource | Known:
         with span("catalogue"):
             self._check_images(request)
-            document, items, gate = self._found(request)
+            document, found, gate = self._found(request)
+            items = list(found)
+        if of_geometries(items):
+            return load_tables(items, request, gate)
         chosen = [item for item in items if _passes(item, request)]
         if not chosen:
             raise NoDataAvailable(_nothing(request, document))
@@ -128,14 +146,18 @@ class CatalogOpener:
         return RasterSource.of(scenes, names, reader=self._reader, on_bad=on_bad, facts=facts)
 
     def load(self, request: FileRequest) -> Cube:
-        """Load a file of geometries.
+        """Load a file of geometries, fetched or uploaded.
 
         Raises:
             AssetForbidden: the address may not be read.
-            SourceUnreadable: it gives no file.
+            FileNotFound: the user has no such file.
+            GivenUnreadable: it gives no file, or cannot be read.
             FormatUnsuitable: the file is in another format.
         """
-        return load_file(request, self._gate)
+        try:
+            return load_file(request, self._gate, self._uploads, self.udf.mode)
+        except SourceUnreadable as error:
+            raise GivenUnreadable.of(error) from error
 
     def _check_images(self, request: LoadRequest) -> None:
         """Refuse what would take long to choose from, before any of it is looked at."""
@@ -159,6 +181,9 @@ class CatalogOpener:
         Documents from elsewhere open no file of this machine; those of our own results, which are
         not asked for over the network, open the files of their run only.
         """
+        if request.uploaded is not None:
+            folder, document, ours = uploads_of(self._uploads).images(request.uploaded)
+            return document, ours, Gate((folder,))
         if request.url is not None:
             own = self._own and self._own.find(request.url)
             if own:
@@ -283,7 +308,7 @@ def _nothing(request: LoadRequest, document: Mapping[str, Any]) -> str:
     box = boxes and [round(side, 6) for side in boxes[0]]
     there = f" It has items within {box} (degrees)" if boxes else ""
     there += f", {periods[0][0]} to {periods[0][1]}." if periods and boxes else ""
-    name = request.collection or request.url
+    name = request.collection or request.url or "your files"
     return (
         f"No item of {name!r} matches {' and '.join(asked) or 'the request'}.{there} Widen what is "
         "asked for, or look with `terrazzo search`."

@@ -283,6 +283,8 @@ def transform_bounds(bounds: Bounds, source: str, target: str) -> Bounds:
     if source == target:
         return bounds
     left, bottom, right, top = bounds
+    if is_geographic(source):  # pixels whose centres are the poles reach beyond them
+        bottom, top = max(bottom, -90.0), min(top, 90.0)
     steps = np.linspace(0.0, 1.0, 21)
     mesh = np.meshgrid(left + steps * (right - left), bottom + steps * (top - bottom))
     x, y = (np.asarray(c) for c in transformer(source, target).transform(*mesh))

@@ -15,6 +15,7 @@ from sqlalchemy import delete, insert, not_, select
 from terrazzo.ledger.access import ANONYMOUS, Visibility, visible
 from terrazzo.ledger.folders import JobFolders
 from terrazzo.ledger.own import OwnResults
+from terrazzo.ledger.own_uploads import OwnUploads
 from terrazzo.ledger.schema import collection
 from terrazzo.ledger.signing import Signer
 
@@ -106,4 +107,5 @@ def workspace_for(
         hidden=hidden_collections(database, principal),
         owner=principal.id,
         own=OwnResults(JobFolders(workspace.home), signer, principal.id),
+        uploads=OwnUploads(workspace.home, principal.id, workspace.udf.mode),
     )

@@ -7,6 +7,7 @@ written aside and renamed, so that a file is there whole or as it was before.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from terrazzo.errors import FileNotFound, TerrazzoError
 from terrazzo.geo.times import format_time
+from terrazzo.storage.recognise import HEAD_BYTES, check_name
 from terrazzo.storage.writers.files import output_failed
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ _LONGEST_PART = 200
 """Bytes of a name, less than file systems take because a part file's name is longer."""
 _LONGEST = 1000
 _PARTS = ".parts"
+_TAKEN = ".taken"
 _LOCK = ".lock"
 _STALE = 86_400.0
 _COUNTED = 16_000_000
@@ -95,10 +98,9 @@ class UserFiles:
         return [_stored(path, entry) for path, entry in chosen]
 
     def used(self) -> int:
-        """Return the bytes of all files, those that are being uploaded included."""
-        return sum(entry.st_size for _, entry in self._walk()) + sum(
-            entry.st_size for _, entry in self._walk(_PARTS)
-        )
+        """Return the bytes of all files, with those being uploaded and what was read of them."""
+        folders = ("", _PARTS, _TAKEN)
+        return sum(entry.st_size for below in folders for _, entry in self._walk(below))
 
     def find(self, path: str) -> tuple[Path, StoredFile]:
         """Return where a file is, and what is known of it.
@@ -156,6 +158,7 @@ class UserFiles:
             with self._alone():
                 place.unlink(missing_ok=True)
                 self._prune(place.parent)
+                self._forget(path)
         except OSError as error:
             raise output_failed(place, error) from error
 
@@ -195,7 +198,17 @@ class UserFiles:
                 )
             _make(place.parent)
             part.replace(place)
+            self._forget("/".join(names))
             return _stored("/".join(names), place.stat())
+
+    def taken_in(self, path: str) -> Path:
+        """Return where what a file was read into is kept; it goes with the file."""
+        names = checked_path(path)
+        return self._root / _TAKEN / hashlib.sha256("/".join(names).encode()).hexdigest()[:32]
+
+    def _forget(self, path: str) -> None:
+        """Remove what was made of a file that is not there any more."""
+        shutil.rmtree(self.taken_in(path), ignore_errors=True)
 
     def _check_place(self, names: tuple[str, ...]) -> None:
         """Refuse a path that leads through a file, or to a folder."""
@@ -286,12 +299,15 @@ class Upload:
         """Put the file where it belongs, instead of one that was there.
 
         Raises:
+            FileContentInvalid: it is not what its name says.
             QuotaExceeded: others have filled the room meanwhile.
             FilePathInvalid, FolderGiven: others have put something in the way.
             OutputFailed: it cannot be written.
         """
         try:
             self._file.close()
+            with self._part.open("rb") as file:
+                check_name(self._names[-1], file.read(HEAD_BYTES))
             return self._files.finish(self._names, self._part, self._quota)
         except OSError as error:
             raise output_failed(self._part, error) from error

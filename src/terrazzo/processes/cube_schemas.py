@@ -325,6 +325,20 @@ RESAMPLING_METHODS = (
 ALIGNMENTS = ("lower-left", "upper-left", "lower-right", "upper-right")
 ResamplingMethod = Annotated[str, Schema({"type": "string", "enum": list(RESAMPLING_METHODS)})]
 Alignment = Annotated[str, Schema({"type": "string", "enum": list(ALIGNMENTS)})]
+FilePaths = Annotated[
+    Sequence[str],
+    Schema(
+        {
+            "type": "array",
+            "subtype": "file-paths",
+            "items": {
+                "type": "string",
+                "subtype": "file-path",
+                "pattern": "^[^\r\n\\:'\"]+$",
+            },
+        }
+    ),
+]
 InputFormat = Annotated[str, Schema({"type": "string", "subtype": "input-format"})]
 InputOptions = Annotated[
     Mapping[str, Any], Schema({"type": "object", "subtype": "input-format-options"})

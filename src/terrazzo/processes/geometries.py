@@ -246,8 +246,13 @@ def inside_box(cube: Cube, extent: SpatialExtent) -> Cube:
 
     They are looked at in the CRS of the box. Empty ones lie nowhere.
     """
-    held, box = held_by(cube), extent.geometry()
-    shapes = shapes_of(held)
+    kept = positions_inside(held_by(cube), extent)
+    return cube.take(cube.only(Kind.GEOMETRY).name, kept)
+
+
+def positions_inside(held: Geometries, extent: SpatialExtent) -> list[int]:
+    """Return the positions of the geometries that lie within a box, or within polygons."""
+    shapes, box = shapes_of(held), extent.geometry()
     if held.crs != extent.crs:
         to = transformer(held.crs, extent.crs).transform
         shapes = shapely.transform(shapes, to, interleaved=False)
@@ -256,12 +261,11 @@ def inside_box(cube: Cube, extent: SpatialExtent) -> Cube:
         box = shapely.union_all(turned)
     shapely.prepare(box)
     bounds = shapely.bounds(shapes)  # NaN where a geometry is empty or has no place there
-    kept = [
+    return [
         number
         for number, shape in enumerate(shapes)
         if np.isfinite(bounds[number]).all() and box.contains(shape)
     ]
-    return cube.take(cube.only(Kind.GEOMETRY).name, kept)
 
 
 def _turn(degrees: float) -> Any:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from terrazzo.errors import ArgumentInvalid, FormatUnsuitable, suggest
@@ -13,6 +13,7 @@ from terrazzo.processes.cube_schemas import (
     CollectionExtent,
     CollectionId,
     Extent,
+    FilePaths,
     InputFormat,
     InputOptions,
     PropertyFilters,
@@ -22,6 +23,20 @@ from terrazzo.processes.cube_schemas import (
 from terrazzo.processes.filters import extent_of
 from terrazzo.processes.registry import Role, process
 from terrazzo.processes.schemas import Callback, Schema
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """Which files of the user a source node asks for, and what they lack."""
+
+    paths: tuple[str, ...]
+    """As the user's list of files has them."""
+    format: str
+    """One of `IMAGE_FORMATS` or `UPLOAD_FORMATS`."""
+    datetime: str = ""
+    """Instant or period of all of them, where they name none."""
+    bands: tuple[str, ...] = ()
+    """Names of the bands of each, instead of their own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,14 +55,16 @@ class LoadRequest:
     """Names or common names, in the order of the cube; None for all bands in their own order."""
     properties: Mapping[str, Callback]
     """Conditions on properties of items, called with `value`; all must hold."""
+    uploaded: Uploaded | None = None
+    """Files of the user, where neither a collection nor a URL is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileRequest:
-    """What a source node asks for that loads one file of geometries."""
+    """What a source node asks for that loads files of geometries."""
 
     url: str
-    """http or https."""
+    """http or https; empty where files of the user are loaded."""
     format: str
     """One of `VECTOR_FORMATS`."""
     layer: str
@@ -58,6 +75,13 @@ class FileRequest:
     """Attribute that names the geometries; empty for what the format has for it."""
     properties: tuple[str, ...]
     """Attributes that become values of the cube."""
+    uploaded: Uploaded | None = None
+    """Files of the user, where no URL is loaded."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.uploaded.paths[0] if self.uploaded is not None else self.url
 
 
 VECTOR_FORMATS: Mapping[str, str] = {
@@ -67,11 +91,20 @@ VECTOR_FORMATS: Mapping[str, str] = {
     "GPKG": ".gpkg",
 }
 """Formats that `load_url` reads, and the suffix of their files."""
+UPLOAD_FORMATS: Mapping[str, str] = {**VECTOR_FORMATS, "ESRI SHAPEFILE": ".shp"}
+"""Formats of geometries that `load_uploaded_files` reads, and the suffix of their files."""
+IMAGE_FORMATS = ("GTIFF", "JP2OPENJPEG", "NETCDF", "GRIB")
+"""Formats of images that `load_uploaded_files` reads; each may be in a zip archive."""
 
 Loaded = Annotated[LoadRequest, Schema({"type": "object", "subtype": "datacube"})]
+LoadedUpload = Annotated[
+    LoadRequest | FileRequest, Schema({"type": "object", "subtype": "datacube"})
+]
 LoadedFile = Annotated[FileRequest, Schema({"type": "object", "subtype": "datacube"})]
 
 _FILE_OPTIONS = ("properties", "id", "crs", "layer")
+_IMAGE_OPTIONS = ("datetime", "bands")
+_MOST_PATHS = 1000
 _COLLECTION = re.compile(r"[\w\-.~/]+")
 _URL = re.compile(r"https?://\S+")
 
@@ -87,23 +120,27 @@ def load_collection(
     """Load a collection of this catalogue.
 
     Values are physical: the stored number times the scale plus the offset that an item states for
-    the band. Bands without a scale keep their numbers and type.
+    the band. Bands without a scale keep their numbers and type. A collection of geometries becomes
+    a vector cube, whose geometries keep all their attributes.
 
     Args:
         id: name of the collection.
         spatial_extent: bounding box (degrees unless `crs` says otherwise) or polygons; pixels
-            stay whose centre is inside. Null loads everywhere.
+            stay whose centre is inside, and geometries that lie within as a whole. Null loads
+            everywhere.
         temporal_extent: start and end, end excluded; null at one end is unbounded. Null loads
-            all dates.
-        bands: names or common names, in the wanted order; null loads all of them.
-        properties: conditions on item properties by name, each a callback of `value`; all of
-            them must be true.
+            all dates. Geometries are chosen by their items, and by the attribute of dates if the
+            collection was made with one.
+        bands: names or common names, in the wanted order; null loads all of them. Of geometries
+            the attributes that become values; null loads the geometries without values.
+        properties: conditions on item properties, or on attributes of geometries, by name, each a
+            callback of `value`; all of them must be true.
 
     Returns:
-        (time, band, y, x) cube.
+        (time, band, y, x) cube; of geometries (geometry, properties), or (geometry).
 
     Raises:
-        NoDataAvailable: no item of the collection lies in the extents.
+        NoDataAvailable: no item, or geometry, of the collection lies in the extents.
         TemporalExtentEmpty: the end is not after the start.
 
     Source:
@@ -206,20 +243,93 @@ def load_url(
             f"Files of format {format!r} are not loaded.{suggest(name, tuple(VECTOR_FORMATS))} "
             f"There are {', '.join(VECTOR_FORMATS)}. Images are loaded with `load_stac`."
         )
-    unknown = [key for key in options if key not in _FILE_OPTIONS]
-    if unknown:
-        raise ArgumentInvalid(
-            f"{format} has no option {unknown[0]!r}.{suggest(unknown[0], _FILE_OPTIONS)} Options: "
-            f"{', '.join(_FILE_OPTIONS)}."
+    return _file_request(str(url), name, options)
+
+
+@process("load_uploaded_files", Role.SOURCE, categories=("cubes", "import"), experimental=True)
+def load_uploaded_files(
+    paths: FilePaths,
+    format: InputFormat,
+    options: InputOptions = {},  # noqa: B006 - the openEO default; never written to
+) -> LoadedUpload:
+    """Load files that you have uploaded.
+
+    A file is recognised by its first bytes, and read in a closed process that sees nothing else.
+    Images become a raster cube like a collection that was ingested from the same files: dates,
+    bands, scale, offset, no-data and projection are those of the files. Geometries become a vector
+    cube, as `load_url` makes them.
+
+    Args:
+        paths: of your files, as `GET /files` lists them. A `.zip` of files is unpacked.
+        format: `GTiff`, `JP2OpenJPEG`, `netCDF` or `GRIB`; or `GeoJSON`, `GeoParquet` (or
+            `Parquet`), `GPKG` or `ESRI Shapefile`, in any case of letters.
+        options: of images `datetime`, an instant or `start/end`, where the files name none, and
+            `bands`, names instead of their own; of geometries the options of `load_url`.
+
+    Returns:
+        (time, band, y, x) cube of images; (geometry, properties) vector cube of geometries.
+
+    Raises:
+        FileNotFound: you have no such file.
+        FormatUnsuitable: there is no such format, or a file is not in it.
+        SourceUnreadable: a file is damaged, or becomes too large.
+        AssetForbidden: a file points to other files.
+
+    Source:
+        openEO process `load_uploaded_files`, proposal of 2.0.0-rc.2.
+    """
+    if isinstance(paths, str) or not paths or not all(isinstance(one, str) for one in paths):
+        raise ArgumentInvalid(f"`paths` is a list of names of your files, not {paths!r:.100}.")
+    if len(paths) > _MOST_PATHS:
+        raise ArgumentInvalid(f"{len(paths):,} files are named; {_MOST_PATHS:,} may be at once.")
+    name, known = str(format).upper(), (*IMAGE_FORMATS, *UPLOAD_FORMATS)
+    if name not in known:
+        raise FormatUnsuitable(
+            f"Files of format {format!r:.60} are not loaded.{suggest(name, known)} There are "
+            f"{', '.join(known)}."
         )
+    uploaded = Uploaded(tuple(_relative(path) for path in paths), name)
+    if name in UPLOAD_FORMATS:
+        return replace(_file_request("", name, options), uploaded=uploaded)
+    _check_options(name, options, _IMAGE_OPTIONS)
+    datetime = options.get("datetime") or ""
+    if not isinstance(datetime, str):
+        raise ArgumentInvalid(f"Option `datetime` is a text, not {datetime!r:.60}.")
+    bands = _names("bands", options)
+    return LoadRequest(
+        None, None, None, None, None, {}, replace(uploaded, datetime=datetime, bands=bands)
+    )
+
+
+def _relative(path: str) -> str:
+    """Return a path without what means the user's own folder."""
+    return path.removeprefix("./").removeprefix("/")
+
+
+def _file_request(url: str, name: str, options: Mapping[str, Any]) -> FileRequest:
+    _check_options(name, options, _FILE_OPTIONS)
     texts = {key: options.get(key) or "" for key in ("layer", "crs", "id")}
     for key, value in texts.items():
         if not isinstance(value, str):
             raise ArgumentInvalid(f"Option `{key}` is a text, not {value!r}.")
-    properties = options.get("properties") or ()
-    if isinstance(properties, str) or not all(isinstance(one, str) for one in properties):
-        raise ArgumentInvalid(f"Option `properties` is a list of names, not {properties!r}.")
-    return FileRequest(str(url), name, **texts, properties=tuple(dict.fromkeys(properties)))
+    properties = _names("properties", options)
+    return FileRequest(url, name, texts["layer"], texts["crs"], texts["id"], properties)
+
+
+def _check_options(format: str, options: Mapping[str, Any], known: Sequence[str]) -> None:
+    unknown = [key for key in options if key not in known]
+    if unknown:
+        raise ArgumentInvalid(
+            f"{format} has no option {unknown[0]!r}.{suggest(unknown[0], known)} Options: "
+            f"{', '.join(known)}."
+        )
+
+
+def _names(option: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    names = options.get(option) or ()
+    if isinstance(names, str) or not all(isinstance(one, str) for one in names):
+        raise ArgumentInvalid(f"Option `{option}` is a list of names, not {names!r}.")
+    return tuple(dict.fromkeys(names))
 
 
 def load_interval(extent: Any) -> Interval | None:

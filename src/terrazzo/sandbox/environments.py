@@ -73,6 +73,8 @@ class Environment:
     """Folders from which it imports."""
     readable: tuple[str, ...]
     """Folders of its standard library."""
+    program: str = ""
+    """Module of ours that workers run, see `terrazzo.sandbox.closed`; empty for code of users."""
 
 
 @cache

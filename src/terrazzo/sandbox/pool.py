@@ -197,6 +197,7 @@ class _Zygote:
         house = {
             "layers": asdict(layers),
             "readable": [*environment.readable, *environment.path],
+            "program": environment.program,
         }
         try:
             self._control.send(json.dumps(house).encode())

@@ -18,6 +18,7 @@ import struct
 import sys
 import traceback
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Never
 
 from terrazzo.sandbox import namespaces, seal
@@ -51,6 +52,8 @@ class _House:
     """It holds the folders of all of them."""
     layers: Layers
     readable: tuple[str, ...]
+    program: str
+    """Module that workers run instead of code of users; empty for that."""
 
     @property
     def tree(self) -> str:
@@ -66,7 +69,7 @@ def main(control: socket.socket, folder: str) -> None:
         if not content:
             return
         told = json.loads(content)
-        house = _House(folder, Layers(**told["layers"]), tuple(told["readable"]))
+        house = _House(folder, Layers(**told["layers"]), tuple(told["readable"]), told["program"])
         answer = _furnish(house)
         with contextlib.suppress(OSError):  # whoever has hung up already is told nothing
             control.send(json.dumps(answer).encode())
@@ -82,9 +85,7 @@ def main(control: socket.socket, folder: str) -> None:
 def _furnish(house: _House) -> dict[str, str]:
     """Load what workers need, and return why that cannot be done, if so."""
     try:
-        from terrazzo.sandbox import worker  # noqa: PLC0415 - loads the libraries
-
-        worker.warm_up()
+        _load(house).warm_up()
         if house.layers.namespaces:
             os.mkdir(house.tree)  # noqa: PTH102 - a path like any
             namespaces.build(
@@ -97,6 +98,17 @@ def _furnish(house: _House) -> dict[str, str]:
     gc.collect()
     gc.freeze()
     return {}
+
+
+def _load(house: _House) -> Any:
+    """Return the module that says what workers do, and load the libraries that it needs."""
+    if house.program:
+        # Dask asks it for this process, whose number means another one outside of its namespace.
+        sys.modules["psutil"] = None  # type: ignore[assignment]
+        return import_module(house.program)
+    from terrazzo.sandbox import worker  # noqa: PLC0415 - code of users needs many
+
+    return worker
 
 
 def _serve(control: socket.socket, house: _House, children: dict[int, _Child]) -> None:
@@ -155,8 +167,7 @@ def _fork(
 
 def _work(channel: int, house: _House, request: dict[str, Any]) -> Never:
     """Be a worker, to the end of this process."""
-    from terrazzo.sandbox import worker  # noqa: PLC0415 - it is loaded by now
-
+    worker = _load(house)
     with contextlib.suppress(BaseException):
         seal.end_with_parent()
         os.setsid()

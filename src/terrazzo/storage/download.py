@@ -6,11 +6,15 @@ import http.client
 import time
 import urllib.error
 import urllib.request
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from typing_extensions import override
 
 from terrazzo.errors import AssetForbidden, SourceUnreadable
+from terrazzo.storage.transport import Address, RemoteFailed, reached
+
+if TYPE_CHECKING:
+    import socket
 
 LARGEST_BYTES = 64_000_000
 TIMEOUT_S = 60.0
@@ -46,10 +50,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_OPENER = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
-
-
-def download(address: str, what: str = "document", *, body: bytes | None = None) -> bytes:
+def download(address: Address, what: str = "document", *, body: bytes | None = None) -> bytes:
     """Return what an address gives.
 
     Args:
@@ -58,30 +59,31 @@ def download(address: str, what: str = "document", *, body: bytes | None = None)
         body: JSON to post; None gets.
 
     Raises:
+        AssetForbidden: its name leads to an address that is not public.
         Redirected: the server redirects elsewhere.
         ServerBusy: it gives no whole answer in time, and may do so later.
         SourceUnreadable: it gives nothing, or more than `LARGEST_BYTES`.
     """
 
     def unreadable(reason: str) -> SourceUnreadable:
-        return SourceUnreadable(address, what, reason, "Check the address, or try again later.")
+        return SourceUnreadable(address.url, what, reason, "Check the address, or try again later.")
 
     def busy(reason: str, wait: str = "") -> ServerBusy:
-        found = ServerBusy(address, what, reason, "Check the address, or try again later.")
+        found = ServerBusy(address.url, what, reason, "Check the address, or try again later.")
         found.wait_s = float(wait) if wait.isascii() and wait.isdigit() else 0.0
         return found
 
     kind = {} if body is None else {"Content-Type": "application/json"}
-    request = urllib.request.Request(address, data=body, headers=kind)  # noqa: S310 - by the gate
+    request = urllib.request.Request(address.url, data=body, headers=kind)  # noqa: S310 - by the gate
     try:
-        with _OPENER.open(request, timeout=TIMEOUT_S) as answer:
+        with _opener(address).open(request, timeout=TIMEOUT_S) as answer:
             content = _bounded(answer)
             unread = answer.length
     except urllib.error.HTTPError as error:
         reason, headers = f"HTTP status {error.code}", error.headers
         error.close()
         if 300 <= error.code < 400:  # noqa: PLR2004 - HTTP's redirects
-            raise Redirected(address, str(headers.get("Location", ""))) from error
+            raise Redirected(address.url, str(headers.get("Location", ""))) from error
         if error.code in _BUSY:
             raise busy(reason, str(headers.get("Retry-After", ""))) from error
         raise unreadable(reason) from error
@@ -94,6 +96,37 @@ def download(address: str, what: str = "document", *, body: bytes | None = None)
     if unread:
         raise busy(f"the connection ended {unread:,} bytes early")
     return content
+
+
+def _opener(address: Address) -> urllib.request.OpenerDirector:
+    """Return what connects to nothing but what an address may lead to, and follows nothing."""
+
+    def connect(place: tuple[str, int], timeout: float, _: object = None) -> socket.socket:
+        try:
+            return reached(address, *place, timeout)
+        except RemoteFailed as error:
+            raise AssetForbidden(f"{address.url}: {error.reason}.") from error
+
+    def connection(kind: type[http.client.HTTPConnection]) -> Any:
+        def made(host: str, **more: Any) -> http.client.HTTPConnection:
+            found = kind(host, **more)
+            found._create_connection = connect  # type: ignore[attr-defined] # noqa: SLF001
+            return found
+
+        return made
+
+    class Plain(urllib.request.HTTPHandler):
+        @override
+        def http_open(self, req: Any) -> Any:
+            return self.do_open(connection(http.client.HTTPConnection), req)
+
+    class Safe(urllib.request.HTTPSHandler):
+        @override
+        def https_open(self, req: Any) -> Any:
+            return self.do_open(connection(http.client.HTTPSConnection), req)
+
+    no_proxy = urllib.request.ProxyHandler({})
+    return urllib.request.build_opener(_NoRedirects, no_proxy, Plain, Safe)
 
 
 def _bounded(answer: Any) -> bytes:

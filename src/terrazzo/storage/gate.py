@@ -6,35 +6,37 @@ of them passes here. What passes is a regular file inside a registered folder, b
 plain URL on an allow-listed host, or an object in an allow-listed bucket; and it is always opened
 with one named driver, so that a `.tif` that is a VRT inside stays a broken TIFF.
 
-GDAL 3.10 cannot be told not to follow redirects. `refuse_redirect` asks the server once before an
-asset is opened; a server that answers differently later is trusted as far as it is allow-listed.
-GDAL also resolves a host again when it connects: allow-list hosts whose DNS you trust, or
-addresses.
+GDAL itself never connects to anything: remote files are read by `remote` and `transport`, which
+follow no redirects, and look at each address that a name resolves to before they connect to it.
 """
 
 from __future__ import annotations
 
-import http.client
 import ipaddress
 import os
 import re
 import socket
 import stat
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from terrazzo.errors import AssetForbidden
+from terrazzo.storage.remote import version_of
+from terrazzo.storage.stores import Store
+from terrazzo.storage.transport import Address, RemoteFailed, is_public
 
 if TYPE_CHECKING:
-    from urllib.parse import SplitResult
+    from collections.abc import Iterator
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*:")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _OBJECT = re.compile(r"[\w !$&'()*+,.:;=@~/-]+")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -48,20 +50,13 @@ _DRIVERS = {
 _S3 = "s3://"
 _PORTS = {"http": 80, "https": 443}
 _RESOLVE_AGAIN_S = 60
-_TIMEOUT_S = 10.0
 
 SAFE_OPTIONS: dict[str, str | int] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
     "GDAL_CACHEMAX": 64,
     "GDAL_NUM_THREADS": "1",
-    "GDAL_HTTP_MAX_RETRY": "3",
-    "GDAL_HTTP_RETRY_DELAY": "0.5",
-    "GDAL_HTTP_CONNECTTIMEOUT": "10",
-    "GDAL_HTTP_TIMEOUT": "60",
-    "GDAL_HTTP_NETRC": "NO",
-    "CPL_VSIL_CURL_USE_S3_REDIRECT": "NO",
-    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ",".join(_DRIVERS),
+    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",
 }
 """GDAL's configuration for everything that the gate lets through; 64 MB of GDAL's own cache."""
 
@@ -71,7 +66,7 @@ class AssetName:
     """Something that may be opened. Only a `Gate` makes one; readers take nothing else."""
 
     gdal: str
-    """What GDAL is given: a real path, `/vsicurl/` and a URL, or `/vsis3/` and bucket and key."""
+    """The real path that GDAL is given; of a remote file its URL, which GDAL is not given."""
     key: str
     """What caches call it."""
     driver: str
@@ -80,27 +75,41 @@ class AssetName:
     """Id of the item that it belongs to, for messages."""
     asset: str = field(default="", compare=False)
     """Key of the asset in the item, for messages."""
+    address: Address | None = field(default=None, compare=False)
+    """Where it is read, if that is over the network."""
 
     @property
     def is_remote(self) -> bool:
         """Whether it is read over the network."""
-        return self.gdal.startswith(("/vsicurl/", "/vsis3/"))
-
-    @property
-    def is_object(self) -> bool:
-        """Whether it is in an object store."""
-        return self.gdal.startswith("/vsis3/")
+        return self.address is not None
 
     @property
     def stamp(self) -> tuple[int, int]:
-        """(modification time in ns, bytes) of a local file now; zeros for a remote or lost one."""
-        if self.is_remote:
-            return 0, 0
+        """What the content is known by now, and its bytes; zeros for a file that is lost.
+
+        Of a local file that is the time of change in ns; of a remote one a number made of what
+        its server says of it, which is asked once a minute.
+        """
+        if self.address is not None:
+            try:
+                return version_of(self.address).stamp
+            except RemoteFailed:
+                return 0, 0
         try:
             facts = os.stat(self.gdal)  # noqa: PTH116 - called for every read
         except OSError:
             return 0, 0
         return facts.st_mtime_ns, facts.st_size
+
+    @property
+    def modified(self) -> datetime:
+        """When it was changed last, as far as that is told; else the beginning of 1970."""
+        if self.address is None:
+            return datetime.fromtimestamp(self.stamp[0] // 1_000_000_000, UTC)
+        try:
+            return parsedate_to_datetime(version_of(self.address).modified).astimezone(UTC)
+        except (RemoteFailed, ValueError, TypeError):
+            return datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +120,12 @@ class Gate:
     """Folders whose files may be read, links followed before the check."""
     hosts: tuple[str, ...] = ()
     """`host` or `host:port`, exactly. A private or loopback address must be named as such, for
-    example `127.0.0.1:9000`, or as `minio.local:9000=10.0.0.5`. `s3://bucket` lets through the
-    objects of a bucket; in which store and by which key is the environment's (`AWS_...`)."""
+    example `127.0.0.1:9000`, or as `minio.local:9000=10.0.0.5`. `https://host/folder` lets through
+    what is in a folder of a host, and `s3://bucket` or `s3://bucket/prefix` the objects of a
+    bucket; by whose key is the environment's (`AWS_...`)."""
+    stores: tuple[tuple[str, Store], ...] = ()
+    """Further `s3://bucket/prefix`, and where their buckets are. Others are where the environment
+    says."""
 
     def open_name(
         self, href: str, base: Path | str | None = None, *, item: str = "", asset: str = ""
@@ -134,15 +147,15 @@ class Gate:
             text = urljoin(base.rstrip("/") + "/", text)
         item, asset = item or _stem(text), asset or "data"
         if text[: len(_S3)].lower() == _S3:
-            name = self._object(text[len(_S3) :])
-            return AssetName(f"/vsis3/{name}", f"{_S3}{name}", _driver(name), item, asset)
+            name, where = self._object(text[len(_S3) :])
+            return AssetName(name, name, _driver(name), item, asset, where)
         if _is_url(text):
-            url = self._url(text)
-            return AssetName(f"/vsicurl/{url}", url, _driver(url), item, asset)
+            where = self._url(text)
+            return AssetName(where.url, where.url, _driver(where.url), item, asset, where)
         path = self.local_path(text, base)
         return AssetName(str(path), str(path), _driver_of_file(path), item, asset)
 
-    def address(self, url: str, base: str = "") -> str:
+    def address(self, url: str, base: str = "") -> Address:
         """Check the address of a document and return it; relative ones count from `base`.
 
         Raises:
@@ -153,7 +166,8 @@ class Gate:
             raise AssetForbidden("Documents are loaded from http:// and https:// addresses only.")
         if _CONTROL.search(query) or not query.isascii() or set(query) & set(' <>#\\"{}'):
             raise AssetForbidden("The query of the address holds characters that are not sent.")
-        return self._url(_plain(text)) + mark + query
+        where = self._url(_plain(text))
+        return replace(where, url=where.url + mark + query)
 
     def local_path(self, href: str, base: Path | str | None = None) -> Path:
         """Return the real path of a local href; a file that is gone passes, for readers to report.
@@ -184,22 +198,43 @@ class Gate:
             raise AssetForbidden(f"{path.name!r} is not a regular file.")
         return path
 
-    def _object(self, text: str) -> str:
-        """Check the name of an object and return it as bucket and key."""
+    def remote(self, href: str) -> Address:
+        """Check the address of a file of any kind, `s3://` or `http(s)://`, that is read whole.
+
+        Raises:
+            AssetForbidden: it is none, or not on the list of what may be read.
+        """
+        text = _plain(href)
+        if text[: len(_S3)].lower() == _S3:
+            return self._object(text[len(_S3) :])[1]
+        if _is_url(text):
+            return self._url(text)
+        raise AssetForbidden("Remote files have s3://, http:// or https:// addresses.")
+
+    def _object(self, text: str) -> tuple[str, Address]:
+        """Check the name of an object and return it, and where it is."""
         bucket, _, key = text.partition("/")
         if not _BUCKET.fullmatch(bucket) or ".." in bucket:
             raise AssetForbidden("The href names no valid bucket. Use s3://BUCKET/KEY.")
         parts = key.split("/")
         if not _OBJECT.fullmatch(key) or any(part in {"", ".", ".."} for part in parts):
             raise AssetForbidden("The key of the object holds characters that are not opened.")
-        if f"{_S3}{bucket}" not in {entry.rstrip("/") for entry in self.hosts}:
-            raise AssetForbidden(
-                f"Bucket {bucket!r} is not on the list of what may be read. Add it with "
-                f"`--allow-host s3://{bucket}`."
-            )
-        return f"{bucket}/{key}"
+        name = f"{_S3}{bucket}/{key}"
+        for entry, store in self._stores():
+            if _is_below(name, entry):
+                where = store or Store.of_environment()
+                return name, Address.of_object(where, bucket, key)
+        raise AssetForbidden(
+            f"Bucket {bucket!r}, or this part of it, is not on the list of what may be read. Add "
+            f"it with `--allow-host s3://{bucket}`."
+        )
 
-    def _url(self, text: str) -> str:
+    def _stores(self) -> Iterator[tuple[str, Store | None]]:
+        """Yield what of buckets may be read, and where it is; the longest name goes first."""
+        listed = [(entry, None) for entry in self.hosts if entry.startswith(_S3)]
+        yield from sorted([*self.stores, *listed], key=lambda one: -len(one[0]))
+
+    def _url(self, text: str) -> Address:
         """Rebuild a URL from its checked parts, so that no parser can read it differently."""
         try:
             parts = urlsplit(text)
@@ -212,22 +247,32 @@ class Gate:
             raise AssetForbidden("A URL with a user name or password is not opened.")
         if not _HOST.fullmatch(host):
             raise AssetForbidden("The href names no valid host.")
-        self._check_host(host, port, parts.scheme.lower())
         path = unquote(parts.path)
         if _CONTROL.search(path) or "\\" in path or "/../" in f"{path}/":
             raise AssetForbidden("The path of the URL holds characters that are not opened.")
+        known = self._check_host(host, port, parts.scheme.lower(), path)
         where = host if port is None else f"{host}:{port}"
-        return f"{parts.scheme.lower()}://{where}{quote(path, safe='/:~,;=+()!*')}"
+        url = f"{parts.scheme.lower()}://{where}{quote(path, safe='/:~,;=+()!*')}"
+        return Address(url, known=known)
 
-    def _check_host(self, host: str, port: int | None, scheme: str) -> None:
-        """Refuse a host that is not listed, or that resolves to an address that is not public."""
+    def _check_host(self, host: str, port: int | None, scheme: str, path: str) -> tuple[str, ...]:
+        """Refuse a host that is not listed, or that resolves to an address that is not public.
+
+        Returns the addresses that were named with it, which need not be public.
+        """
         names = {host if port is None else f"{host}:{port}"}
         if port in {None, _PORTS[scheme]}:
             names |= {host, f"{host}:{_PORTS[scheme]}"}
         allowed: set[str] = set()
         listed = False
         for entry in self.hosts:
-            name, _, address = entry.lower().partition("=")
+            if _is_url(entry):
+                folder = urlsplit(entry)
+                name, address = folder.netloc.lower(), ""
+                if folder.scheme.lower() != scheme or not _is_below(path, folder.path or "/"):
+                    continue
+            else:
+                name, _, address = entry.lower().partition("=")
             if name in names:
                 listed = True
                 allowed.add(address or host.strip("[]"))
@@ -238,39 +283,18 @@ class Gate:
             )
         era = int(time.monotonic() // _RESOLVE_AGAIN_S)
         for address in _addresses(host.strip("[]"), port or _PORTS[scheme], era):
-            if address not in allowed and not _is_public(address):
+            if address not in allowed and not is_public(address):
                 raise AssetForbidden(
                     f"Host {host!r} resolves to an address that is not public. To read it, "
                     "list it with its address: `--allow-host NAME=ADDRESS`."
                 )
+        return tuple(sorted(allowed))
 
 
-def refuse_redirect(asset: AssetName) -> None:
-    """Ask the server of a remote asset once, and refuse one that sends us elsewhere.
-
-    Object stores are the operator's choice and are not asked.
-
-    Raises:
-        AssetForbidden: the answer is a redirect.
-        OSError: the server does not answer.
-    """
-    if asset.is_object:
-        return
-    parts: SplitResult = urlsplit(asset.key)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.netloc, timeout=_TIMEOUT_S)
-    try:
-        connection.request("HEAD", parts.path)
-        status = connection.getresponse().status
-    except http.client.HTTPException as error:
-        raise OSError("the server's answer is not HTTP") from error
-    finally:
-        connection.close()
-    if 300 <= status < 400:  # noqa: PLR2004 - HTTP's redirects
-        raise AssetForbidden(
-            f"Item {asset.item!r}, asset {asset.asset!r}: the server redirects elsewhere, and "
-            "redirects are not followed. Put the final address into the catalogue."
-        )
+def _is_below(name: str, folder: str) -> bool:
+    """Tell whether a name is that of a folder, or of something inside."""
+    folder = folder.rstrip("/")
+    return name == folder or name.startswith(f"{folder}/")
 
 
 def _plain(href: str) -> str:
@@ -344,9 +368,3 @@ def _addresses(host: str, port: int, era: int) -> tuple[str, ...]:  # noqa: ARG0
     except OSError:
         raise AssetForbidden(f"Host {host!r} is not known.") from None
     return tuple(sorted({str(entry[4][0]) for entry in found}))
-
-
-def _is_public(address: str) -> bool:
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return (mapped or parsed).is_global and not parsed.is_multicast

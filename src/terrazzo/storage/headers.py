@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 
-from terrazzo.errors import ArgumentInvalid
+from terrazzo.errors import ArgumentInvalid, SourceUnreadable
 from terrazzo.geo.crs import crs_name
 from terrazzo.geo.grid import SAME_PLACE, Grid
 from terrazzo.storage.handles import NO_GEOREFERENCE, unreadable
@@ -35,6 +35,10 @@ TILE_BYTES_LIMIT = 2**30
 """A file whose internal tiles are larger is not read: decoding one takes them whole."""
 STRIP_PIXELS = 2**17
 """Strips of an untiled file are cached in runs of about so many pixels."""
+
+
+class NotNorthUp(SourceUnreadable):
+    """An image has no regular north-up grid in a known CRS; ingestion can give it one."""
 
 
 class HeaderOutdated(Exception):
@@ -166,13 +170,21 @@ def level_lattice(info: RasterInfo, level: int, size: LevelInfo) -> Grid:
     )
 
 
-def info_of(asset: AssetName, dataset: Any) -> RasterInfo:
+def info_of(asset: AssetName, dataset: Any, *, crs: str = "") -> RasterInfo:
     """Describe a file by its dataset of full resolution.
+
+    Args:
+        asset: the file.
+        dataset: opened of it.
+        crs: name of its CRS where that is known; it takes longer to find out than all else.
 
     Raises:
         SourceUnreadable: without georeference, or rotated.
     """
-    grid, flipped = _grid_of(asset, dataset)
+    if not dataset.count:
+        raise unreadable(asset, "it has no bands")
+    numbers, flipped = _lattice_of(asset, dataset)
+    grid = Grid(crs or _crs_of(asset, dataset), *numbers, dataset.height, dataset.width)
     alphas = [i for i, c in enumerate(dataset.colorinterp, 1) if c is ColorInterp.alpha]
     return RasterInfo(
         grid=grid,
@@ -215,16 +227,10 @@ def agrees(asset: AssetName, dataset: Any, info: RasterInfo, level: LevelInfo) -
     )
 
 
-def _grid_of(asset: AssetName, dataset: Any) -> tuple[Grid, bool]:
-    """Return the north-up grid, and whether the file's rows go north."""
-    numbers, flipped = _lattice_of(asset, dataset)
-    return Grid(_crs_of(asset, dataset), *numbers, dataset.height, dataset.width), flipped
-
-
 def _crs_of(asset: AssetName, dataset: Any) -> str:
     found = dataset.crs
     if found is None:
-        raise unreadable(asset, NO_GEOREFERENCE)
+        raise NotNorthUp(asset.item, asset.asset, NO_GEOREFERENCE)
     try:
         return crs_name(found.to_wkt())
     except ArgumentInvalid:
@@ -235,10 +241,11 @@ def _lattice_of(asset: AssetName, dataset: Any) -> tuple[tuple[float, float, flo
     """Return left, top and pixel size of the north-up grid, and whether rows go north."""
     transform = dataset.transform
     if transform.is_identity:
-        raise unreadable(asset, NO_GEOREFERENCE)
+        raise NotNorthUp(asset.item, asset.asset, NO_GEOREFERENCE)
     if transform.b or transform.d or transform.a < 0:
-        raise unreadable(
-            asset,
+        raise NotNorthUp(
+            asset.item,
+            asset.asset,
             "its pixels are rotated or mirrored; turn it north-up first, for example with "
             "`gdalwarp in.tif out.tif`",
         )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from terrazzo.storage.gate import Gate
+    from terrazzo.storage.transport import Address
 
 BASE = "terrazzo:base"
 """Member of an item that says which address its relative hrefs count from."""
@@ -35,24 +36,28 @@ def fetch_stac(gate: Gate, url: str) -> tuple[Mapping[str, Any], Iterator[Mappin
     address = gate.address(url)
     document = _fetch(address)
     if document.get("type") not in {"Feature", "Collection", "Catalog"}:
-        raise SourceUnreadable(address, "document", "it is no STAC item, collection or catalogue")
+        raise SourceUnreadable(
+            address.url, "document", "it is no STAC item, collection or catalogue"
+        )
     return document, _items(gate, address, document)
 
 
-def _items(gate: Gate, address: str, document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    waiting: list[tuple[str, Mapping[str, Any] | None]] = [(address, document)]
+def _items(
+    gate: Gate, address: Address, document: Mapping[str, Any]
+) -> Iterator[Mapping[str, Any]]:
+    waiting: list[tuple[Address, Mapping[str, Any] | None]] = [(address, document)]
     seen = {address}
     while waiting:
         here, known = waiting.pop(0)
         found = known if known is not None else _fetch(here)
         if found.get("type") == "Feature":
-            yield {**found, BASE: here.rsplit("/", 1)[0]}
+            yield {**found, BASE: here.url.rsplit("/", 1)[0]}
             continue
         if found.get("type") == "FeatureCollection":
             for item in found.get("features", ()):
-                yield {**item, BASE: here.rsplit("/", 1)[0]}
+                yield {**item, BASE: here.url.rsplit("/", 1)[0]}
         for link in _followed(found):
-            following = gate.address(str(link["href"]), here)
+            following = gate.address(str(link["href"]), here.url)
             if following not in seen and len(seen) < MOST_DOCUMENTS:
                 seen.add(following)
                 waiting.append((following, None))
@@ -68,12 +73,12 @@ def _followed(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return by_api or [link for link in links if link.get("rel") in {"item", "child"}]
 
 
-def _fetch(address: str) -> Mapping[str, Any]:
+def _fetch(address: Address) -> Mapping[str, Any]:
     content = download(address)
     try:
         document = json.loads(content)
     except ValueError as error:
-        raise SourceUnreadable(address, "document", "it is no JSON") from error
+        raise SourceUnreadable(address.url, "document", "it is no JSON") from error
     if not isinstance(document, dict):
-        raise SourceUnreadable(address, "document", "it is no JSON object")
+        raise SourceUnreadable(address.url, "document", "it is no JSON object")
     return document

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from terrazzo.storage.gate import Gate
+    from terrazzo.storage.transport import Address
 
 TRIES: Final = 5
 MOST_REDIRECTS: Final = 5
@@ -114,18 +115,19 @@ class StacReader:
         except OSError as error:
             raise SourceUnreadable(path.name, "document", "there is none", _WAY_OUT) from error
 
-    def _remote(self, address: str, body: Mapping[str, Any] | None) -> Document:
+    def _remote(self, address: Address, body: Mapping[str, Any] | None) -> Document:
         """Get or post, with more tries where the server is busy, and redirects by the gate."""
         data = None if body is None else json.dumps(body).encode()
         tries, redirects = 0, 0
         while True:
             try:
-                return Document(address, _object(download(address, body=data), address, ServerBusy))
+                content = download(address, body=data)
+                return Document(address.url, _object(content, address.url, ServerBusy))
             except Redirected as moved:
                 redirects += 1
                 if redirects > MOST_REDIRECTS:
                     raise
-                address = self.gate.address(moved.location, address)
+                address = self.gate.address(moved.location, address.url)
             except ServerBusy as busy:
                 tries += 1
                 if tries >= TRIES:
@@ -311,7 +313,10 @@ def absolute(href: str, base: str) -> str:
     href = href.strip()
     if is_url(base) or ":" in href.partition("/")[0]:
         return urljoin(base, href)
-    return str(Path(base).parent.joinpath(href).resolve())
+    try:
+        return str(Path(base).parent.joinpath(href).resolve())
+    except (OSError, RuntimeError, ValueError):  # no file can have that name; the gate says so
+        return href
 
 
 def reason(error: AssetForbidden | SourceUnreadable) -> str:
@@ -358,7 +363,7 @@ def _matched(content: Mapping[str, Any]) -> int:
 def _object(
     content: bytes, name: str, kind: type[SourceUnreadable] = SourceUnreadable
 ) -> dict[str, Any]:
-    """Read JSON.
+    """Read JSON; a list of items, or a line for each, is a collection of features.
 
     Raises:
         SourceUnreadable: it is none, or no object; the former as `kind`, for a server that was cut
@@ -367,7 +372,19 @@ def _object(
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise kind(name, "document", "it is no JSON", _WAY_OUT) from error
+        document = _lines(content)
+        if document is None:
+            raise kind(name, "document", "it is no JSON", _WAY_OUT) from error
+    if isinstance(document, list) and document and all(isinstance(one, dict) for one in document):
+        return {"type": "FeatureCollection", "features": document}
     if not isinstance(document, dict):
         raise SourceUnreadable(name, "document", "it is no JSON object", _WAY_OUT)
     return document
+
+
+def _lines(content: bytes) -> list[Any] | None:
+    """Read a JSON document per line; None if a line is none."""
+    try:
+        return [json.loads(line) for line in content.splitlines() if line.strip()]
+    except (ValueError, RecursionError):
+        return None

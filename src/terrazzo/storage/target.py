@@ -17,6 +17,7 @@ from terrazzo.geo.crs import WGS84, is_geographic
 from terrazzo.geo.grid import transform_bounds
 from terrazzo.geo.pixelmap import PixelMap
 from terrazzo.geo.scale import overview_for, scale_between
+from terrazzo.storage.fetching import side_by_side
 from terrazzo.storage.headers import level_factors
 
 if TYPE_CHECKING:
@@ -238,6 +239,10 @@ class Tally:
         reach = reach_of(grid, window)
         touched = [reach.touches(images.outline) for images in self.alike]
         stamps: dict[int, bytes] = {}
+        if self.is_remote:
+            files = sorted({file for place, _, file in self._bands if touched[place]})
+            stamped = side_by_side(lambda file: repr(self._files[file].stamp).encode(), files)
+            stamps = dict(zip(files, stamped, strict=True))
         digest = hashlib.sha256()
         for place, told, file in self._bands:
             if touched[place]:

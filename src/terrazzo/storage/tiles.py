@@ -163,7 +163,7 @@ class TileReader:
             waiting = self._inflate(waiting, keep)
             if not waiting:
                 return
-            with gdal_environment():
+            with gdal_environment(ranges=self.merge):
                 if self.merge and len(waiting) > 1:
                     waiting = self._decode_merged(waiting, keep)
                 self._decode_each(waiting, keep)

@@ -40,7 +40,8 @@ _MAGIC = {
     ".geojson": b"",
     ".json": b"",
 }
-_SIDECARS = (".dbf", ".shx", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
+SIDECARS = (".dbf", ".shx", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
+"""Endings of the files that belong to a Shapefile."""
 _TABLE = re.compile(
     r"create\s+table\b.*|create\s+virtual\s+table\s+(\w+|\"[^\"]*\")\s+using\s+rtree\s*\([^()]*\)",
     re.IGNORECASE | re.DOTALL,
@@ -48,9 +49,13 @@ _TABLE = re.compile(
 """What makes a table that holds rows and nothing else, or an index of where geometries are."""
 _PACKAGES = (b"GPKG", b"GP10", b"GP11")
 """What byte 68 of a GeoPackage begins with."""
+_GEOJSON = re.compile(
+    rb'"type"\s*:\s*"(FeatureCollection|Feature|GeometryCollection|(Multi)?(Point|LineString|Polygon))"'
+)
+_SNIFFED = 65_536
 MOST_ROWS, MOST_DECODED_BYTES = 2_000_000, 512_000_000
 """What a Parquet file of a stranger may hold; its pages may be packed a million times."""
-_GEOMETRY_COLUMNS = ("geometry", "geom", "wkb", "wkb_geometry", "the_geom")
+GEOMETRY_COLUMNS = ("geometry", "geom", "wkb", "wkb_geometry", "the_geom")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,21 +89,9 @@ def read_polygons(
         SourceUnreadable: gone or damaged.
         ArgumentInvalid: no geometry in it, no CRS known, or no such id column.
     """
-    real = gate.local_path(str(path))
+    real = recognised(path, gate)
     suffix = real.suffix.lower()
-    if suffix not in _MAGIC:
-        raise AssetForbidden(
-            f"Files ending in {suffix!r} are not read as geometries; these are: "
-            f"{', '.join(_MAGIC)}."
-        )
     try:
-        with real.open("rb") as file:
-            start = file.read(16)
-        if not start.startswith(_MAGIC[suffix]):
-            raise SourceUnreadable(real.stem, "geometries", f"it is no {suffix} file inside")
-        for sidecar in _SIDECARS if suffix == ".shp" else ():
-            if real.with_suffix(sidecar).is_symlink():
-                gate.local_path(str(real.with_suffix(sidecar)))
         with span("decode"):
             if suffix in {".geojson", ".json"}:
                 shapes, columns, found = _read_geojson(real)
@@ -109,6 +102,45 @@ def read_polygons(
     except OSError:
         raise SourceUnreadable(real.stem, "geometries", "the file is gone or closed") from None
     return _polygons(real, shapes, columns, found or crs, id_column)
+
+
+def recognised(path: Path | str, gate: Gate) -> Path:
+    """Return the real path of a file of geometries whose first bytes are what its ending says.
+
+    Raises:
+        AssetForbidden: outside the roots, or of a kind that is not read.
+        SourceUnreadable: gone, or something else inside.
+    """
+    real = gate.local_path(str(path))
+    suffix = real.suffix.lower()
+    if suffix not in _MAGIC:
+        raise AssetForbidden(
+            f"Files ending in {suffix!r} are not read as geometries; these are: "
+            f"{', '.join(_MAGIC)}."
+        )
+    try:
+        with real.open("rb") as file:
+            start = file.read(16)
+    except OSError:
+        raise SourceUnreadable(real.stem, "geometries", "the file is gone or closed") from None
+    if not start.startswith(_MAGIC[suffix]):
+        raise SourceUnreadable(real.stem, "geometries", f"it is no {suffix} file inside")
+    if "!" in str(real) and suffix in {".shp", ".gpkg"}:  # pyogrio would look into an archive
+        raise AssetForbidden(f"{real.name!r}: its path has a '!'. Rename what has it.")
+    for sidecar in SIDECARS if suffix == ".shp" else ():
+        if real.with_suffix(sidecar).is_symlink():
+            gate.local_path(str(real.with_suffix(sidecar)))
+    return real
+
+
+def is_geojson(path: Path) -> bool:
+    """Tell whether the beginning of a JSON file is that of GeoJSON, and not of a STAC item."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_SNIFFED)
+    except OSError:
+        return False
+    return _GEOJSON.search(start) is not None and b'"stac_version"' not in start
 
 
 def check_geopackage(path: Path) -> None:
@@ -234,7 +266,7 @@ def _read_parquet(path: Path) -> tuple[list[BaseGeometry | None], dict[str, list
             table = pq.read_table(file)
         metadata = _object(json.loads((table.schema.metadata or {}).get(b"geo", b"{}")))
         told = str(metadata.get("primary_column", ""))
-        column = told or next((n for n in _GEOMETRY_COLUMNS if n in table.column_names), "")
+        column = told or next((n for n in GEOMETRY_COLUMNS if n in table.column_names), "")
         if not column or column not in table.column_names:
             raise ArgumentInvalid(
                 f"{path.name!r} has no column of geometries. Its columns: "
@@ -243,7 +275,7 @@ def _read_parquet(path: Path) -> tuple[list[BaseGeometry | None], dict[str, list
         shapes = shapely.from_wkb(np.array(table.column(column).to_pylist(), dtype=object))
         facts = _object(_object(metadata.get("columns", {})).get(column, {}))
         columns = {
-            name: [_plain(value) for value in table.column(name).to_pylist()]
+            name: [plain_value(value) for value in table.column(name).to_pylist()]
             for name in table.column_names
             if name != column
         }
@@ -299,9 +331,14 @@ def _read_gdal(
         raise ArgumentInvalid(f"{path.name!r} holds no geometry. Give a file with at least one.")
     names = [str(name) for name in meta["fields"]]
     columns = {n: [_json(v) for v in column] for n, column in zip(names, values, strict=True)}
-    found = meta["crs"] or ""
+    return list(shapely.from_wkb(wkb)), columns, known_crs(meta["crs"])
+
+
+def known_crs(stated: str | None) -> str:
+    """Return the canonical name of the CRS that GDAL found; empty where it is none."""
+    found = stated or ""
     unknown = found.upper() in {"EPSG:-1", "EPSG:0"} or "undefined" in found.lower()
-    return list(shapely.from_wkb(wkb)), columns, "" if unknown else found
+    return "" if unknown or not found else crs_name(found)
 
 
 def _json(value: Any) -> Any:
@@ -309,10 +346,10 @@ def _json(value: Any) -> Any:
         return None if np.isnat(value) else str(value)
     if isinstance(value, np.generic):
         value = value.item()
-    return None if isinstance(value, float) and value != value else _plain(value)  # noqa: PLR0124 - NaN
+    return None if isinstance(value, float) and value != value else plain_value(value)  # noqa: PLR0124 - NaN
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Return what a column holds as JSON has it; NaN and infinity stay."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -323,5 +360,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else str(value)
+        return {str(key): plain_value(entry) for key, entry in value.items()}
+    return (
+        [plain_value(entry) for entry in value] if isinstance(value, list | tuple) else str(value)
+    )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from terrazzo.cube import Source
     from terrazzo.engine import Opener
+    from terrazzo.engine.bound import Known
     from terrazzo.processes.load import FileRequest, LoadRequest
 
 NO_PIXELS = Window(0, 0, 0, 0)
@@ -88,7 +89,7 @@ class CubeOpener:
     others: Opener | None = None
     """Opens what is none of them."""
 
-    def open(self, request: LoadRequest) -> Source:
+    def open(self, request: LoadRequest) -> Source | Known:
         """Return the cube of that name.
 
         Raises:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from terrazzo.drivers.ingestion.formats import FOLDERS, FORMATS
+from terrazzo.drivers.ingestion.formats import FOLDERS, FORMATS, NAMED, ending
 from terrazzo.drivers.ingestion.items import FoundFile
 from terrazzo.errors import ArgumentInvalid
 
@@ -30,9 +30,9 @@ def find_files(paths: Sequence[Path], *, besides: Path) -> list[FoundFile]:
     own = besides.resolve()
     found: dict[Path, FoundFile] = {}
     for path in paths:
-        if path.is_dir() and path.suffix.lower() not in FOLDERS:
+        if path.is_dir() and ending(path) not in FOLDERS:
             files = [(f, f.relative_to(path).as_posix(), path) for f in _inside(path)]
-        elif path.is_dir() or (path.is_file() and path.suffix.lower() in FORMATS):
+        elif path.is_dir() or (path.is_file() and ending(path) in {*FORMATS, *NAMED}):
             files = [(path, path.name, path.parent)]
         else:
             raise ArgumentInvalid(
@@ -43,7 +43,8 @@ def find_files(paths: Sequence[Path], *, besides: Path) -> list[FoundFile]:
         for file, name, root in files:
             real = file.resolve()
             if not real.is_relative_to(own):
-                found.setdefault(real, FoundFile(file.absolute(), name, root.resolve()))
+                named = file == path
+                found.setdefault(real, FoundFile(file.absolute(), name, root.resolve(), named))
     if not found:
         raise ArgumentInvalid(
             f"There is nothing to ingest in {', '.join(map(str, paths)) or 'no path at all'}. "
@@ -55,10 +56,10 @@ def find_files(paths: Sequence[Path], *, besides: Path) -> list[FoundFile]:
 def _inside(path: Path) -> Iterator[Path]:
     """Yield what can be taken in and lies in a folder, in order."""
     for folder, folders, names in os.walk(path):
-        whole = [name for name in folders if Path(name).suffix.lower() in FOLDERS]
+        whole = [name for name in folders if ending(Path(folder, name)) in FOLDERS]
         folders[:] = sorted(name for name in folders if name not in whole)
         for name in sorted([*names, *whole]):
-            if Path(name).suffix.lower() in FORMATS and not name.startswith("."):
+            if ending(Path(folder, name)) in FORMATS and not name.startswith("."):
                 yield Path(folder, name)
 
 

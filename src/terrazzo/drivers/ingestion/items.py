@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import json
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -25,17 +28,21 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from terrazzo.geo.grid import Bounds, Grid
+    from terrazzo.storage.gate import AssetName
 
 DIGEST: Final = "terrazzo:source_digest"
 """Field of an asset: digest of the pixels and metadata that its file was made of."""
 FILE_EXTENSION: Final = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
 
-_COMMON_NAMES: Final = frozenset({
+COMMON_NAMES: Final = frozenset({
     "pan", "coastal", "blue", "green", "green05", "red", "rededge", "rededge071", "rededge075",
     "rededge078", "nir", "nir08", "nir09", "cirrus", "swir16", "swir22", "lwir", "lwir11",
     "lwir12", "yellow",
 })  # fmt: skip
+"""What STAC calls bands."""
 _EDGE_POINTS: Final = 21
 _HALF_TURN: Final = 180.0
 
@@ -53,6 +60,31 @@ class IngestOptions:
     """Names of the bands of each file; empty takes them from the files."""
     common_names: Mapping[str, str] = field(default_factory=dict)
     """STAC common name by band name, for example B8: nir."""
+    platform: str = ""
+    """Satellite, for example sentinel-2a, whose common names and wavelengths the bands have; empty
+    takes it from names of files that say it."""
+    nodata: float | None = None
+    """Number that means no data, instead of what the files say."""
+    scale: float | None = None
+    """Factor from stored to physical values, instead of what the files say."""
+    offset: float | None = None
+    """Added after scaling, instead of what the files say."""
+    crs: str = ""
+    """CRS of files that state none; those that state one are believed. Of swaths: the one that
+    they are gridded to."""
+    resolution: float = 0.0
+    """Edge of the pixels that swaths are gridded to, units of that CRS; 0 takes one near their own.
+    """
+    layer: str = ""
+    """Layer of a GeoPackage; empty takes all, each as an item."""
+    geometry: str = ""
+    """Column of geometries (WKB) of Parquet files that do not say which it is."""
+    id: str = ""
+    """Attribute that names geometries; empty for their position."""
+    date: str = ""
+    """Attribute that says when geometries were, by which graphs choose them."""
+    encoding: str = ""
+    """Of the texts of Shapefiles; empty for what the file says."""
     copy: bool = False
     """Whether GeoTIFFs are copied into the workspace as COGs instead of read where they are."""
     verify: bool = False
@@ -87,6 +119,8 @@ class IngestReport:
     """Folders that are read in place and were remembered; `Workspace.of` knows them."""
     dry_run: bool = False
     """Whether nothing was written."""
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Name of a file, and what should be known of it although it was taken in or passed over."""
 
     @property
     def items(self) -> int:
@@ -107,11 +141,40 @@ class FoundFile:
     """Its path relative to the folder named; its name if it was named itself."""
     root: Path
     """The folder named, or the file's own folder; real path."""
+    named: bool = False
+    """Whether the user named it itself."""
+    address: str = ""
+    """Where it is read over the network; `path` is then where it goes if it is fetched."""
+    via: Gate | None = None
+    """What lets it through, if it is read over the network."""
 
     @property
     def gate(self) -> Gate:
         """The gate that lets through what lies beside it."""
-        return Gate((self.root,))
+        return self.via or Gate((self.root,))
+
+    def open_name(self) -> AssetName:
+        """Return what readers of images take.
+
+        Raises:
+            AssetForbidden: its name cannot be opened, or it is a link that leaves its folder.
+        """
+        return self.gate.open_name(self.address or str(self.path), item=self.path.name)
+
+    def digest(self, *told: object) -> str:
+        """Return a digest of its content, and of what is told of it besides.
+
+        For a file that is read over the network, what its server says stands for the content.
+        """
+        if self.address:
+            opened = self.open_name()
+            found = hashlib.sha256(repr((opened.key, opened.stamp)).encode())
+        else:
+            with self.path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256")
+        if told:
+            found.update(repr(told).encode())
+        return found.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +185,8 @@ class Made:
     """As the catalogue gives it back."""
     wrote: bool = False
     """Whether a file of it was written, or in a dry run would have been."""
+    notes: tuple[str, ...] = ()
+    """What people should know of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +270,8 @@ class Given:
     """`options.pattern`, compiled."""
     known_types: Mapping[str, str] = field(default_factory=dict)
     """Type by name of the bands that the collection has already."""
+    roots: tuple[Path, ...] = ()
+    """Folders that are registered: what a file refers to may lie in them, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,14 +285,18 @@ class Period:
 
     @classmethod
     def of(cls, text: str) -> Period:
-        """Read an instant, or a period `start/end`.
+        """Read an instant, a period `start/end`, or a month or year, which is a period, too.
 
         Raises:
-            ArgumentInvalid: it is neither, or the end is not after the start.
+            ArgumentInvalid: it is none, or the end is not after the start.
         """
         first, slash, last = text.partition("/")
         start = parse_time(first)
         end = parse_time(last) if slash else None
+        if not slash and len(first) == len("2018"):
+            end = start.replace(year=start.year + 1)
+        elif not slash and len(first) == len("2018-05"):
+            end = (start + timedelta(days=31)).replace(day=1)
         if end is not None and end <= start:
             raise ArgumentInvalid(f"--datetime {text!r}: its end must be after its start.")
         return cls(start, end)
@@ -273,24 +344,30 @@ def footprint(grids: Sequence[Grid]) -> tuple[Bounds, dict[str, Any] | None]:
     The geometry follows the edges of the grids to a tenth of a pixel. Across the antimeridian,
     and around a pole, it is the bbox.
     """
-    distinct = list(dict.fromkeys(grids))
+    box, geometry = _footprint(tuple(dict.fromkeys(grids)))
+    document: dict[str, Any] | None = json.loads(geometry) if geometry else None
+    return box, document
+
+
+@lru_cache(maxsize=1024)
+def _footprint(distinct: tuple[Grid, ...]) -> tuple[Bounds, str]:
+    """Return bbox and geometry, as text, of grids; a time series has the same again and again."""
     boxes = [_box(grid) for grid in distinct]
     crossing = [box for box in boxes if box[0] > box[2]]
     if crossing:
         west, _, east, _ = crossing[0]
-        return (west, min(b[1] for b in boxes), east, max(b[3] for b in boxes)), None
+        return (west, min(b[1] for b in boxes), east, max(b[3] for b in boxes)), ""
     box = (
         min(b[0] for b in boxes), min(b[1] for b in boxes),
         max(b[2] for b in boxes), max(b[3] for b in boxes),
     )  # fmt: skip
     outlines = [_outline(grid) for grid in distinct]
-    shapes = [shapely.Polygon(points) for points in outlines if points is not None]
+    shapes = [shapely.polygons(points) for points in outlines if points is not None]
     if len(shapes) < len(distinct) or not all(one.is_valid and one.area for one in shapes):
-        return box, None
+        return box, ""
     pixel = min((b[2] - b[0]) / max(g.width, 1) for b, g in zip(boxes, distinct, strict=True))
     whole = shapely.orient_polygons(shapely.union_all(shapes).simplify(pixel / 10))
-    document: dict[str, Any] = json.loads(shapely.to_geojson(whole))
-    return box, document
+    return box, str(shapely.to_geojson(whole))
 
 
 def _box(grid: Grid) -> Bounds:
@@ -306,7 +383,7 @@ def _wrapped(longitude: float) -> float:
     return (longitude + _HALF_TURN) % (2 * _HALF_TURN) - _HALF_TURN
 
 
-def _outline(grid: Grid) -> list[tuple[float, float]] | None:
+def _outline(grid: Grid) -> NDArray[np.float64] | None:
     """Return the edge of a grid in degrees; None where it cannot be drawn as one ring."""
     left, bottom, right, top = grid.bounds
     count = 2 if is_geographic(grid.crs) else _EDGE_POINTS
@@ -323,12 +400,19 @@ def _outline(grid: Grid) -> list[tuple[float, float]] | None:
         return None
     if count > 2 and (jumps > _HALF_TURN).any():  # noqa: PLR2004 - not degrees themselves
         return None
-    return list(zip(longitudes.tolist(), latitudes.tolist(), strict=True))
+    return np.stack([longitudes, latitudes], axis=-1)
 
 
 def transform_of(grid: Grid) -> tuple[float, ...]:
     """Return a grid's affine (a, b, c, d, e, f) from column, row to x, y."""
     return (grid.pixel_x, 0.0, grid.left, 0.0, -grid.pixel_y, grid.top)
+
+
+def _has(dtype: np.dtype[Any], number: float) -> bool:
+    """Tell whether pixels of a type can be a number."""
+    if dtype.kind in "fc":
+        return True
+    return float(number).is_integer() and np.iinfo(dtype).min <= number <= np.iinfo(dtype).max
 
 
 def band_info(
@@ -342,8 +426,24 @@ def band_info(
     offset: float,
     description: str = "",
 ) -> BandInfo:
-    """Describe a band; its common name is told by the user, or its own name is one."""
-    common = options.common_names.get(name, name if name in _COMMON_NAMES else "")
+    """Describe a band; what the user states counts before what the file says.
+
+    Its common name is told by the user, or its own name is one. NaN is the no-data value of
+    floats that state none.
+
+    Raises:
+        ArgumentInvalid: the type of the band has no such number as the stated no-data value.
+    """
+    stated = options.nodata
+    if stated is not None and not _has(np.dtype(dtype), stated):
+        raise ArgumentInvalid(f"band {name!r} is {dtype}, which has no number --nodata {stated:g}.")
+    if stated is not None:
+        nodata = stated
+    elif nodata is None and np.dtype(dtype).kind == "f":
+        nodata = float("nan")
+    scale = scale if options.scale is None else options.scale
+    offset = offset if options.offset is None else options.offset
+    common = options.common_names.get(name, name if name in COMMON_NAMES else "")
     gsd = None if is_geographic(grid.crs) else round(grid.pixel_metres, 6)
     return BandInfo(
         name=name, dtype=dtype, nodata=nodata, scale=scale, offset=offset, common_name=common,

@@ -3,23 +3,26 @@
 A date is read from a name by this rule: `YYYY-MM-DD` first, then the first run of exactly eight
 digits that is a day (`YYYYMMDD`), then the first run of exactly seven that is one (`YYYYDDD`, day
 of the year). A run of another length is no date, but for fourteen digits (`YYYYMMDDhhmmss`); years
-are 1900 to 2099. `Thhmmss` right behind a date is its time, UTC.
+are 1900 to 2099. `Thhmmss` right behind a date is its time, UTC. Two dates side by side are a
+period, `20171202_20180320`, whose last day belongs to it; but the second date of a Landsat scene is
+when it was processed.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from terrazzo.drivers.ingestion.items import Period
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.times import format_time, parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-_TIME: Final = r"(?:T(?P<time>\d{6})(?!\d))?"
+_TIME: Final = r"(?:[Tt](?P<time>\d{6})(?!\d))?"
 _DATES: Final = (
     (re.compile(rf"(?<!\d)(?P<date>\d{{4}}-\d\d-\d\d){_TIME}(?!\d)"), "%Y-%m-%d"),
     (re.compile(rf"(?<!\d)(?P<date>\d{{8}}){_TIME}(?!\d)"), "%Y%m%d"),
@@ -27,14 +30,19 @@ _DATES: Final = (
     (re.compile(rf"(?<!\d)(?P<date>\d{{7}}){_TIME}(?!\d)"), "%Y%j"),
 )
 _YEARS: Final = range(1900, 2100)
-_TAGS: Final = (
-    "TIFFTAG_DATETIME",
+_ACQUIRED: Final = (
     "ACQUISITIONDATETIME",
     "ACQUISITION_DATETIME",
     "ACQUISITION_DATE",
     "DATE_ACQUIRED",
-    "DATETIME",
+    "ACQUISITIONTIME",
 )
+_WRITTEN: Final = ("TIFFTAG_DATETIME", "DATETIME")
+"""TIFF 6.0: when the image was created. Some write the acquisition there, many the processing."""
+_FORMS: Final = ("%Y:%m:%d %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y%m%dT%H%M%S")
+_BESIDE: Final = re.compile(r"[_-]{1,2}(?:to[_-]{1,2})?")
+_PROCESSED: Final = re.compile(r"(?<![A-Z\d])L[A-Z]\d\d_(?:L[12][A-Z]{2}|CU|AK|HI)_\d{6}_\d{8}_")
+_YEAR: Final = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 _BAND: Final = re.compile(
     r"(?:^|[._-])(?P<band>B\d{1,2}A?|(?:SR|ST|QA)_[A-Z0-9]+|SCL|AOT|WVP|TCI|CLD|SNW|CLM|FMASK"
     r"|VV|VH|HH|HV|blue|green|red|nir0?\d?|swir_?\d*|pan|tir\d*|coastal|rededge\d*"
@@ -53,8 +61,8 @@ class NameParts:
     """Id of the item: the name without its band, or the pattern's group `item`."""
     band: str = ""
     """Name of the band, if the name ends in one."""
-    date: datetime | None = None
-    """The instant in the name."""
+    when: Period | None = None
+    """The instant or period in the name."""
     stated: bool = False
     """Whether the date is from the user's pattern, which counts before the file's metadata."""
 
@@ -95,11 +103,14 @@ def read_name(name: str, pattern: re.Pattern[str] | None = None) -> NameParts:
         ArgumentInvalid: the pattern is not found in the name, or its `date` is no date.
     """
     stem = name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-    match = _BAND.search(stem)
+    head, date = _dated_end(stem)
+    match = _BAND.search(head)
     band = match["band"] if match else ""
-    item = stem[: match.start()] + (match["resolution"] or "") if match else stem
+    item = stem
+    if match:
+        item = (head[: match.start()] + (match["resolution"] or "") + date).lstrip("._-")
     if pattern is None:
-        return NameParts(item, band, date_in(stem))
+        return NameParts(item, band, period_in(stem))
     found = pattern.search(name)
     if found is None:
         raise ArgumentInvalid(
@@ -110,19 +121,94 @@ def read_name(name: str, pattern: re.Pattern[str] | None = None) -> NameParts:
     if groups.get("band"):
         band = str(groups["band"])
         item = stem.replace(band, "").strip("._-") if match is None else item
-    date = _stated_date(str(groups["date"]), name) if groups.get("date") else None
+    told = _stated_date(str(groups["date"]), name) if groups.get("date") else None
     return NameParts(
-        groups.get("item") or item, band, date or date_in(stem), stated=date is not None
+        groups.get("item") or item, band, told or period_in(stem), stated=told is not None
     )
+
+
+def _dated_end(stem: str) -> tuple[str, str]:
+    """Part a name from the date that it ends in, so that a band before that is found."""
+    for expression, form in _DATES:
+        for match in expression.finditer(stem):
+            if match.end() == len(stem) and match.start() and any(_instants(match, form)):
+                head = stem[: match.start()].rstrip("._-")
+                return head, stem[len(head) :]
+    return stem, ""
 
 
 def date_in(text: str) -> datetime | None:
     """Return the first date in a text by the rule above; None if there is none."""
+    found = period_in(text)
+    return None if found is None else found.start
+
+
+def period_in(text: str) -> Period | None:
+    """Return the first date in a text, or the period that it begins; None if there is none."""
     for expression, form in _DATES:
         for match in expression.finditer(text):
-            for found in _instants(match, form):
-                return found
+            for start in _instants(match, form):
+                end = _end_beside(text, match, expression, form)
+                return Period(start, end if end is not None and end > start else None)
     return None
+
+
+def _end_beside(
+    text: str, match: re.Match[str], expression: re.Pattern[str], form: str
+) -> datetime | None:
+    """Return the end, excluded, of the period that a date begins; None if it begins none."""
+    between = _BESIDE.match(text, match.end())
+    last = expression.match(text, between.end()) if between else None
+    if last is None or _PROCESSED.search(text):
+        return None
+    for found in _instants(last, form):
+        return found if last["time"] else found + timedelta(days=1)
+    return None
+
+
+def when_of(parts: NameParts, stated: str, tags: Mapping[str, str], *, name: str) -> Period:
+    """Return when a file is of: what the user states, its pattern, its metadata or name say.
+
+    Args:
+        parts: what its name says.
+        stated: `--datetime`; empty if it is not given.
+        tags: the file's metadata.
+        name: of the file, for the message.
+
+    Raises:
+        ArgumentInvalid: nothing says it.
+    """
+    if stated:
+        return Period.of(stated)
+    if parts.stated and parts.when is not None:
+        return parts.when
+    acquired, written = date_of_tags(tags, _ACQUIRED), date_of_tags(tags, _WRITTEN)
+    if acquired is not None:
+        return Period(acquired)
+    if parts.when is None and written is not None:
+        return Period(written)
+    if parts.when is None:
+        raise ArgumentInvalid(_no_date(name))
+    same_day = written is not None and written.date() == parts.when.start.date()
+    if same_day and written is not None and parts.when == Period(_midnight(written)):
+        return Period(written)
+    return parts.when
+
+
+def _midnight(instant: datetime) -> datetime:
+    return instant.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _no_date(name: str) -> str:
+    """Ask for the date of a file."""
+    year = _YEAR.search(name.rsplit("/", 1)[-1])
+    example = year[0] if year else "2018-05-01"
+    also = "" if year else " (or 2018, or 2018-05-01/2018-07-01)"
+    return (
+        "it has no date, neither in its metadata nor in its name (YYYY-MM-DD, YYYYMMDD or "
+        f"YYYYDDD). State it with --datetime {example}{also}, or say where it is in the name with "
+        "--pattern."
+    )
 
 
 def _instants(match: re.Match[str], form: str) -> Iterator[datetime]:
@@ -138,29 +224,33 @@ def _instants(match: re.Match[str], form: str) -> Iterator[datetime]:
             yield found
 
 
-def _stated_date(text: str, name: str) -> datetime:
+def _stated_date(text: str, name: str) -> Period:
     """Read the pattern's group `date`.
 
     Raises:
         ArgumentInvalid: it is no date.
     """
-    found = date_in(text)
+    found = period_in(text)
     if found is not None:
         return found
     try:
-        return parse_time(text)
+        return Period.of(text)
     except ArgumentInvalid:
         raise ArgumentInvalid(
             f"--pattern finds the date {text!r} in {name!r}, which is none. Valid are {_WANTED}."
         ) from None
 
 
-def date_of_tags(tags: Mapping[str, str]) -> datetime | None:
+def date_of_tags(
+    tags: Mapping[str, str], keys: Sequence[str] = (*_ACQUIRED, *_WRITTEN)
+) -> datetime | None:
     """Return the instant that the metadata of a file state, without a zone UTC; None if none."""
     by_name = {key.upper(): text for key, text in tags.items()}
-    for key in _TAGS:
+    for key in keys:
         text = by_name.get(key, "").strip()
-        for form in ("%Y:%m:%d %H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S"):
+        if not text:
+            continue
+        for form in _FORMS:
             try:
                 return datetime.strptime(text, form).replace(tzinfo=UTC)
             except ValueError:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import defusedxml.ElementTree
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
     from terrazzo.drivers.ingestion.items import FoundFile
 
+_SETTLED_NS: Final = 1_000_000_000
 LARGEST: Final = 100_000_000
 """Bytes of a metadata file that is read; annotations of Sentinel-1 have some ten million."""
 
@@ -81,3 +85,25 @@ def folders_above(file: FoundFile, most: int) -> list[Path]:
             break
         found.append(folder)
     return found
+
+
+def xml_names(folder: Path) -> tuple[str, ...]:
+    """Return the names of the XML files of a folder, in order.
+
+    A folder of many images is asked for once per image, and listed once until it changes. What
+    has changed just now may change again without its time telling, and is listed each time.
+    """
+    changed_ns = folder.stat().st_mtime_ns
+    if time.time_ns() - changed_ns < _SETTLED_NS:
+        return _listed(folder)
+    return _known(folder, changed_ns)
+
+
+def _listed(folder: Path) -> tuple[str, ...]:
+    with os.scandir(folder) as entries:
+        return tuple(sorted(entry.name for entry in entries if entry.name.endswith(".xml")))
+
+
+@lru_cache(maxsize=256)
+def _known(folder: Path, changed_ns: int) -> tuple[str, ...]:  # noqa: ARG001 - names its state
+    return _listed(folder)

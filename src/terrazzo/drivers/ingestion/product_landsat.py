@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from terrazzo.drivers.ingestion.items import Period
+from terrazzo.drivers.ingestion.missions import MSS, OLI, TM
 from terrazzo.drivers.ingestion.names import safe_name
 from terrazzo.drivers.ingestion.product_files import LARGEST, read_xml
 from terrazzo.drivers.ingestion.raster import RasterFile, image_of
@@ -36,16 +37,6 @@ _SCENE: Final = re.compile(
 )
 _TELLS: Final = ("_MTL.json", "_MTL.xml", "_MTL.txt")
 _LINE: Final = re.compile(r"\s*(?P<name>\w+)\s*=\s*(?P<value>.*?)\s*$")
-_OLI: Final = {
-    1: ("coastal", 0.443), 2: ("blue", 0.482), 3: ("green", 0.561), 4: ("red", 0.655),
-    5: ("nir08", 0.865), 6: ("swir16", 1.609), 7: ("swir22", 2.201), 8: ("pan", 0.590),
-    9: ("cirrus", 1.373), 10: ("lwir11", 10.895), 11: ("lwir12", 12.005),
-}  # fmt: skip
-_TM: Final = {
-    1: ("blue", 0.485), 2: ("green", 0.560), 3: ("red", 0.660), 4: ("nir08", 0.835),
-    5: ("swir16", 1.650), 6: ("lwir", 11.45), 7: ("swir22", 2.220), 8: ("pan", 0.710),
-}  # fmt: skip
-_MSS: Final = {4: ("green", 0.55), 5: ("red", 0.65), 6: ("nir08", 0.75), 7: ("nir09", 0.95)}
 _NUMBER: Final = re.compile(r"(?:SR_|ST_)?B(?P<number>\d+)(?P<gain>_VCID_[12])?$")
 _FILL_ONE: Final = ("QA_PIXEL", "SR_QA_AEROSOL")
 """Bands of bits in which fill has the value 1."""
@@ -184,11 +175,11 @@ class _Scene:
             ) from None
 
     @property
-    def _bands(self) -> Mapping[int, tuple[str, float]]:
+    def _bands(self) -> Mapping[str, tuple[str, float]]:
         sensor = self.told.get("SENSOR_ID", "")
         if "OLI" in sensor or "TIRS" in sensor:
-            return _OLI
-        return _MSS if "MSS" in sensor else _TM
+            return OLI
+        return MSS if "MSS" in sensor else TM
 
     def band(self, name: str, image: RasterFile) -> BandInfo:
         """Describe a band.
@@ -202,7 +193,7 @@ class _Scene:
         scale, offset = 1.0, 0.0
         nodata: float | None = 1.0 if name in _FILL_ONE else plain.nodata
         if match is not None:
-            common, wavelength = self._bands.get(int(match["number"]), ("", None))
+            common, wavelength = self._bands.get(f"B{match['number']:0>2}", ("", None))
             scale, offset = self._rescaling(name, match)
             nodata = 0.0
         return replace(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from terrazzo.catalog import BandInfo
 from terrazzo.drivers.ingestion.items import Period
+from terrazzo.drivers.ingestion.missions import SENTINEL2
 from terrazzo.drivers.ingestion.names import safe_name
 from terrazzo.drivers.ingestion.product_files import (
     folders_above,
@@ -20,6 +21,7 @@ from terrazzo.drivers.ingestion.product_files import (
     read_xml,
     text_of,
     time_of,
+    xml_names,
 )
 from terrazzo.drivers.ingestion.raster import RasterFile, image_of
 from terrazzo.errors import SourceUnreadable
@@ -41,14 +43,6 @@ _ORDER: Final = (
     "B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12",
 )  # fmt: skip
 """Bands by the number that the metadata give them."""
-_COMMON: Final[Mapping[str, tuple[str, float]]] = {
-    "B01": ("coastal", 0.443), "B02": ("blue", 0.490), "B03": ("green", 0.560),
-    "B04": ("red", 0.665), "B05": ("rededge071", 0.704), "B06": ("rededge075", 0.740),
-    "B07": ("rededge078", 0.783), "B08": ("nir", 0.842), "B8A": ("nir08", 0.865),
-    "B09": ("nir09", 0.945), "B10": ("cirrus", 1.3735), "B11": ("swir16", 1.610),
-    "B12": ("swir22", 2.190),
-}  # fmt: skip
-"""Common name of STAC and centre wavelength, micrometres."""
 _METRES: Final = {"B02": 10, "B03": 10, "B04": 10, "B08": 10, "B01": 60, "B09": 60, "B10": 60}
 _DEPTH: Final = 4
 """Folders between an image and the product's folder: R10m, IMG_DATA, the granule, GRANULE."""
@@ -59,9 +53,9 @@ def marker(file: FoundFile) -> Path | None:
     for folder in folders_above(file, _DEPTH + 1):
         if folder.name == "GRANULE" or folder.parent.name == "GRANULE":
             continue
-        found = [path for path in sorted(folder.glob("*.xml")) if _MARKER.fullmatch(path.name)]
+        found = next(filter(_MARKER.fullmatch, xml_names(folder)), "")
         if found:
-            return found[0]
+            return folder / found
     return None
 
 
@@ -165,8 +159,8 @@ class _Product:
     def band(self, name: str, image: RasterFile) -> BandInfo:
         """Describe a band."""
         plain = image.bands[0]
-        common, wavelength = _COMMON.get(name, ("", None))
-        if name in _COMMON:
+        common, wavelength = SENTINEL2.get(name, ("", None))
+        if name in SENTINEL2:
             scale = 1 / self.quantification
             offset = self.offsets.get(name, 0.0) / self.quantification
         else:

@@ -14,6 +14,7 @@ from terrazzo.drivers.ingestion import (
     product_landsat,
     product_sentinel1,
     product_sentinel2,
+    product_sentinel3,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Kind(Protocol):
         """
 
 
-KINDS: tuple[Kind, ...] = (product_sentinel2, product_sentinel1, product_landsat)
+KINDS: tuple[Kind, ...] = (product_sentinel3, product_sentinel2, product_sentinel1, product_landsat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,9 @@ def split_products(files: Sequence[FoundFile]) -> tuple[list[Product], list[Foun
     groups: dict[tuple[int, Path], list[FoundFile]] = {}
     single: list[FoundFile] = []
     for file in files:
+        if file.address:  # a product is fetched before it is looked at
+            single.append(file)
+            continue
         for number, kind in enumerate(KINDS):
             marker = kind.marker(file)
             if marker is not None:

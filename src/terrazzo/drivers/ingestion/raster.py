@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import defaultdict
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,20 +23,32 @@ from terrazzo.drivers.ingestion.items import (
     build_item,
     transform_of,
 )
-from terrazzo.drivers.ingestion.names import date_id, date_in, date_of_tags, read_name, safe_name
+from terrazzo.drivers.ingestion.names import date_id, date_in, read_name, safe_name, when_of
+from terrazzo.drivers.ingestion.odd import (
+    CLASSES,
+    CLASSIFICATION,
+    check_content,
+    check_image,
+    class_fields,
+    crs_notes,
+    mask_notes,
+    straightened,
+)
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.times import format_time
-from terrazzo.storage.ingest_support import check_whole, copy_as_cog, file_facts
-from terrazzo.storage.raster import describe, describe_for_item
+from terrazzo.storage.damage import as_unreadable
+from terrazzo.storage.headers import HEADER, NotNorthUp, header_document
+from terrazzo.storage.image_facts import BandFacts
+from terrazzo.storage.ingest_support import copy_whole, look
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from terrazzo.geo.grid import Grid
     from terrazzo.storage.gate import AssetName
-    from terrazzo.storage.headers import RasterInfo
-    from terrazzo.storage.ingest_support import FileFacts
+    from terrazzo.storage.headers import Header, RasterInfo
+    from terrazzo.storage.image_facts import FileFacts
 
 SMALL_PIXELS: Final = 2048 * 2048
 """An image of at most so many pixels is read in place without internal tiles or overviews."""
@@ -50,15 +62,48 @@ _TYPES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Copying:
+    """How a file becomes a COG of ours."""
+
+    digest: Callable[[], str]
+    """Digest of all that decides the copy."""
+    write: Callable[[Path], None]
+    """Write the copy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What is known of an image before its name is read."""
+
+    opened: AssetName | None
+    """What readers take; None for what is only copied."""
+    info: RasterInfo
+    """What it says about its pixels, or its copy will."""
+    facts: FileFacts
+    """What else it states."""
+    copying: Copying | None
+    """How it is copied; None if it is read where it is."""
+    header: Header | None = None
+    """What its item tells of it; None for what is only copied."""
+    notes: tuple[str, ...] = ()
+    """What the user should know."""
+
+    @property
+    def media_type(self) -> str:
+        """Its media type."""
+        return _TYPES["COG" if self.opened is None or self.facts.is_cog else self.opened.driver]
+
+
+@dataclass(frozen=True, slots=True)
 class RasterFile:
     """An image file and what is known of it."""
 
     found: FoundFile
     """The file."""
-    opened: AssetName
-    """What readers take."""
+    opened: AssetName | None
+    """What readers take; None for what is only copied."""
     info: RasterInfo
-    """What it says about its pixels."""
+    """What it says about its pixels, or its copy will."""
     media_type: str
     """Its media type."""
     bands: tuple[BandInfo, ...]
@@ -69,6 +114,14 @@ class RasterFile:
     """Its instant or period."""
     properties: Mapping[str, Any] = field(default_factory=dict)
     """More of its item's properties."""
+    copying: Copying | None = None
+    """How it is copied; None if it is read where it is."""
+    header: Header | None = None
+    """What its item tells of it; None for what is only copied."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """More fields of its asset."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of it."""
 
     @property
     def shown(self) -> str:
@@ -85,20 +138,57 @@ def read(found: FoundFile, given: Given) -> list[Part]:
     """Look at an image file without decoding it (but for `options.verify`).
 
     Raises:
-        SourceUnreadable: damaged, cut short, without georeference, or rotated.
-        ArgumentInvalid: no date, names that do not fit, or an image that is slow to read in place.
+        SourceUnreadable: damaged or cut short.
+        ArgumentInvalid: no date, no georeference, names that do not fit, or an image that can only
+            be copied.
         AssetForbidden: its name cannot be opened, or it is a link that leaves its folder.
     """
+    return image_files(found, given, _looked_at(found, given.options))
+
+
+def image_files(
+    found: FoundFile,
+    given: Given,
+    looked: Looked,
+    copies: Mapping[tuple[int, ...], Copying] | None = None,
+) -> list[Part]:
+    """Name an image that was looked at, by its own name and what it states.
+
+    Args:
+        found: the file.
+        given: what the user says.
+        looked: what is known of the image.
+        copies: how some of its bands (0-based) become a file each; None = one file of all.
+
+    Raises:
+        ArgumentInvalid: no date, or names that do not fit.
+    """
     options, pattern = given.options, given.pattern
-    opened, info, facts = _looked_at(found, options)
     parts = read_name(found.name, pattern)
-    when = _when(parts.date, options, facts.tags, stated=parts.stated)
+    when = when_of(parts, options.datetime, looked.facts.tags, name=found.name)
     item = parts.item
     if date_in(item) is None:
         item = "_".join(filter(None, (item, date_id(when.start))))
-    media_type = _TYPES["COG" if facts.is_cog else opened.driver]
-    bands = _bands(info, options, parts.band, stated=pattern is not None and bool(parts.band))
-    return [RasterFile(found, opened, info, media_type, bands, safe_name(item), when)]
+    stated = pattern is not None and bool(parts.band)
+    bands = _bands(looked.info, looked.facts, options, parts.band, stated=stated)
+    whole = tuple(range(len(looked.info.dtypes)))
+    found_files: list[Part] = []
+    by_bands: Mapping[tuple[int, ...], Copying | None] = copies or {whole: looked.copying}
+    for numbers, copying in by_bands.items():
+        named = tuple(bands[number] for number in numbers if number < len(bands))
+        info = replace(
+            looked.info,
+            dtypes=tuple(looked.info.dtypes[number] for number in numbers),
+            nodata=tuple(looked.info.nodata[number] for number in numbers),
+        )
+        found_files.append(
+            RasterFile(
+                found, looked.opened, info, looked.media_type, named, safe_name(item), when,
+                copying=copying, header=looked.header, extra=class_fields(looked.facts, named),
+                notes=() if found_files else looked.notes,
+            )
+        )  # fmt: skip
+    return found_files
 
 
 def image_of(found: FoundFile, options: IngestOptions) -> RasterFile:
@@ -108,26 +198,42 @@ def image_of(found: FoundFile, options: IngestOptions) -> RasterFile:
         The image with the bands that its own header states; its item and instant are still open.
 
     Raises:
-        SourceUnreadable: damaged, cut short, without georeference, or rotated.
-        ArgumentInvalid: an image that is slow to read in place.
+        SourceUnreadable: damaged or cut short.
+        ArgumentInvalid: no georeference, or an image that can only be copied.
         AssetForbidden: its name cannot be opened, or it is a link that leaves its folder.
     """
-    opened, info, facts = _looked_at(found, options)
-    bands = _bands(info, replace(options, bands=()), "", stated=False)
-    media_type = _TYPES["COG" if facts.is_cog else opened.driver]
-    return RasterFile(found, opened, info, media_type, bands, "", _OPEN)
+    looked = _looked_at(found, options)
+    bands = _bands(looked.info, looked.facts, replace(options, bands=()), "", stated=False)
+    return RasterFile(
+        found, looked.opened, looked.info, looked.media_type, bands, "", _OPEN,
+        copying=looked.copying, header=looked.header, notes=looked.notes,
+    )  # fmt: skip
 
 
-def _looked_at(found: FoundFile, options: IngestOptions) -> tuple[AssetName, RasterInfo, FileFacts]:
-    opened = found.gate.open_name(str(found.path), item=found.path.name)
-    info = describe(opened)
-    check_whole(opened, decode=options.verify)
-    if not options.copy:
-        _check_layout(found, info)
-    return opened, info, file_facts(opened)
+def _looked_at(found: FoundFile, options: IngestOptions) -> Looked:
+    opened = found.open_name()
+    check_content(opened, found.path)
+    try:
+        with as_unreadable(opened):
+            seen = look(opened, decode=options.verify)
+    except NotNorthUp:
+        with as_unreadable(opened):
+            straight, notes = straightened(opened, found, options)
+            info, facts = straight.describe()
+        check_image(info)
+        digest = partial(found.digest, straight.crs, *straight.transform)
+        return Looked(opened, info, facts, Copying(digest, straight.copy), notes=notes)
+    info = seen.header.info
+    check_image(info)
+    notes = (*crs_notes(info.grid.crs, options), *mask_notes(found))
+    if options.copy:
+        copying = Copying(found.digest, partial(copy_whole, opened))
+        return Looked(opened, info, seen.facts, copying, notes=notes)
+    _check_layout(info)
+    return Looked(opened, info, seen.facts, None, seen.header, notes)
 
 
-def _check_layout(found: FoundFile, info: RasterInfo) -> None:
+def _check_layout(info: RasterInfo) -> None:
     """Refuse an image of which a small window cannot be read without much of the rest.
 
     Raises:
@@ -141,36 +247,18 @@ def _check_layout(found: FoundFile, info: RasterInfo) -> None:
         lacks.insert(0, "internal tiles")
     if lacks:
         raise ArgumentInvalid(
-            f"{found.path.name} has {grid.height} x {grid.width} pixels and no "
-            f"{' and no '.join(lacks)}, so every map tile would read all of it. Ingest it with "
-            "--copy, which makes a COG of it."
+            f"it has {grid.height} x {grid.width} pixels and no {' and no '.join(lacks)}, so "
+            "every map tile would read all of it. Ingest it with --copy, which makes a COG of it."
         )
-
-
-def _when(
-    named: datetime | None, options: IngestOptions, tags: Mapping[str, str], *, stated: bool
-) -> Period:
-    """Return the date of a file: the user's, its pattern's, its metadata's, its name's.
-
-    Raises:
-        ArgumentInvalid: there is none.
-    """
-    if options.datetime:
-        return Period.of(options.datetime)
-    found = named if stated else date_of_tags(tags) or named
-    if found is None:
-        raise ArgumentInvalid(
-            "it has no date, neither in its metadata (TIFFTAG_DATETIME) nor in its name "
-            "(YYYY-MM-DD, YYYYMMDD or YYYYDDD). State it with --datetime 2018-05-01, or say where "
-            "it is in the name with --pattern."
-        )
-    return Period(found)
 
 
 def _bands(
-    info: RasterInfo, options: IngestOptions, suffix: str, *, stated: bool
+    info: RasterInfo, facts: FileFacts, options: IngestOptions, suffix: str, *, stated: bool
 ) -> tuple[BandInfo, ...]:
-    """Describe the bands; names are the user's, the file's, that in its name, or numbered."""
+    """Describe the bands.
+
+    Names are the user's, the file's, that in its name, colours of a picture, or numbers.
+    """
     count = len(info.dtypes)
     if info.alpha == count and count > 1:
         count -= 1
@@ -183,23 +271,27 @@ def _bands(
     elif proper:
         names = told
     else:
-        names = tuple(f"band{number}" for number in range(1, count + 1))
+        colours = [band.colour for band in facts.bands[:count]] or [""] * count
+        names = tuple(colour or f"band{number}" for number, colour in enumerate(colours, 1))
     if len(names) != count or len(set(names)) != count:
         raise ArgumentInvalid(
             f"it has {count} bands and --bands names {len(names)} ({', '.join(names)}). Give one "
             "name, each different, per band."
         )
-    return tuple(
-        band_info(
+    found = []
+    for i, name in enumerate(names):
+        stated_facts = facts.bands[i] if i < len(facts.bands) else BandFacts()
+        band = band_info(
             name, info.grid, options, dtype=info.dtypes[i], nodata=info.nodata[i],
             scale=info.scales[i], offset=info.offsets[i], description=told[i],
-        )
-        for i, name in enumerate(names)
-    )  # fmt: skip
+        )  # fmt: skip
+        wavelength = stated_facts.wavelength_um or band.wavelength_um
+        found.append(replace(band, wavelength_um=wavelength, unit=stated_facts.unit or band.unit))
+    return tuple(found)
 
 
 def raster_drafts(
-    files: Sequence[RasterFile], options: IngestOptions, target: Target
+    files: Sequence[RasterFile], target: Target
 ) -> tuple[list[Draft], dict[str, str]]:
     """Put the files that belong together into one item each.
 
@@ -220,8 +312,10 @@ def raster_drafts(
             group.append(file)
     drafts = []
     for name, group in groups.items():
-        roots = () if options.copy else tuple(dict.fromkeys(f.found.root for f in group))
-        make = partial(_make, name, tuple(group), options, target)
+        roots = tuple(
+            dict.fromkeys(f.found.root for f in group if f.copying is None and not f.found.address)
+        )
+        make = partial(_make, name, tuple(group), target)
         drafts.append(Draft(name, group[0].found.name, make, roots))
     return drafts, failed
 
@@ -249,7 +343,6 @@ def _misfit(file: RasterFile, group: Sequence[RasterFile]) -> str:
 def _make(
     name: str,
     group: Sequence[RasterFile],
-    options: IngestOptions,
     target: Target,
     previous: Mapping[str, Any] | None,
 ) -> Made:
@@ -261,37 +354,50 @@ def _make(
         key = safe_name(file.bands[0].name if len(file.bands) == 1 else "data")
         if key in assets:
             key = safe_name(file.found.path.stem)
-        if options.copy:
-            assets[key], copied = _copied(file, target, target.path(name, key), before.get(key))
-            wrote |= copied
-        else:
+        while key in assets:
+            key += "_"
+        if file.copying is None:
             assets[key] = _in_place(file)
+        else:
+            path = target.path(name, key)
+            assets[key], copied = _copied(file, file.copying, target, path, before.get(key))
+            wrote |= copied
     grids: list[Grid] = [file.info.grid for file in group]
     properties = {name: value for file in group for name, value in file.properties.items()}
-    return Made(build_item(name, target, group[0].when, grids, assets, properties), wrote)
+    item = build_item(name, target, group[0].when, grids, assets, properties)
+    if any(CLASSES in asset for asset in assets.values()):
+        item["stac_extensions"].append(CLASSIFICATION)
+    return Made(item, wrote)
 
 
 def _in_place(file: RasterFile) -> dict[str, Any]:
     """Describe a file that stays where it is; its size and time tell when it has changed."""
-    modified_ns, size_bytes = file.opened.stamp
-    modified = datetime.fromtimestamp(modified_ns // 1_000_000_000, UTC)
+    if file.opened is None or file.header is None:
+        raise RuntimeError(file.found.name)  # such a file has `copying`
     extra = {
-        "file:size": size_bytes,
-        "updated": format_time(modified),
-        **describe_for_item(file.opened),
+        "file:size": file.opened.stamp[1],
+        "updated": format_time(file.opened.modified),
+        HEADER: header_document(file.header),
     }
     return _asset(file, file.opened.gdal, file.media_type, extra)
 
 
 def _copied(
-    file: RasterFile, target: Target, path: Path, before: Mapping[str, Any] | None
+    file: RasterFile,
+    copying: Copying,
+    target: Target,
+    path: Path,
+    before: Mapping[str, Any] | None,
 ) -> tuple[dict[str, Any], bool]:
     """Copy a file as COG, unless the copy of the same content is there."""
-    digest = _digest_of_file(file.found.path)
+    digest = copying.digest()
     missing = not target.has(path, digest, before or {})
     if missing and target.write:
         target.prepare(path)
-        copy_as_cog(file.opened, path)
+        with ExitStack() as stack:
+            if file.opened is not None:
+                stack.enter_context(as_unreadable(file.opened))
+            copying.write(path)
     return _asset(file, str(path), _TYPES["COG"], target.facts(path, digest)), missing
 
 
@@ -306,11 +412,5 @@ def _asset(
         shape=(grid.height, grid.width),
         transform=transform_of(grid),
         media_type=media_type,
-        extra=extra,
+        extra={**extra, **file.extra},
     )
-
-
-def _digest_of_file(path: Path) -> str:
-    """Return the digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,7 +12,8 @@ from terrazzo.drivers.results import (
     VECTOR_FORMATS,
     choices,
 )
-from terrazzo.processes.load import VECTOR_FORMATS as LOADED_FORMATS
+from terrazzo.processes.load import UPLOAD_FORMATS
+from terrazzo.processes.load import VECTOR_FORMATS as VECTOR_FILES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,7 @@ NAMES: Mapping[str, str] = {
     "PARQUET": "Parquet",
     "GEOPARQUET": "GeoParquet",
     "GEOJSON": "GeoJSON",
+    "ESRI SHAPEFILE": "ESRI Shapefile",
     "ZARR": "Zarr",
     "WEBP": "WebP",
 }
@@ -65,6 +67,7 @@ _TITLES: Mapping[str, tuple[str, str]] = {
     "GEOPARQUET": ("GeoParquet", "A vector cube with its geometries, one row each."),
     "GEOJSON": ("GeoJSON", "A vector cube as features in longitude and latitude."),
     "GPKG": ("GeoPackage", "Geometries of one layer."),
+    "ESRI SHAPEFILE": ("Shapefile", "Geometries of one layer, with its parts or in a zip archive."),
 }
 _OPTIONS: Mapping[str, dict[str, Any]] = {
     "nodata": {
@@ -115,8 +118,23 @@ _LOADED: Mapping[str, dict[str, Any]] = {
     "layer": {"type": "string", "description": "Layer of a GeoPackage; its first one without."},
 }
 _IMAGES: Mapping[str, tuple[str, str]] = {
-    "GTiff": ("GeoTIFF", "Assets of STAC items that `load_stac` and `load_collection` read."),
-    "JP2OpenJPEG": ("JPEG 2000", "Assets of STAC items that `load_stac` reads."),
+    "GTiff": ("GeoTIFF", "Images with their dates in metadata or names."),
+    "JP2OpenJPEG": ("JPEG 2000", "Images with their dates in names."),
+    "netCDF": ("NetCDF", "CF cubes, NetCDF-4 (HDF5) or classic."),
+    "GRIB": ("GRIB", "Fields on regular grids."),
+}
+_OF_IMAGES: Mapping[str, dict[str, Any]] = {
+    "datetime": {
+        "type": "string",
+        "description": "Instant, or period start/end, of files that name none; for "
+        "`load_uploaded_files`.",
+    },
+    "bands": {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Names of the bands instead of those in the file; for "
+        "`load_uploaded_files`.",
+    },
 }
 
 
@@ -148,12 +166,20 @@ def _option(name: str, option: str) -> dict[str, Any]:
 
 def _input() -> dict[str, Any]:
     found = {
-        name: {"title": title, "description": told, "gis_data_types": ["raster"], "parameters": {}}
+        name: {
+            "title": title,
+            "description": f"{told} `load_uploaded_files` reads them, also in a zip archive.",
+            "gis_data_types": ["raster"],
+            "parameters": dict(_OF_IMAGES),
+        }
         for name, (title, told) in _IMAGES.items()
     }
-    for name in LOADED_FORMATS:
+    for name in UPLOAD_FORMATS:
         told = _format(name)
-        told["description"] = "Geometries and their attributes, which `load_url` reads."
+        readers = "`load_url` and `load_uploaded_files` read"
+        if name not in VECTOR_FILES:
+            readers = "`load_uploaded_files` reads"
+        told["description"] = f"Geometries and their attributes, which {readers}."
         told["gis_data_types"] = ["vector"]
         told["parameters"] = {
             option: schema

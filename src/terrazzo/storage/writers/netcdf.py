@@ -75,6 +75,7 @@ def write_netcdf(
         y, x = (dimension.name for dimension in probe.dimensions[-2:])
         _write_space(file, grid, area, (y, x))
         names = variable_names(probe)
+        renamed = renamed_bands(probe, names)
         mark = stored_nodata(probe.dtype, nodata)
         kind = stored_dtype(probe.dtype)
         sizes = [len(dimension.labels) for dimension in outer]
@@ -91,6 +92,8 @@ def write_netcdf(
                 shuffle=True,
             )
             variable.attrs["grid_mapping"] = GRID_MAPPING
+            if name in renamed:
+                variable.attrs["long_name"] = renamed[name]
             if probe.dtype.kind == "b":
                 variable.attrs["flag_values"] = np.array([0, 1], np.uint8)
                 variable.attrs["flag_meanings"] = "false true"
@@ -208,6 +211,13 @@ def variable_names(probe: Cube) -> tuple[str, ...]:
         names.append(name)
         taken.add(name)
     return tuple(names)
+
+
+def renamed_bands(probe: Cube, names: Sequence[str]) -> dict[str, str]:
+    """Return the label of each variable that could not be called after its band."""
+    labels = probe.only(Kind.BANDS).labels if probe.has(Kind.BANDS) else ()
+    pairs = zip(names, map(str, labels), strict=bool(labels))
+    return {name: label for name, label in pairs if name != label}
 
 
 def variable_name(text: str, otherwise: str) -> str:

@@ -36,6 +36,7 @@ from terrazzo.storage.writers.netcdf import (
     crs_attributes,
     label_values,
     raster_probe,
+    renamed_bands,
     space_attributes,
     variable_names,
 )
@@ -250,6 +251,7 @@ def _create_level(
         attributes["_FillValue"] = _fill_attribute(kind, mark)
     if layout.probe.dtype.kind == "b":
         attributes |= {"flag_values": [0, 1], "flag_meanings": "false true"}
+    renamed = renamed_bands(layout.probe, layout.names)
     return {
         name: group.create_array(
             name,
@@ -259,7 +261,7 @@ def _create_level(
             compressors=BloscCodec(cname="zstd", clevel=5, shuffle="shuffle"),
             fill_value=0 if mark is None else kind.type(mark),
             dimension_names=(*(d.name for d in layout.outer), *layout.space),
-            attributes=attributes,
+            attributes=attributes | ({"long_name": renamed[name]} if name in renamed else {}),
         )
         for name in layout.names
     }

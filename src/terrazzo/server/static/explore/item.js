@@ -19,18 +19,19 @@ export async function itemPage() {
     title: id,
     content: [
       el("h1", {}, id),
-      el("div", { class: "split even" }, picture(object(item.assets)), el("div", {}, map.host)),
+      el("div", { class: "split even" }, properties["table:primary_geometry"] ? null : picture(object(item.assets)), el("div", {}, map.host)),
       facts([
         ["Collection", link(at("collections", collection).href, text(parent.title) || collection)],
         ["Time", properties.datetime ? moment(properties.datetime) : times.join(" to ")],
         ["Place", boxText(item.bbox)],
       ]),
       assets(object(item.assets)),
+      columns(listed(properties["table:columns"])),
       ofItem(item, preferred(bandsOf(parent))),
       section("Properties", table("Properties", ["Name", "Value"], Object.entries(properties).sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, value]) =>
         el("tr", {}, el("td", {}, el("code", {}, name)), el("td", { class: "value" }, typeof value === "string" && /^https?:/.test(value) ? link(value, value) : shown(value)))))),
       section("As data", el("ul", {}, json("This item", at("collections", collection, "items", id)), links(item))),
-    ],
+    ].filter(Boolean),
   };
 }
 
@@ -62,6 +63,12 @@ function assets(given) {
       el("td", {}, /^https?:/.test(text(asset.href)) ? link(asset.href, "Download", { "aria-label": `Download ${key}` }) : link(null, text(asset.href))));
   });
   return section("Assets", rows.length ? table("Assets", ["Key", "Type", "Roles", "Bands", "File"], rows) : el("p", {}, "This item has none."));
+}
+
+// What the features of an item of geometries tell.
+function columns(told) {
+  const rows = told.map(object).map((one) => el("tr", {}, el("td", {}, el("code", {}, text(one.name))), el("td", {}, text(one.type))));
+  return rows.length ? section("Columns", table("Columns", ["Name", "Type"], rows)) : null;
 }
 
 function links(item) {

@@ -33,12 +33,12 @@ function year([first, last]) {
   return [day(first) > begin ? day(first) : begin, end];
 }
 
-function openeo(id, box, interval, bands) {
+function openeo(id, box, interval, bands, vectors) {
   const edges = box && ["west", "south", "east", "north"].map((side, i) => `${py(side)}: ${box[i]}`).join(", ");
   return ["import terrazzo", "", `connection = terrazzo.connect(${py(server())})`,
     accounts && 'connection.authenticate_basic("NAME", "PASSWORD")', "cube = connection.load_collection(",
     `    ${py(id)},`, edges && `    spatial_extent={${edges}},`, interval && `    temporal_extent=${py(interval)},`,
-    bands.length ? `    bands=${py(bands)},` : null, ")", 'cube.max_time().download("result.tif")']
+    bands.length ? `    bands=${py(bands)},` : null, ")", vectors ? 'cube.download("result.geojson")' : 'cube.max_time().download("result.tif")']
     .filter((line) => line !== null && line !== undefined && line !== false).join("\n");
 }
 
@@ -70,15 +70,19 @@ function opened(first, ...others) {
   return section("How to load it", first, ...others);
 }
 
+// Geometries have no pixels, and are loaded whole.
+const isVector = (dimensions) => Object.values(dimensions).some((one) => object(one).type === "geometry");
+
 export function ofCollection(document, bands) {
   const { id } = document;
-  const box = within(document.extent?.spatial?.bbox?.[0]);
+  const vectors = isVector(object(document["cube:dimensions"]));
+  const box = vectors ? null : within(document.extent?.spatial?.bbox?.[0]);
   const interval = year(document.extent?.temporal?.interval?.[0] ?? []);
   const items = at("collections", id, "items").href, [asset] = Object.keys(object(document.item_assets));
   return opened(
-    copied("openEO in Python", openeo(id, box, interval, bands), "terrazzo.connect returns the official openEO client; openeo.connect does the same."),
+    copied("openEO in Python", openeo(id, box, vectors ? null : interval, bands, vectors), "terrazzo.connect returns the official openEO client; openeo.connect does the same."),
     copied("pystac-client", client(id, box, interval)),
-    copied("GDAL", `gdalinfo ${quoted(`STACIT:"${items}?limit=100"${asset ? `:asset=${asset}` : ""}`)}`, "The newest 100 items as one raster; whatever is built on GDAL 3.10 or later opens this name, Python's rasterio and QGIS too."),
+    vectors ? null : copied("GDAL", `gdalinfo ${quoted(`STACIT:"${items}?limit=100"${asset ? `:asset=${asset}` : ""}`)}`, "The newest 100 items as one raster; whatever is built on GDAL 3.10 or later opens this name, Python's rasterio and QGIS too."),
     copied("QGIS", server(), "Layer, Data Source Manager, STAC: a new connection with this address."),
     copied("DuckDB", `SELECT item.id, item.properties.datetime\nFROM (SELECT unnest(features) AS item FROM read_json(${sql(`${items}?limit=1000`)}));`, "The newest 1000 items as a table."));
 }
@@ -86,9 +90,10 @@ export function ofCollection(document, bands) {
 const quoted = (words) => `'${words.replaceAll("'", "'\\''")}'`;
 
 export function ofItem(item, bands) {
-  const box = within(item.bbox);
+  const vectors = isVector(object(item.properties["cube:dimensions"]));
+  const box = vectors ? null : within(item.bbox);
   const time = item.properties.datetime ?? item.properties.start_datetime;
   return opened(
-    copied("openEO in Python", openeo(item.collection, box, time && [day(time), dayAfter(time)], bands)),
+    copied("openEO in Python", openeo(item.collection, box, time && [day(time), dayAfter(time)], bands, vectors)),
     copied("pystac-client", client(item.collection, null, null, item.id)));
 }
