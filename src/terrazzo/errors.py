@@ -455,10 +455,8 @@ class SourceUnreadable(TerrazzoError):
 
     def __init__(self, item: str, asset: str, reason: str, way_out: str = "") -> None:
         self.item, self.asset, self.reason = item, asset, reason
-        way_out = way_out or (
-            "Ingest the item again, or carry on without it with `--skip-bad` (it is listed in the "
-            "run's record)."
-        )
+        skip = "carry on without it with `--skip-bad` (it is listed in the run's record)."
+        way_out = way_out or f"Ingest the item again, or {skip}"
         super().__init__(f"Item {item!r}, asset {asset!r} cannot be read: {reason}. {way_out}")
 
 

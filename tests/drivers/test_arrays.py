@@ -22,7 +22,7 @@ from terrazzo.drivers.job import Workspace
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.grid import Grid
 from terrazzo.processes.load import LoadRequest
-from terrazzo.storage import cf_cube
+from terrazzo.storage.arrays import cf_cube
 from terrazzo.storage.writers.zarr import write_zarr
 
 if TYPE_CHECKING:

@@ -30,8 +30,9 @@ from terrazzo.errors import ArgumentInvalid, AssetForbidden, SourceUnreadable
 from terrazzo.progress import Cancelled, Progress
 from terrazzo.server.running.listen import serving
 from terrazzo.server.settings import ServerSettings
-from terrazzo.storage import download, stac_walk
+from terrazzo.storage import stac_walk
 from terrazzo.storage.gate import Gate
+from terrazzo.storage.remote import download
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -34,7 +34,7 @@ from terrazzo.errors import (
     NoDataAvailable,
     PlanTooLarge,
 )
-from terrazzo.storage import feature_table
+from terrazzo.storage.vectors import feature_table
 from terrazzo.storage.writers import geoparquet
 
 if TYPE_CHECKING:

@@ -190,7 +190,7 @@ def test_only_hosts_that_are_allowed_are_asked(scenes: Scenes, server: Server):
 def test_a_file_that_is_too_large_is_not_loaded(
     scenes: Scenes, server: Server, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("terrazzo.storage.download.LARGEST_BYTES", 100)
+    monkeypatch.setattr("terrazzo.storage.remote.download.LARGEST_BYTES", 100)
     for name, bytes_ in (("small.geojson", 100), ("large.geojson", 101)):
         text = json.dumps({"type": "FeatureCollection", "features": []})
         (server.folder / name).write_text(text.ljust(bytes_))

@@ -15,8 +15,8 @@ import xarray as xr
 import zarr
 
 from terrazzo.errors import ArgumentInvalid, AssetForbidden, SourceUnreadable
-from terrazzo.storage import hdf5_check
-from terrazzo.storage.arrays import open_arrays
+from terrazzo.storage.arrays import hdf5_check
+from terrazzo.storage.arrays.opening import open_arrays
 from terrazzo.storage.gate import Gate
 
 if TYPE_CHECKING:

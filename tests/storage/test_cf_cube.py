@@ -10,7 +10,7 @@ import xarray as xr
 
 from terrazzo.errors import ArgumentInvalid, AssetForbidden, SourceUnreadable
 from terrazzo.geo.grid import Grid
-from terrazzo.storage.arrays import open_arrays
+from terrazzo.storage.arrays.opening import open_arrays
 from terrazzo.storage.gate import Gate
 
 if TYPE_CHECKING:

@@ -15,14 +15,14 @@ from pyproj import CRS, Transformer
 from terrazzo.errors import ArgumentInvalid, SourceUnreadable
 from terrazzo.geo.crs import crs_object
 from terrazzo.geo.grid import Grid, Window
-from terrazzo.storage.arrays import open_arrays
+from terrazzo.storage.arrays.opening import open_arrays
 from terrazzo.storage.gate import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from terrazzo.storage.array_types import ArrayCube
+    from terrazzo.storage.arrays.types import ArrayCube
 
 LAT, LON = np.array([50.5, 49.5, 48.5, 47.5]), np.array([5.25, 5.75, 6.25])
 DEGREES = {

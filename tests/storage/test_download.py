@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from terrazzo.errors import AssetForbidden, SourceUnreadable
-from terrazzo.storage.download import download
-from terrazzo.storage.transport import Address
+from terrazzo.storage.remote.download import download
+from terrazzo.storage.remote.transport import Address
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

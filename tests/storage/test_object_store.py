@@ -32,12 +32,13 @@ from terrazzo.drivers.job import Workspace
 from terrazzo.errors import AssetForbidden, SourceUnreadable
 from terrazzo.geo.grid import Grid, Window
 from terrazzo.progress import Cancelled
-from terrazzo.storage import objects, remote
 from terrazzo.storage.gate import Gate
-from terrazzo.storage.objects import PART_BYTES, Bucket, fetch_whole
 from terrazzo.storage.raster import RasterReader
-from terrazzo.storage.stores import Store
-from terrazzo.storage.transport import Address
+from terrazzo.storage.remote import files as remote
+from terrazzo.storage.remote import objects
+from terrazzo.storage.remote.objects import PART_BYTES, Bucket, fetch_whole
+from terrazzo.storage.remote.stores import Store
+from terrazzo.storage.remote.transport import Address
 from terrazzo.storage.writers.cog import write_cog
 
 if TYPE_CHECKING:
@@ -471,7 +472,7 @@ def test_commands_say_what_is_wrong_with_a_bucket(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     change: dict[str, str], named: str, said: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("terrazzo.storage.transport.PAUSE_S", 0.0)
+    monkeypatch.setattr("terrazzo.storage.remote.transport.PAUSE_S", 0.0)
     monkeypatch.setenv("HOME", str(tmp_path))
     for name, value in change.items():
         monkeypatch.setenv(name, value)

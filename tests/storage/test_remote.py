@@ -18,12 +18,13 @@ from tests.storage.hostile import Handler, Hostile, hostile
 from terrazzo.cube import Cube, Dimension, Kind
 from terrazzo.errors import AssetForbidden, SourceUnreadable, TerrazzoError
 from terrazzo.geo.grid import Grid, Window
-from terrazzo.storage import remote, transport
 from terrazzo.storage.blocks import BlockCache
 from terrazzo.storage.gate import AssetName, Gate
 from terrazzo.storage.handles import HandlePool
 from terrazzo.storage.raster import RasterReader
-from terrazzo.storage.stores import Store
+from terrazzo.storage.remote import files as remote
+from terrazzo.storage.remote import transport
+from terrazzo.storage.remote.stores import Store
 from terrazzo.storage.writers.cog import write_cog
 
 if TYPE_CHECKING:
@@ -302,10 +303,10 @@ NO_KEYS = """
     import sys
     from terrazzo.errors import TerrazzoError
     from terrazzo.storage.gate import Gate
-    from terrazzo.storage.objects import Bucket
+    from terrazzo.storage.remote.objects import Bucket
     from terrazzo.storage.raster import RasterReader
-    from terrazzo.storage.stores import Store
-    from terrazzo.storage.transport import RemoteFailed
+    from terrazzo.storage.remote.stores import Store
+    from terrazzo.storage.remote.transport import RemoteFailed
 
     asset = Gate((), ("s3://bucket",)).open_name("s3://bucket/a.tif")
     try:

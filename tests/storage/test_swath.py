@@ -17,9 +17,9 @@ from tests.drivers import swaths
 
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.swath import EARTH_M, unit_vectors
-from terrazzo.storage import swath_gridding
-from terrazzo.storage.swath import TiePositions
-from terrazzo.storage.swath_gridding import choose, lay_out
+from terrazzo.storage.arrays import swath_gridding
+from terrazzo.storage.arrays.swath import TiePositions
+from terrazzo.storage.arrays.swath_gridding import choose, lay_out
 
 if TYPE_CHECKING:
     from pathlib import Path

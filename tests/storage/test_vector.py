@@ -18,7 +18,7 @@ import shapely
 
 from terrazzo.errors import ArgumentInvalid, AssetForbidden, SourceUnreadable
 from terrazzo.storage.gate import Gate
-from terrazzo.storage.vector import check_geopackage, check_parquet, read_polygons
+from terrazzo.storage.vectors.reading import check_geopackage, check_parquet, read_polygons
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -242,12 +242,12 @@ def test_parquet_that_becomes_too_large_is_not_unpacked(
     table = pa.table({"geometry": pa.array([shape] * 5000), "n": pa.array([text] * 5000)})
     pq.write_table(table, tmp_path / "bomb.parquet", compression="zstd")
     assert (tmp_path / "bomb.parquet").stat().st_size < 100_000  # the text is there once
-    monkeypatch.setattr("terrazzo.storage.vector.MOST_DECODED_BYTES", 10_000_000)
+    monkeypatch.setattr("terrazzo.storage.vectors.reading.MOST_DECODED_BYTES", 10_000_000)
 
     with pytest.raises(SourceUnreadable, match="once unpacked"):
         check_parquet(tmp_path / "bomb.parquet")
-    monkeypatch.setattr("terrazzo.storage.vector.MOST_DECODED_BYTES", 100_000_000)
+    monkeypatch.setattr("terrazzo.storage.vectors.reading.MOST_DECODED_BYTES", 100_000_000)
     check_parquet(tmp_path / "bomb.parquet")
-    monkeypatch.setattr("terrazzo.storage.vector.MOST_ROWS", 4999)
+    monkeypatch.setattr("terrazzo.storage.vectors.reading.MOST_ROWS", 4999)
     with pytest.raises(SourceUnreadable, match="4,999 rows"):
         check_parquet(tmp_path / "bomb.parquet")

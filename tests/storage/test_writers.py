@@ -21,7 +21,7 @@ from terrazzo.cube import Cube, Dimension, Kind, empty_cube
 from terrazzo.errors import ArgumentInvalid, FormatUnsupported, OutputFailed
 from terrazzo.geo.crs import crs_name
 from terrazzo.geo.grid import Grid, Window
-from terrazzo.storage.arrays import open_arrays
+from terrazzo.storage.arrays.opening import open_arrays
 from terrazzo.storage.gate import Gate
 from terrazzo.storage.raster import RasterReader
 from terrazzo.storage.writers.cog import CogOptions, write_cog, write_cogs

@@ -24,7 +24,7 @@ _REMOTE = re.compile(r"https?://.*", re.IGNORECASE | re.DOTALL)
 def is_stac(path: str) -> bool:
     """Tell whether something to ingest is STAC instead of images or geometries."""
     from terrazzo.drivers.ingestion.formats import FORMATS, ending  # noqa: PLC0415 - readers
-    from terrazzo.storage.vector import is_geojson  # noqa: PLC0415 - loads shapely
+    from terrazzo.storage.vectors.reading import is_geojson  # noqa: PLC0415 - loads shapely
 
     if _REMOTE.fullmatch(path) is not None:
         suffix = ending(Path(urlsplit(path).path))

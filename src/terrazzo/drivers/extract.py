@@ -30,7 +30,7 @@ from terrazzo.errors import SpatialExtentEmpty
 from terrazzo.geo.crs import transformer
 from terrazzo.progress import Progress
 from terrazzo.storage.gate import Gate
-from terrazzo.storage.vector import read_polygons
+from terrazzo.storage.vectors.reading import read_polygons
 from terrazzo.storage.writers.files import output_failed
 from terrazzo.storage.writers.table import write_table
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from terrazzo.drivers.parcel_code import ParcelCode
     from terrazzo.engine import Plan
     from terrazzo.processes.zones import PolygonPixels
-    from terrazzo.storage.vector import Polygons
+    from terrazzo.storage.vectors.reading import Polygons
 
     Rows = Callable[[PolygonPixels], dict[str, NDArray[Any]]]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.storage.gate import Gate
-from terrazzo.storage.stores import Store
+from terrazzo.storage.remote.stores import Store
 from terrazzo.storage.writers.files import output_failed, whole_file
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from terrazzo.drivers.ingestion.names import safe_name
 from terrazzo.drivers.ingestion.vectors import ASSET, table_item
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.times import parse_time
-from terrazzo.storage.feature_table import table_facts
-from terrazzo.storage.features import Asked, open_features
 from terrazzo.storage.gate import Gate
+from terrazzo.storage.vectors.feature_table import table_facts
+from terrazzo.storage.vectors.features import Asked, open_features
+from terrazzo.storage.vectors.stored import write_features
 from terrazzo.storage.writers.columns import IDENTIFIER
-from terrazzo.storage.writers.geoparquet import write_features
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from terrazzo.catalog import Catalog
     from terrazzo.drivers.described import Results
     from terrazzo.progress import Progress
-    from terrazzo.storage.writers.geoparquet import TableFacts
+    from terrazzo.storage.vectors.stored import TableFacts
 
 _ENDINGS: Final = (".parquet", ".geojson")
 """Of files with geometries, the first before the others where a run saved several."""

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from terrazzo.drivers.described import CATALOGUE, Results
 from terrazzo.drivers.places import Place
 from terrazzo.errors import ArgumentInvalid, OutputFailed
-from terrazzo.storage.objects import Bucket
-from terrazzo.storage.transport import RemoteFailed
+from terrazzo.storage.remote.objects import Bucket
+from terrazzo.storage.remote.transport import RemoteFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,8 +19,8 @@ from terrazzo.processes.load import VECTOR_FORMATS
 from terrazzo.processes.vectors import feature_ids, geojson_held
 from terrazzo.sandbox.limits import Mode
 from terrazzo.spans import span
-from terrazzo.storage.closed_vectors import read_closed
-from terrazzo.storage.download import download
+from terrazzo.storage.remote.download import download
+from terrazzo.storage.vectors.closed import read_closed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -20,8 +20,8 @@ from terrazzo.geo.extent import TURN
 from terrazzo.geo.grid import transform_bounds
 from terrazzo.processes.geometries import in_crs, positions_inside, repaired, shapes_of, vector_cube
 from terrazzo.spans import span
-from terrazzo.storage.feature_table import MOST_FEATURES, Choice, read_features, table_facts
 from terrazzo.storage.stac import BASE
+from terrazzo.storage.vectors.feature_table import MOST_FEATURES, Choice, read_features, table_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from terrazzo.geo.extent import SpatialExtent
     from terrazzo.geo.grid import Bounds
     from terrazzo.processes.load import LoadRequest
-    from terrazzo.storage.feature_table import Chosen
     from terrazzo.storage.gate import Gate
-    from terrazzo.storage.writers.geoparquet import TableFacts
+    from terrazzo.storage.vectors.feature_table import Chosen
+    from terrazzo.storage.vectors.stored import TableFacts
 
 
 def of_geometries(items: Sequence[Mapping[str, Any]]) -> bool:

@@ -18,8 +18,8 @@ from terrazzo.errors import FileNotFound as NotThere
 from terrazzo.errors import FormatUnsuitable
 from terrazzo.ledger.files import FilePathInvalid, UserFiles
 from terrazzo.sandbox.limits import Mode
-from terrazzo.storage.closed_vectors import read_closed
 from terrazzo.storage.recognise import HEAD_BYTES, kind_of, suffix_of
+from terrazzo.storage.vectors.closed import read_closed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from terrazzo.errors import AssetForbidden
-from terrazzo.storage.remote import version_of
-from terrazzo.storage.stores import Store
-from terrazzo.storage.transport import Address, RemoteFailed, is_public
+from terrazzo.storage.remote.files import version_of
+from terrazzo.storage.remote.stores import Store
+from terrazzo.storage.remote.transport import Address, RemoteFailed, is_public
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

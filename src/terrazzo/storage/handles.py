@@ -23,8 +23,8 @@ from typing_extensions import override
 from terrazzo.errors import AssetForbidden, SourceUnreadable
 from terrazzo.spans import span
 from terrazzo.storage.gate import SAFE_OPTIONS
-from terrazzo.storage.remote import Opener, RemoteFile, version_of
-from terrazzo.storage.transport import RemoteFailed
+from terrazzo.storage.remote.files import Opener, RemoteFile, version_of
+from terrazzo.storage.remote.transport import RemoteFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,10 +23,10 @@ from terrazzo.storage.handles import block_cache, gdal_environment, open_dataset
 from terrazzo.storage.headers import TILE_BYTES_LIMIT, Header, LevelInfo, info_of, level_of
 from terrazzo.storage.image_facts import FileFacts, facts_of
 from terrazzo.storage.jpeg2000 import check_codestream
-from terrazzo.storage.objects import fetch_whole
+from terrazzo.storage.remote.objects import fetch_whole
+from terrazzo.storage.remote.transport import RemoteFailed
 from terrazzo.storage.tiff import INFLATED
 from terrazzo.storage.tiff_layout import tiff_layout
-from terrazzo.storage.transport import RemoteFailed
 from terrazzo.storage.writers.files import whole_file
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from terrazzo.errors import SourceUnreadable
-from terrazzo.storage.download import download
+from terrazzo.storage.remote.download import download
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from terrazzo.storage.gate import Gate
-    from terrazzo.storage.transport import Address
+    from terrazzo.storage.remote.transport import Address
 
 BASE = "terrazzo:base"
 """Member of an item that says which address its relative hrefs count from."""

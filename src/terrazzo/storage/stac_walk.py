@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urljoin
 
 from terrazzo.errors import AssetForbidden, SourceUnreadable
-from terrazzo.storage.download import LARGEST_BYTES, Redirected, ServerBusy, download
+from terrazzo.storage.remote.download import LARGEST_BYTES, Redirected, ServerBusy, download
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
     from terrazzo.storage.gate import Gate
-    from terrazzo.storage.transport import Address
+    from terrazzo.storage.remote.transport import Address
 
 TRIES: Final = 5
 MOST_REDIRECTS: Final = 5

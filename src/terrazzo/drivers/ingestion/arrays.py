@@ -38,7 +38,7 @@ from terrazzo.drivers.ingestion.items import (
 from terrazzo.drivers.ingestion.names import date_id, read_name, safe_name, when_of
 from terrazzo.errors import ArgumentInvalid, SourceUnreadable
 from terrazzo.geo.times import format_time
-from terrazzo.storage.arrays import open_arrays
+from terrazzo.storage.arrays.opening import open_arrays
 from terrazzo.storage.ingest_support import CLASS_TYPES
 from terrazzo.storage.writers.cog import CogOptions, write_cogs
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from terrazzo.cube import Mask, Values
     from terrazzo.drivers.ingestion.names import NameParts
     from terrazzo.geo.grid import Grid, Window
-    from terrazzo.storage.array_types import ArrayBand, ArrayCube, ArrayFile
+    from terrazzo.storage.arrays.types import ArrayBand, ArrayCube, ArrayFile
 
 _RECIPE: Final = "2"
 """Part of every digest; another one makes all files anew."""

@@ -20,7 +20,7 @@ from terrazzo.drivers.ingestion.names import read_name, safe_name, when_of
 from terrazzo.drivers.ingestion.product_files import number_of, read_xml, text_of, time_of
 from terrazzo.drivers.ingestion.swath import Measured, Part, Swath, draft_of, positions_in
 from terrazzo.errors import ArgumentInvalid, SourceUnreadable
-from terrazzo.storage.swath import Place, Size, TiePositions, open_swath
+from terrazzo.storage.arrays.swath import Place, Size, TiePositions, open_swath
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from terrazzo.drivers.ingestion.items import Draft, Given
+    from terrazzo.storage.arrays.swath import Positions, SwathFile
     from terrazzo.storage.gate import Gate
-    from terrazzo.storage.swath import Positions, SwathFile
 
 _MANIFEST: Final = "xfdumanifest.xml"
 _GRID: Final = re.compile(r"_(?P<grid>[abcfit][nox])$")

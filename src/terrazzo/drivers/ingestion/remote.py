@@ -17,9 +17,9 @@ from terrazzo.drivers.ingestion.formats import FOLDERS, FORMATS, NAMED
 from terrazzo.drivers.ingestion.items import FoundFile
 from terrazzo.drivers.places import Place, gate_of
 from terrazzo.errors import ArgumentInvalid, AssetForbidden, RemoteUnusable
-from terrazzo.storage.objects import Bucket, fetch_whole
-from terrazzo.storage.remote import version_of
-from terrazzo.storage.transport import RemoteFailed
+from terrazzo.storage.remote.files import version_of
+from terrazzo.storage.remote.objects import Bucket, fetch_whole
+from terrazzo.storage.remote.transport import RemoteFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from terrazzo.drivers.job import Workspace
     from terrazzo.progress import Progress
     from terrazzo.storage.gate import Gate
-    from terrazzo.storage.objects import Listed
-    from terrazzo.storage.transport import Address
+    from terrazzo.storage.remote.objects import Listed
+    from terrazzo.storage.remote.transport import Address
 
 FETCHED: Final = "fetched"
 """Folder of the workspace for what is fetched."""

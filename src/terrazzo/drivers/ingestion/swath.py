@@ -37,8 +37,8 @@ from terrazzo.drivers.ingestion.names import read_name, safe_name, when_of
 from terrazzo.errors import ArgumentInvalid, SourceUnreadable, suggest
 from terrazzo.geo.grid import Window
 from terrazzo.geo.times import format_time, parse_time
-from terrazzo.storage.swath import Positions, SwathBand, SwathFile, open_swath, text_of
-from terrazzo.storage.swath_gridding import choose, lay_out
+from terrazzo.storage.arrays.swath import Positions, SwathBand, SwathFile, open_swath, text_of
+from terrazzo.storage.arrays.swath_gridding import choose, lay_out
 from terrazzo.storage.writers.cog import CogOptions, write_cogs
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ if TYPE_CHECKING:
     from terrazzo.catalog import BandInfo
     from terrazzo.cube import Mask, Values
     from terrazzo.drivers.ingestion.names import NameParts
+    from terrazzo.storage.arrays.swath import Place
+    from terrazzo.storage.arrays.swath_gridding import Chosen, Layout
     from terrazzo.storage.gate import Gate
-    from terrazzo.storage.swath import Place
-    from terrazzo.storage.swath_gridding import Chosen, Layout
 
 _RECIPE: Final = "swath 1"
 """Part of every digest; another way of gridding needs another one."""

@@ -35,11 +35,11 @@ from terrazzo.geo.crs import WGS84, crs_name
 from terrazzo.geo.extent import check_on_earth
 from terrazzo.geo.grid import transform_bounds
 from terrazzo.geo.times import parse_time
-from terrazzo.storage.feature_table import table_facts
-from terrazzo.storage.features import Asked, layers_of, open_features
 from terrazzo.storage.gate import Gate
-from terrazzo.storage.vector import SIDECARS
-from terrazzo.storage.writers.geoparquet import look_at, write_features
+from terrazzo.storage.vectors.feature_table import table_facts
+from terrazzo.storage.vectors.features import Asked, layers_of, open_features
+from terrazzo.storage.vectors.reading import SIDECARS
+from terrazzo.storage.vectors.stored import look_at, write_features
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from terrazzo.drivers.ingestion.names import NameParts
     from terrazzo.geo.grid import Bounds
-    from terrazzo.storage.writers.geoparquet import TableFacts
+    from terrazzo.storage.vectors.stored import TableFacts
 
 VECTORS: Final = frozenset({".gpkg", ".shp", ".geojson", ".json", ".parquet", ".geoparquet"})
 """Endings of files that hold geometries."""

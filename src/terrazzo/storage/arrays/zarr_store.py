@@ -22,7 +22,7 @@ from typing_extensions import override
 from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 
 from terrazzo.errors import AssetForbidden, SourceUnreadable
-from terrazzo.storage.hdf5_check import LARGEST_AXIS, LARGEST_CHUNK
+from terrazzo.storage.arrays.hdf5_check import LARGEST_AXIS, LARGEST_CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping

@@ -18,7 +18,7 @@ from terrazzo.sandbox.closed import Refused, answer_one, reading, save
 from terrazzo.sandbox.limits import Mode
 from terrazzo.storage.archives import unpack
 from terrazzo.storage.gate import Gate
-from terrazzo.storage.vector import check_geopackage, check_parquet, read_polygons
+from terrazzo.storage.vectors.reading import check_geopackage, check_parquet, read_polygons
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

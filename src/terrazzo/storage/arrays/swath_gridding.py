@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from terrazzo.storage.swath import Positions
+    from terrazzo.storage.arrays.swath import Positions
 
     Floats = NDArray[np.float64]
     Ints32 = NDArray[np.int32]

@@ -17,20 +17,20 @@ from scipy.io import netcdf_file
 
 from terrazzo.errors import ArgumentInvalid, AssetForbidden, SourceUnreadable, TerrazzoError
 from terrazzo.spans import span
-from terrazzo.storage.array_types import ArrayFile
-from terrazzo.storage.cf_axes import CfGroup
-from terrazzo.storage.cf_cube import CfCube, cubes_of, has_swath
-from terrazzo.storage.cf_times import covered
-from terrazzo.storage.grib import open_grib
-from terrazzo.storage.hdf5_check import LARGEST_AXIS, refuse_pointers
-from terrazzo.storage.hdfeos import eos_grids
-from terrazzo.storage.zarr_store import finest_levels, open_store
+from terrazzo.storage.arrays.cf_axes import CfGroup
+from terrazzo.storage.arrays.cf_cube import CfCube, cubes_of, has_swath
+from terrazzo.storage.arrays.cf_times import covered
+from terrazzo.storage.arrays.grib import open_grib
+from terrazzo.storage.arrays.hdf5_check import LARGEST_AXIS, refuse_pointers
+from terrazzo.storage.arrays.hdfeos import eos_grids
+from terrazzo.storage.arrays.types import ArrayFile
+from terrazzo.storage.arrays.zarr_store import finest_levels, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from terrazzo.storage.arrays.hdfeos import EosGrid
     from terrazzo.storage.gate import Gate
-    from terrazzo.storage.hdfeos import EosGrid
 
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _CLASSIC, _CDF5 = (b"CDF\x01", b"CDF\x02"), b"CDF\x05"

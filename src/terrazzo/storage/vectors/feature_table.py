@@ -17,8 +17,8 @@ import shapely
 from terrazzo.errors import PlanTooLarge, SourceUnreadable
 from terrazzo.geo.times import contains
 from terrazzo.spans import span
-from terrazzo.storage.vector import plain_value, recognised
-from terrazzo.storage.writers.geoparquet import FACTS, TableFacts, as_instant
+from terrazzo.storage.vectors.reading import plain_value, recognised
+from terrazzo.storage.vectors.stored import FACTS, TableFacts, as_instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

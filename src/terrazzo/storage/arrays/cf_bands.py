@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from terrazzo.errors import ArgumentInvalid
-from terrazzo.storage.array_types import ArrayBand
-from terrazzo.storage.cf_axes import number_of
+from terrazzo.storage.arrays.cf_axes import number_of
+from terrazzo.storage.arrays.types import ArrayBand
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -22,9 +22,9 @@ from terrazzo.errors import ArgumentInvalid, SourceUnreadable
 from terrazzo.geo.swath import unit_vectors
 from terrazzo.geo.times import parse_time
 from terrazzo.spans import span
-from terrazzo.storage.cf_axes import number_of
-from terrazzo.storage.cf_bands import marks_of, valid_range
-from terrazzo.storage.hdf5_check import refuse_pointers
+from terrazzo.storage.arrays.cf_axes import number_of
+from terrazzo.storage.arrays.cf_bands import marks_of, valid_range
+from terrazzo.storage.arrays.hdf5_check import refuse_pointers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

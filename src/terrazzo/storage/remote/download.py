@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from typing_extensions import override
 
 from terrazzo.errors import AssetForbidden, SourceUnreadable
-from terrazzo.storage.transport import Address, RemoteFailed, reached
+from terrazzo.storage.remote.transport import Address, RemoteFailed, reached
 
 if TYPE_CHECKING:
     import socket

@@ -1,6 +1,6 @@
 """Files of geometries, batch by batch: GeoPackage, Shapefile, GeoJSON and (Geo)Parquet.
 
-What `storage.vector` reads at once for a graph is read here for ingestion, however large it is:
+What `reading` reads at once for a graph is read here for ingestion, however large it is:
 geometries as shapely has them, attributes as Arrow has them, so that types and nulls stay.
 """
 
@@ -21,7 +21,7 @@ import shapely
 
 from terrazzo.errors import ArgumentInvalid, SourceUnreadable, suggest
 from terrazzo.geo.crs import WGS84, crs_name
-from terrazzo.storage.vector import (
+from terrazzo.storage.vectors.reading import (
     GEOMETRY_COLUMNS,
     check_geopackage,
     is_geojson,

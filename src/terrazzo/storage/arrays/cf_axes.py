@@ -10,8 +10,8 @@ import numpy as np
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.crs import crs_object, is_geographic
 from terrazzo.geo.grid import Grid
-from terrazzo.storage.cf_crs import crs_of, mapping_of, metres_per_unit
-from terrazzo.storage.hdf5_check import LARGEST_AXIS
+from terrazzo.storage.arrays.cf_crs import crs_of, mapping_of, metres_per_unit
+from terrazzo.storage.arrays.hdf5_check import LARGEST_AXIS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from terrazzo.storage.hdfeos import EosGrid
+    from terrazzo.storage.arrays.hdfeos import EosGrid
 
 NAMES: Final = {
     "X": {"x", "lon", "longitude", "easting", "xc"},

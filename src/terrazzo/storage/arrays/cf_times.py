@@ -11,9 +11,9 @@ import numpy as np
 
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.times import parse_time
-from terrazzo.storage.array_types import Moment
-from terrazzo.storage.cf_axes import number_of
-from terrazzo.storage.hdf5_check import LARGEST_AXIS
+from terrazzo.storage.arrays.cf_axes import number_of
+from terrazzo.storage.arrays.hdf5_check import LARGEST_AXIS
+from terrazzo.storage.arrays.types import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

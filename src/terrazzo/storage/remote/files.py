@@ -26,7 +26,7 @@ from rasterio._vsiopener import MultiByteRangeResourceContainer
 from typing_extensions import override
 
 from terrazzo.spans import note
-from terrazzo.storage.transport import REPLACED, Address, Answer, RemoteFailed, ask
+from terrazzo.storage.remote.transport import REPLACED, Address, Answer, RemoteFailed, ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,9 +21,9 @@ from terrazzo.errors import ArgumentInvalid, SourceUnreadable
 from terrazzo.geo.crs import WGS84, crs_name, is_geographic
 from terrazzo.geo.grid import Grid
 from terrazzo.spans import span
-from terrazzo.storage.array_types import ArrayBand, ArrayFile, Moment
-from terrazzo.storage.cf_bands import MOST_BANDS
-from terrazzo.storage.cf_cube import MOST_PIXELS
+from terrazzo.storage.arrays.cf_bands import MOST_BANDS
+from terrazzo.storage.arrays.cf_cube import MOST_PIXELS
+from terrazzo.storage.arrays.types import ArrayBand, ArrayFile, Moment
 from terrazzo.storage.gate import SAFE_OPTIONS
 
 if TYPE_CHECKING:

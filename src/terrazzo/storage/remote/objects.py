@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 import obstore
 from obstore.exceptions import BaseError
 
-from terrazzo.storage.remote import Version, fetch, version_of
-from terrazzo.storage.transport import NO_KEYS, Address, RemoteFailed, ask, told_of
+from terrazzo.storage.remote.files import Version, fetch, version_of
+from terrazzo.storage.remote.transport import NO_KEYS, Address, RemoteFailed, ask, told_of
 from terrazzo.storage.writers.files import output_failed
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from obstore.store import S3Store
 
-    from terrazzo.storage.stores import Store
+    from terrazzo.storage.remote.stores import Store
 
 PART_BYTES: Final = 16 * 2**20
 """Files are fetched and put in parts of so many bytes, or of more where there were too many."""

@@ -23,7 +23,7 @@ from terrazzo.geo.crs import crs_object
 from terrazzo.geo.hilbert import hilbert_order
 from terrazzo.geo.times import format_time, parse_time
 from terrazzo.spans import span
-from terrazzo.storage.features import columns_of
+from terrazzo.storage.vectors.features import columns_of
 from terrazzo.storage.writers.files import whole_file
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from terrazzo.geo.grid import Bounds
-    from terrazzo.storage.features import Features, Shapes
+    from terrazzo.storage.vectors.features import Features, Shapes
 
 ROWS_OF_GROUP, BYTES_OF_GROUP = 16_384, 32_000_000
 """What a row group holds at most: features, and bytes of their geometries."""

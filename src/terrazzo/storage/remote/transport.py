@@ -28,7 +28,7 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from terrazzo.storage.stores import Store
+    from terrazzo.storage.remote.stores import Store
 
 TRIES = 4
 """How often a request is made whose answer may be better the next time."""

@@ -14,9 +14,9 @@ import numpy as np
 
 from terrazzo.errors import ArgumentInvalid, SourceUnreadable, suggest
 from terrazzo.spans import span
-from terrazzo.storage.cf_axes import NAMES, coordinate_of, is_axis, place_of
-from terrazzo.storage.cf_bands import MOST_BANDS, bands_of, with_common_names
-from terrazzo.storage.cf_times import moments_of, time_coordinate
+from terrazzo.storage.arrays.cf_axes import NAMES, coordinate_of, is_axis, place_of
+from terrazzo.storage.arrays.cf_bands import MOST_BANDS, bands_of, with_common_names
+from terrazzo.storage.arrays.cf_times import moments_of, time_coordinate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from terrazzo.cube import Values
     from terrazzo.geo.grid import Grid, Window
-    from terrazzo.storage.array_types import ArrayBand, Moment
-    from terrazzo.storage.cf_axes import CfGroup, Place
-    from terrazzo.storage.cf_bands import CfBand
+    from terrazzo.storage.arrays.cf_axes import CfGroup, Place
+    from terrazzo.storage.arrays.cf_bands import CfBand
+    from terrazzo.storage.arrays.types import ArrayBand, Moment
 
 MOST_PIXELS: Final = 2**34
 """Pixels that an image may have; the largest known ones (land cover at 300 m) have 2**33."""

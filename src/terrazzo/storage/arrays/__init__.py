@@ -1,0 +1,1 @@
+"""Arrays on disk: NetCDF, HDF5, Zarr and GRIB, on grids and in swaths."""
