@@ -656,3 +656,60 @@ def test_many_bands_and_types_keep_every_number_when_copied(
 
         with rasterio.open(items[0]["assets"]["band1"]["href"]) as copied:
             np.testing.assert_array_equal(copied.read(), values)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mark"),
+    [
+        ("uint64", 2**64 - 1),
+        ("int64", -(2**63) + 2),
+        ("int64", 2**63 - 1),
+        ("int64", 2**53 + 1),
+    ],
+)
+def test_no_data_that_float64_does_not_hold_is_rewritten_by_a_copy(
+    tmp_path: Path, dtype: str, mark: int
+) -> None:
+    values = np.array([[[1, mark, 3, 2**60 + 1], [mark, mark - np.sign(mark), 0, 9]]], dtype)
+    plain, path = image(tmp_path / "plain.tif", values), tmp_path / "in" / "a.tif"
+    path.parent.mkdir()
+    tool("gdal_translate", "-a_nodata", mark, plain, path)
+
+    refusal = reason_of(path, tmp_path, IngestOptions(datetime=DATE))
+    report, items, _ = taken(path, tmp_path / "home")
+
+    assert f"no-data is {mark}, " in refusal
+    assert "--copy" in refusal
+    assert report.made == 1
+    (asset,) = items[0]["assets"].values()
+    stand_in = -(2**53) if dtype == "int64" else 2**53
+    assert [band.nodata for band in read_bands(asset)] == [stand_in]
+    told = subprocess.run(["gdalinfo", asset["href"]], capture_output=True, text=True, check=True)
+    assert f"NoData Value={stand_in}\n" in told.stdout
+    with rasterio.open(asset["href"]) as file:
+        np.testing.assert_array_equal(file.read_masks(1) > 0, values[0] != values[0, 0, 1])
+        kept = values[0] != values[0, 0, 1]
+        np.testing.assert_array_equal(file.read(1)[kept], values[0][kept])
+    assert [p.name for p in Path(asset["href"]).parent.iterdir()] == [Path(asset["href"]).name]
+
+
+@pytest.mark.parametrize("mark", [-(2**63), -9999, 2**53])
+def test_no_data_of_64_bits_that_float64_holds_is_read_in_place(tmp_path: Path, mark: int) -> None:
+    values = np.array([[[1, mark, 3, 2**60 + 1]]], "int64")
+    path = tmp_path / "in" / "a.tif"
+    path.parent.mkdir()
+    tool("gdal_translate", "-a_nodata", mark, image(tmp_path / "plain.tif", values), path)
+
+    _, items, _ = taken(path, tmp_path / "home", IngestOptions(datetime=DATE))
+
+    (asset,) = items[0]["assets"].values()
+    assert [band.nodata for band in read_bands(asset)] == [mark]
+
+
+def test_a_copy_does_not_take_data_for_no_data(tmp_path: Path) -> None:
+    values = np.array([[[1, 2**64 - 1, 2**53, 4]]], "uint64")
+    path = tmp_path / "in" / "a.tif"
+    path.parent.mkdir()
+    tool("gdal_translate", "-a_nodata", 2**64 - 1, image(tmp_path / "plain.tif", values), path)
+
+    assert f"{2**53}, is that of a pixel" in reason_of(path, tmp_path)

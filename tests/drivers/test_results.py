@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
 from typing import TYPE_CHECKING
 
 import geopandas
@@ -16,10 +17,13 @@ import rasterio
 import xarray as xr
 import zarr
 from PIL import Image
+from rasterio.transform import Affine
 from tests.drivers.scenes import composite, grid_of, job_of, load, node, ref
 
 from terrazzo.drivers import results
 from terrazzo.drivers.batch import run
+from terrazzo.drivers.ingest import IngestOptions, ingest
+from terrazzo.drivers.job import Workspace
 from terrazzo.engine import evaluate
 from terrazzo.errors import (
     FormatArgumentInvalid,
@@ -465,3 +469,30 @@ def test_numbers_that_json_has_not_are_null(scenes: Scenes, tmp_path: Path):
     (asset,) = run(job_of(nodes), scenes.workspace, tmp_path).assets
 
     assert json.loads(asset.path.read_text(), parse_constant=pytest.fail) == [None, 1]
+
+
+@pytest.mark.parametrize(("dtype", "mark"), [("int64", -(2**63)), ("uint64", 2**63)])
+def test_results_of_64_bits_say_which_pixels_have_no_data(tmp_path: Path, dtype: str, mark: int):
+    pixels = np.array([[mark, 9, 1000], [2**60, 0, mark]], dtype)
+    profile = {
+        "driver": "GTiff", "dtype": dtype, "count": 1, "height": 2, "width": 3,
+        "crs": "EPSG:32633", "transform": Affine(10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0),
+    }  # fmt: skip
+    with rasterio.open(tmp_path / "plain.tif", "w", **profile) as file:
+        file.write(pixels, 1)
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "a_20200501.tif"
+    words = ["gdal_translate", "-a_nodata", str(mark), str(tmp_path / "plain.tif"), str(path)]
+    subprocess.run(words, check=True, capture_output=True, timeout=60)
+    workspace = Workspace.of(tmp_path / "home", (tmp_path / "in",))
+    ingest([path], "long", workspace, options=IngestOptions())
+    nodes = {"load": {**load(["band1"], collection="long"), "result": True}}
+
+    (asset,) = run(job_of(nodes), workspace, tmp_path).assets
+
+    with rasterio.open(asset.path) as file:
+        assert file.dtypes == (dtype,)
+        np.testing.assert_array_equal(file.read_masks(1) > 0, pixels != mark)
+        np.testing.assert_array_equal(file.read(1)[pixels != mark], pixels[pixels != mark])
+    with pytest.raises(FormatUnsupported, match=f"{mark} as it is"):
+        run(job_of(saved(nodes, "load", "GTiff", nodata=mark)), workspace, tmp_path / "refused")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -33,12 +34,18 @@ if TYPE_CHECKING:
 RUNNER = Path(__file__).with_name("runner.py")
 BLOCK = 48
 PATIENCE_S = 60
+FINISHED = re.compile(rb'"(finished|created|updated)": "[^"]*"')
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Return name and SHA-256 of every file below a folder, hidden ones too."""
+    """Return name and SHA-256 of every file below a folder, hidden ones too.
+
+    Of what STAC says of them the time at which they were finished is left out.
+    """
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        str(path.relative_to(folder)): hashlib.sha256(
+            FINISHED.sub(b"", path.read_bytes()) if path.suffix == ".json" else path.read_bytes()
+        ).hexdigest()
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }

@@ -478,3 +478,33 @@ def test_a_run_that_was_stopped_leaves_nothing_behind_that_counts(tmp_path: Path
 
     assert [one.name for one in file.parent.iterdir()] == ["f.tif"]
     assert file.read_bytes() == whole
+
+
+def test_fill_values_of_64_bits_are_exact(tmp_path: Path) -> None:
+    longitudes, latitudes = small()
+    whole = np.arange(latitudes.size, dtype=np.int64).reshape(latitudes.shape)
+    low, high = -(2**63) + 2, 2**64 - 2
+    half = whole % latitudes.shape[1] < latitudes.shape[1] // 2
+    dims = ("y", "x")
+    variables = {
+        "low": (dims, np.where(half, low, whole), {"_FillValue": np.int64(low)}),
+        "high": (
+            dims,
+            np.where(half, np.uint64(high), whole.astype(np.uint64)),
+            {"_FillValue": np.uint64(high)},
+        ),
+        "none": (dims, whole, {}),
+        "plain": (dims, np.where(half, np.float32(-1), 1).astype(np.float32),
+                  {"_FillValue": np.float32(-1)}),
+    }  # fmt: skip
+    swaths.plain(tmp_path / "in" / "x.nc", longitudes, latitudes, **variables)
+
+    (item,) = taken_in(tmp_path / "in", tmp_path / "home")
+
+    marks = {key: item["assets"][key]["bands"][0]["nodata"] for key in ("low", "high", "none")}
+    assert marks == {"low": -(2**53), "high": 2**53, "none": -(2**53)}
+    expected = pixels(item, "plain")[1]
+    assert not expected.all()
+    for key in ("low", "high"):
+        np.testing.assert_array_equal(pixels(item, key)[1], expected)
+    np.testing.assert_array_equal(pixels(item, "none")[1], pixels(item, "f")[1])

@@ -35,7 +35,7 @@ from terrazzo.errors import (
     PlanTooLarge,
 )
 from terrazzo.storage.vectors import feature_table
-from terrazzo.storage.writers import geoparquet
+from terrazzo.storage.vectors import stored as geoparquet
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,7 +25,7 @@ from terrazzo.errors import (
     ArgumentInvalid,
     OutputFailed,
 )
-from terrazzo.storage.writers import geoparquet
+from terrazzo.storage.vectors import stored as geoparquet
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -295,7 +295,7 @@ def test_uploads_at_the_same_time_share_the_quota(mine: UserFiles):
 def test_an_upload_looks_what_others_fill_meanwhile(
     mine: UserFiles, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(files, "_COUNTED", 100)
+    monkeypatch.setattr(files, "COUNTED", 100)
     begun = mine.upload("a", QUOTA)
     begun.write(b"x" * 101)
     put(mine, "b", b"x" * 700)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SPY = """
-import ctypes, json, os, socket
+import ctypes, json, os, socket, threading
 from pathlib import Path
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.sandbox.closed import answer_one, save
@@ -54,6 +55,10 @@ def run(request):
         Path("big").write_bytes(bytes(2_000_000))
         while True:
             pass
+    if request == "go on":
+        Path("made.raw").write_bytes(bytes(1000))
+        threading.Timer(0.3, lambda: os.truncate("made.raw", 0)).start()
+        return {}
     if request == "refuse":
         raise ArgumentInvalid("it is not as it should be: " + os.getcwd())
     if request == "save":
@@ -160,3 +165,24 @@ def test_files_of_an_answer_are_checked(spy: Callable[..., Any]):
             answer.path("link", os.stat("/etc/passwd").st_size)  # noqa: PTH116
 
     assert not folder.exists()
+
+
+def test_a_worker_that_has_answered_changes_nothing_any_more(spy: Callable[..., Any]) -> None:
+    spy("save")  # it has begun then
+
+    with reading("terrazzo_spy", {}, "go on") as answer:
+        path = answer.path("made.raw", 1000)
+        time.sleep(1)  # the worker would cut it after 0.3 s
+
+        assert path.stat().st_size == 1000
+
+
+def test_what_is_too_large_for_a_worker_is_not_copied(
+    spy: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(bytes(1001))
+    monkeypatch.setattr(closed, "LIMITS", replace(closed.LIMITS, scratch_bytes=1000))
+
+    with pytest.raises(Refused, match="more than 1,000 bytes"):
+        spy("look", given_txt=large)

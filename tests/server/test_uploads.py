@@ -198,6 +198,23 @@ def test_what_a_file_lacks_is_asked_for_and_can_be_given(server: Server, tmp_pat
     assert str(found["t"].values[0])[:10] == "2021-05-06"
 
 
+def test_what_is_read_of_a_file_counts_towards_the_quota_of_its_account(
+    server: Server, tmp_path: Path
+):
+    content = scaled(tmp_path).read_bytes()
+    database = ledger(server.home)
+    server.headers["carol"] = newcomer(database, "carol", quota=len(content) + 100)
+    database.close()
+    stored = server.client.put(
+        "/files/s_20200101.tif", headers=server.headers["carol"], content=content
+    )
+
+    answer = server.result(uploaded("s_20200101.tif"), who="carol")
+
+    assert stored.status_code == 200
+    assert (answer.status_code, answer.json()["code"]) == (400, "StorageQuotaExceeded")
+
+
 def fields() -> geopandas.GeoDataFrame:
     shapes = [shapely.box(0, 0, 10, 10), shapely.MultiPolygon([shapely.box(20, 0, 30, 10)]), None]
     return geopandas.GeoDataFrame({"crop": [1.5, 2.0, 3.0], "geometry": shapes}, crs="EPSG:3035")

@@ -528,3 +528,70 @@ def test_other_formats_say_what_to_do(tmp_path: Path):
         one(tmp_path / "a.hdf")
     with pytest.raises(SourceUnreadable, match="nccopy"):
         one(tmp_path / "b.nc")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill"),
+    [
+        ("i8", -(2**63) + 2),
+        ("i8", -(2**63)),
+        ("i8", 2**63 - 1),
+        ("i8", 2**53 + 1),
+        ("u8", 2**64 - 2),
+        ("u8", 2**64 - 1),
+        ("i8", -9999),
+        ("u8", 2**53),
+    ],
+)
+def test_fill_values_of_64_bits_are_exact(tmp_path: Path, dtype: str, fill: int):
+    pixels = np.array([[fill, 1, 2, 2**62], [fill, fill + (1 if fill < 0 else -1), 9, 1000]], dtype)
+    path = grid_file(tmp_path / "a.nc", pixels, np.dtype(dtype).type(fill))
+
+    cube = one(path)
+
+    mark, found = cube.bands[0].nodata, cube.read("v")
+    assert mark is not None
+    assert abs(mark) <= 2**53
+    assert found.dtype == pixels.dtype
+    np.testing.assert_array_equal(found == int(mark), pixels == pixels[0, 0])
+    np.testing.assert_array_equal(found[pixels != pixels[0, 0]], pixels[pixels != pixels[0, 0]])
+
+
+@pytest.mark.parametrize(("dtype", "taken"), [("i8", -(2**53)), ("u8", 2**53)])
+def test_data_is_not_taken_for_the_number_that_stands_for_no_data(
+    tmp_path: Path, dtype: str, taken: int
+):
+    fill = np.iinfo(dtype).max
+    path = grid_file(tmp_path / "a.nc", np.array([[fill, taken, 2, 3]] * 2, dtype), fill)
+    cube = one(path)
+
+    with pytest.raises(SourceUnreadable, match=f"{taken}, is that of a pixel"):
+        cube.read("v")
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u8"])
+def test_numbers_of_64_bits_outside_the_valid_range_are_no_data(tmp_path: Path, dtype: str):
+    limits = {"valid_range": np.array([1, 2**54], dtype)}
+    path = grid_file(tmp_path / "a.nc", np.array([[1, 2**55, 0, 7]] * 2, dtype), None, limits)
+
+    cube = one(path)
+
+    mark = cube.bands[0].nodata
+    assert mark is not None
+    assert (cube.read("v") == int(mark)).tolist() == [[False, True, True, False]] * 2
+
+
+def grid_file(
+    path: Path, pixels: np.ndarray[Any, Any], fill: Any, attributes: dict[str, Any] | None = None
+) -> Path:
+    """Write a variable of 2 x 4 pixels by netCDF's own library."""
+    with netCDF4.Dataset(path, "w") as file:
+        for name, points, units in (("lat", [1.5, 0.5], "north"), ("lon", [1, 2, 3, 4], "east")):
+            file.createDimension(name, len(points))
+            axis = file.createVariable(name, "f8", (name,))
+            axis[:], axis.units = points, f"degrees_{units}"
+        variable = file.createVariable("v", pixels.dtype, ("lat", "lon"), fill_value=fill)
+        variable.setncatts(attributes or {})
+        variable.set_auto_maskandscale(False)
+        variable[:] = pixels
+    return path

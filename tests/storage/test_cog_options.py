@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import rasterio.shutil
 from tests.storage.files import UTM33, field
 
 from terrazzo.cube import Cube, Dimension, Kind
+from terrazzo.errors import FormatUnsupported
 from terrazzo.geo.grid import Grid
 from terrazzo.storage.writers.cog import COMPRESSIONS, OVERVIEWS, CogOptions, write_cog
 
@@ -31,6 +33,12 @@ def written(path: Path, options: CogOptions) -> Path:
     valid[0, 100:131, 200:251] = False
     cube = Cube(values, valid, DIMENSIONS, GRID, GRID.window)
     return write_cog(path, [cube], GRID, dtype=cube.dtype, bands=("B",), options=options)
+
+
+def long_cube(dtype: str) -> Cube:
+    """Return 600 x 700 large integers, some of which are no data."""
+    values = (2**60 + np.arange(600 * 700)).reshape(1, 600, 700).astype(dtype)
+    return Cube(values, values % 7 != 0, DIMENSIONS, GRID, GRID.window)
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
@@ -102,3 +110,35 @@ def test_predictor_block_and_threads_change_the_layout_alone(tmp_path: Path) -> 
         assert other.tags(ns="IMAGE_STRUCTURE").get("PREDICTOR", "1") == "1"
         np.testing.assert_array_equal(one.read(), other.read())
     assert first.read_bytes() == threads.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mark"),
+    [("int64", -(2**53)), ("int64", 2**53), ("uint64", 2**53), ("int64", -9999), ("uint64", 0)],
+)
+def test_no_data_of_64_bits_is_written_as_it_is(tmp_path: Path, dtype: str, mark: int) -> None:
+    path = write_cog(
+        tmp_path / "a.tif", [long_cube(dtype)], GRID, dtype=np.dtype(dtype), bands=("a",),
+        options=CogOptions(nodata=float(mark)),
+    )  # fmt: skip
+
+    told = subprocess.run(["gdalinfo", path], capture_output=True, text=True, check=True).stdout
+    assert f"NoData Value={mark}\n" in told
+    with rasterio.open(path) as file:
+        assert file.nodata == mark
+        np.testing.assert_array_equal(file.read_masks(1) > 0, long_cube(dtype).valid[0])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "mark"), [("int64", -(2.0**63)), ("int64", 1e17), ("uint64", 2.0**63)]
+)
+def test_no_data_that_gdal_would_read_as_another_number_is_refused(
+    tmp_path: Path, dtype: str, mark: float
+) -> None:
+    with pytest.raises(FormatUnsupported, match=f"{int(mark)} as it is.*nodata"):
+        write_cog(
+            tmp_path / "a.tif", [long_cube(dtype)], GRID, dtype=np.dtype(dtype), bands=("a",),
+            options=CogOptions(nodata=mark),
+        )  # fmt: skip
+
+    assert not list(tmp_path.iterdir())

@@ -278,6 +278,18 @@ def test_longitudes_from_0_to_360_are_found_west_of_greenwich(tmp_path: Path):
     assert tile.values.max() == 359.5
 
 
+def test_a_box_on_both_sides_of_greenwich_keeps_what_is_in_it(tmp_path: Path):
+    grid = Grid.of("EPSG:4326", 0.0, 90.0, 1.0, 180, 360)
+    lon = np.broadcast_to(grid.xs(grid.window), (180, 360)).astype(np.float32)
+    workspace = one_image(tmp_path, lon, grid, nodata=-1.0, bbox=[-180.0, -90.0, 180.0, 90.0])
+    box = {"west": -2.0, "east": 2.0, "south": 49.0, "north": 51.0}
+
+    cube = computed(workspace, {"load": load(["B"], collection="c", spatial_extent=box)})
+
+    values = cube.values[0, 0][cube.valid[0, 0]]
+    assert sorted(values.tolist()) == sorted([358.5, 359.5, 0.5, 1.5] * 2)
+
+
 def test_images_of_one_instant_are_one_date_in_the_order_of_their_ids(tmp_path: Path):
     grid = Grid.of(CRS, LEFT, TOP, 10.0, 60, 60)
     items = {}

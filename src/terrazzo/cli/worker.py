@@ -36,10 +36,23 @@ if TYPE_CHECKING:
     type=Bytes(),
     help="Pixels that the results of a job may have.",
 )
+@click.option(
+    "--quota",
+    default="20G",
+    show_default=True,
+    type=Bytes(),
+    help="Room for files of a user, unless their account says otherwise; as that of the server.",
+)
 @DATABASE
 @click.pass_obj
 def worker(
-    settings: Settings, jobs: int, threads: int, memory: int, most_pixels: int, database: str
+    settings: Settings,
+    jobs: int,
+    threads: int,
+    memory: int,
+    most_pixels: int,
+    quota: int,
+    database: str,
 ) -> None:
     """Run the jobs of a server until Ctrl-C or SIGTERM.
 
@@ -54,7 +67,7 @@ def worker(
     from terrazzo.ledger.worker import Worker, WorkerOptions  # noqa: PLC0415 - as above
 
     workspace = settings.workspace()
-    options = WorkerOptions(jobs, threads, memory, most_pixels)
+    options = WorkerOptions(jobs, threads, memory, most_pixels, quota)
     stopped, stop = Pipe(duplex=False)
 
     def end(number: int, frame: FrameType | None) -> None:

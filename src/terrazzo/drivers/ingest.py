@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from terrazzo.catalog import ItemNotFound, make_collection, read_bands
 from terrazzo.catalog.tables import table_asset
 from terrazzo.catalog.taken import CollectionExists
-from terrazzo.drivers.ingestion.formats import units_of
+from terrazzo.drivers.ingestion import arrays
+from terrazzo.drivers.ingestion.formats import FORMATS, ending, units_of
 from terrazzo.drivers.ingestion.found import find_files
 from terrazzo.drivers.ingestion.items import (
     COMMON_NAMES,
@@ -33,6 +34,7 @@ from terrazzo.drivers.ingestion.items import (
     Period,
     Target,
 )
+from terrazzo.drivers.ingestion.kept import source_of, with_kept
 from terrazzo.drivers.ingestion.missions import mission_in, with_mission
 from terrazzo.drivers.ingestion.names import compile_pattern
 from terrazzo.drivers.ingestion.raster import RasterFile, raster_drafts
@@ -45,9 +47,10 @@ from terrazzo.errors import (
     AssetForbidden,
     CollectionNotFound,
     SourceUnreadable,
+    TerrazzoError,
 )
 from terrazzo.geo.crs import crs_name
-from terrazzo.progress import Progress
+from terrazzo.progress import Cancelled, Progress
 from terrazzo.storage.writers.files import output_failed
 
 if TYPE_CHECKING:
@@ -58,7 +61,6 @@ if TYPE_CHECKING:
     from terrazzo.drivers.ingestion.remote import RemoteFiles
     from terrazzo.drivers.job import Workspace
     from terrazzo.drivers.places import Place
-    from terrazzo.errors import TerrazzoError
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -211,6 +213,8 @@ class _Ingestion:
     put_at: float = 0.0
     """When items are put into the catalogue next, though few wait, on the clock of `monotonic`."""
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sources: Mapping[str, bool] = field(default_factory=dict)
+    """The files that were looked at, and whether each was left out."""
 
     def fetch(self, remote: RemoteFiles) -> list[FoundFile]:
         """Return what was found of buckets and hosts, once it is there or can be read there."""
@@ -234,7 +238,8 @@ class _Ingestion:
         """Look at all files and return the items that they make."""
         found = self._of_one_kind(found)
         types = {band.name: band.dtype for band in read_bands(self._collection() or {})}
-        given = Given(self.options, self.target, pattern, types, self.workspace.roots)
+        one_cube = sum(FORMATS.get(ending(one.path)) is arrays.read for one in found) == 1
+        given = Given(self.options, self.target, pattern, types, one_cube, self.workspace.roots)
         units = units_of(found, given)
         drafts: list[Draft] = []
         images: list[RasterFile] = []
@@ -247,7 +252,10 @@ class _Ingestion:
         grouped, misfits = raster_drafts(images, self.target)
         for name, reason in misfits.items():
             self._fail(name, reason)
-        return self._distinct([*drafts, *grouped])
+        distinct = self._distinct([*drafts, *grouped])
+        failed = {text for name in self.failed for text in (name, name.rsplit(" [", 1)[0])}
+        self.sources = {source_of(one): one.name in failed for one in found}
+        return distinct
 
     def _of_one_kind(self, found: Sequence[FoundFile]) -> Sequence[FoundFile]:
         """Return the files of images, or those of geometries: what the collection holds.
@@ -339,10 +347,12 @@ class _Ingestion:
         """Return an item; it counts as written if it was not there like this."""
         previous = self._item(draft.id)
         made = draft.make(previous)
-        item = made.item
+        item, notes = made.item, made.notes
         if table_asset(item) is None:
             item = with_mission(item, self.options.platform or draft.source)
-        return Made(item, made.wrote or item != previous, made.notes)
+            item, kept = with_kept(item, previous, self.sources)
+            notes += kept
+        return Made(item, made.wrote or item != previous, notes)
 
     def _item(self, name: str) -> dict[str, Any] | None:
         if self.catalog is None:
@@ -450,8 +460,17 @@ class _Ingestion:
                 result = future.result()
             except _BAD_FILE as error:
                 self._fail(name(one), _reason(error))
+            except (Cancelled, TerrazzoError):
+                raise
+            except Exception as error:  # noqa: BLE001 - one file must not end all the others
+                self._fail(name(one), _fault(error))
             yield one, result
             self.progress.advance()
+
+
+def _fault(error: Exception) -> str:
+    """Say that a file was left out for what is wrong with us."""
+    return f"this is a fault of Terrazzo ({type(error).__name__}: {error})"
 
 
 def _reason(error: TerrazzoError) -> str:

@@ -71,8 +71,8 @@ def is_remote(text: str) -> bool:
 def gate_of(roots: Sequence[Path], hosts: Sequence[str], places: Sequence[Place]) -> Gate:
     """Return the gate that lets through folders, hosts and places."""
     stores = tuple((one.url, one.store) for one in places if one.store is not None)
-    named = (one.url for one in places if one.store is None)
-    return Gate(tuple(roots), (*hosts, *named), stores)
+    named = tuple(one.url for one in places if one.store is None)
+    return Gate(tuple(roots), tuple(hosts), stores, named)
 
 
 def remembered_places(home: Path) -> tuple[Place, ...]:
@@ -88,7 +88,7 @@ def remembered_places(home: Path) -> tuple[Place, ...]:
             Place(str(one["url"]), Store(**one["store"]) if one.get("store") else None)
             for one in told
         )
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ()
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise ArgumentInvalid(

@@ -23,6 +23,7 @@ from terrazzo.errors import (
 )
 from terrazzo.geo.crs import WGS84
 from terrazzo.processes.convert import to_json
+from terrazzo.storage.set_aside import is_long, stand_in
 from terrazzo.storage.writers.cog import COMPRESSIONS, OVERVIEWS, CogOptions, write_cogs
 from terrazzo.storage.writers.columns import rows_of
 from terrazzo.storage.writers.files import plane_order, stored_dtype, whole_file
@@ -389,9 +390,12 @@ def _write_cube(cube: Cube, output: OutputFormat, path: Path) -> dict[str, Any]:
 def default_nodata(probe: Cube) -> float | None:
     """Return the value that marks no-data where the user names none: the end of an integer's range.
 
+    Of integers of 64 bits it is the end of those that every reader takes for what they are.
     Floats have NaN and booleans 255, which the writers know; a result in which the value occurs
     is refused when it is written, so nothing is lost silently.
     """
+    if is_long(probe.dtype):
+        return float(stand_in(probe.dtype))
     if probe.dtype.kind == "u":
         return float(2 ** (8 * probe.dtype.itemsize) - 1)
     if probe.dtype.kind == "i":

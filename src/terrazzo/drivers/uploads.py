@@ -30,11 +30,12 @@ from terrazzo.sandbox.closed import Answer, Refused, reading
 from terrazzo.sandbox.limits import Mode
 from terrazzo.storage.ingest_support import CLASS_TYPES
 from terrazzo.storage.raster import marker
+from terrazzo.storage.set_aside import MOST, is_kept
 from terrazzo.storage.writers.cog import CogOptions, write_cogs
 from terrazzo.storage.writers.files import output_failed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 PROGRAM: Final = "terrazzo.drivers.closed_images"
 ITEMS: Final = "items.json"
@@ -45,8 +46,14 @@ _MOST_ITEMS, _MOST_LETTERS = 10_000, 200
 _TYPES: Final = frozenset(
     {"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"}
 )
+_UPSET: Final = (
+    ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError
+)  # fmt: skip
+"""What a description raises that a worker should not have made."""
 _TRIED: Final = 1 << 16
 """Whole numbers that are tried for one that no valid pixel has."""
+_NUMBERS: Final = 1 << 20
+"""Numbers that are looked at together."""
 _WIDER: Final[Mapping[str, str]] = {
     "uint8": "int16",
     "int8": "int16",
@@ -61,6 +68,7 @@ def take_in(
     name: str,
     folder: Path,
     *,
+    kept: Callable[[int], None],
     datetime: str = "",
     bands: Sequence[str] = (),
     mode: Mode = Mode.SANDBOXED,
@@ -71,6 +79,7 @@ def take_in(
         source: the file.
         name: what the worker calls it; its ending says which reader reads it.
         folder: where the COGs and `ITEMS` go; it appears whole or not at all.
+        kept: is told the bytes of each file that was written; what it raises ends the reading.
         datetime: instant or period of the file, where it names none.
         bands: names of its bands, instead of its own.
         mode: whether workers are shut in.
@@ -87,15 +96,16 @@ def take_in(
     try:
         part.mkdir(parents=True)
         with reading(PROGRAM, {name: source}, request, mode=mode) as answer:
-            items = _items(answer, part)
+            items = _items(answer, part, kept)
         (part / ITEMS).write_text(json.dumps(items))
+        kept((part / ITEMS).stat().st_size)
         with suppress(OSError):  # another request has taken in the same file meanwhile
             part.rename(folder)
     except Refused as refused:
         raise _error(refused, name) from None
     except OSError as error:
         raise output_failed(folder, error) from error
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+    except _UPSET as error:
         reason = f"it upsets its reader ({type(error).__name__})"
         raise SourceUnreadable(_stem(name), "data", reason) from None
     finally:
@@ -120,16 +130,24 @@ def _error(refused: Refused, name: str) -> TerrazzoError:
     return SourceUnreadable(_stem(name), "data", said, "Upload it again, whole and unpacked.")
 
 
-def _items(answer: Answer, folder: Path) -> list[dict[str, Any]]:
+def _items(answer: Answer, folder: Path, kept: Callable[[int], None]) -> list[dict[str, Any]]:
     told = json.loads(answer.text(ANSWER, _MOST_ANSWER))["items"]
     if not isinstance(told, list) or not 0 < len(told) <= _MOST_ITEMS:
         raise ValueError(told)
     left = [MOST_PIXELS]
-    return [_item(answer, one, folder, number, left) for number, one in enumerate(told)]
+    items = []
+    for number, one in enumerate(told):
+        items.append(_item(answer, one, folder, number, left, kept))
+    return items
 
 
 def _item(
-    answer: Answer, told: Mapping[str, Any], folder: Path, number: int, left: list[int]
+    answer: Answer,
+    told: Mapping[str, Any],
+    folder: Path,
+    number: int,
+    left: list[int],
+    kept: Callable[[int], None],
 ) -> dict[str, Any]:
     name = safe_name(_text(told["id"]))
     when = _period(told)
@@ -148,6 +166,7 @@ def _item(
         for band, values, valid in zip(described, *numbers, strict=True):
             path = folder / f"{number}-{len(assets)}.tif"
             stored = _written(path, band, values, valid, grid, format_time(when.start))
+            kept(path.stat().st_size)
             facts = Target(_COLLECTION, folder, write=True).facts(path, "")
             assets[safe_name(band.name) if band.name not in assets else path.stem] = make_asset(
                 path.name,
@@ -181,6 +200,8 @@ def _written(
     """Write one band, and return what it is as stored."""
     dtype = values.dtype
     kept = marker(dtype, band.nodata)
+    if kept is not None and not is_kept(dtype, kept):
+        kept = None
     if dtype.kind == "f" and kept is None:
         kept = math.nan
     if valid is not None and kept is None:
@@ -213,18 +234,24 @@ def _written(
 def _marked(band: str, values: Any, valid: Any) -> tuple[np.dtype[Any], float]:
     """Return a type and a whole number of it that no valid pixel has, in place of a mask."""
     info = np.iinfo(values.dtype)
-    taken = np.unique(np.asarray(values)[np.asarray(valid) != 0]).astype(np.int64)
-    tried = min(_TRIED, int(info.max) - int(info.min) + 1)
-    free = np.setdiff1d(np.arange(tried, dtype=np.int64) + int(info.min), taken)
-    if free.size:
-        return values.dtype, float(free[0])
+    low, tried = max(int(info.min), -MOST), min(_TRIED, int(info.max) - int(info.min) + 1)
+    used = np.zeros(tried, bool)
+    numbers, told = values.reshape(-1), valid.reshape(-1)  # views: a block is read at a time
+    for first in range(0, numbers.size, _NUMBERS):
+        block = slice(first, first + _NUMBERS)
+        here = np.asarray(numbers[block])[np.asarray(told[block]) != 0]
+        # so that int64 holds them, and their distance to low
+        near = here[(here >= low) & (here <= low + tried - 1)]
+        used[near.astype(np.int64) - low] = True
+    if not used.all():
+        return values.dtype, float(low + int(np.argmin(used)))
     if values.dtype.name not in _WIDER:
         raise ArgumentInvalid(
             f"Band {band!r} has a mask, and its type {values.dtype.name} has no number left that "
             "could mean no-data. Save it in a larger type, with a no-data value."
         )
     wider = np.dtype(_WIDER[values.dtype.name])
-    return wider, float(np.iinfo(wider).min)
+    return wider, float(max(int(np.iinfo(wider).min), -MOST))
 
 
 def _period(told: Mapping[str, Any]) -> Period:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from terrazzo.engine.plan import Plan
     from terrazzo.engine.recording import Fused
     from terrazzo.engine.steps import Step
-    from terrazzo.geo.extent import SpatialExtent
     from terrazzo.geo.grid import Grid, Window
 
 
@@ -127,7 +126,7 @@ def _read(step: Step, window: Window) -> Cube:
     with span("read"):
         cube = source.read(grid, window, step.wanted, step.method)
     crop = step.bound.crop
-    if crop is not None and not _surely_inside(crop, grid, window):
+    if crop is not None and not crop.holds(grid, window):
         cube = cube.same_pixels(cube.values, cube.valid & crop.mask(grid, window))
     return conform(step, cube)
 
@@ -195,7 +194,7 @@ def _stored(step: Step, positions: list[int], window: Window) -> list[Load]:
     if not isinstance(source, PlaneSource) or grid is None:
         raise TypeError(f"{step.name} has no stored numbers.")
     crop, inside = step.bound.crop, None
-    if crop is not None and not _surely_inside(crop, grid, window):
+    if crop is not None and not crop.holds(grid, window):
         inside = crop.mask(grid, window)
     times, bands = (range(len(d.labels)) for d in step.probe.dimensions[:2])
     sets: dict[frozenset[int], list[int]] = {}
@@ -224,12 +223,6 @@ def _stored(step: Step, positions: list[int], window: Window) -> list[Load]:
         for position in positions
     ]
     return loads_of_planes([planes[one] for one in wanted], inside)
-
-
-def _surely_inside(crop: SpatialExtent, grid: Grid, window: Window) -> bool:
-    """Tell whether no pixel can be outside: a box on its own grid decides for whole windows."""
-    box = crop.polygons is None and crop.crs == grid.crs
-    return box and crop.window(grid).contains(window)
 
 
 def _warp(

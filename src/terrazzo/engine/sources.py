@@ -15,7 +15,7 @@ from terrazzo.catalog.space import Region
 from terrazzo.catalog.stac import read_projection
 from terrazzo.cube import BandFacts
 from terrazzo.engine.files import GivenUnreadable, load_file, uploads_of
-from terrazzo.engine.vector_collections import load_tables, of_geometries
+from terrazzo.engine.geometry_items import of_geometries
 from terrazzo.errors import BandNotFound, NoDataAvailable, PlanTooLarge, SourceUnreadable
 from terrazzo.geo.crs import WGS84
 from terrazzo.geo.grid import Grid
@@ -105,6 +105,8 @@ class CatalogOpener:
             document, found, gate = self._found(request)
             items = list(found)
         if of_geometries(items):
+            from terrazzo.engine.vector_collections import load_tables  # noqa: PLC0415 - Arrow
+
             return load_tables(items, request, gate)
         chosen = [item for item in items if _passes(item, request)]
         if not chosen:
@@ -190,7 +192,11 @@ class CatalogOpener:
                 folder, document, ours = own
                 return document, _asked_for(ours, request), Gate((folder,))
             document, found = fetch_stac(self._gate, request.url)
-            return document, _asked_for(found, request), replace(self._gate, roots=())
+            return (
+                document,
+                _asked_for(found, request),
+                replace(self._gate.for_strangers(), roots=()),
+            )
         catalog = self._catalog()
         document = catalog.collection(str(request.collection))
         items = catalog.search(
@@ -216,8 +222,10 @@ def _scene(item: Mapping[str, Any], names: Sequence[str], gate: Gate) -> SceneIt
         here = [(i, band) for i, band in here if band.name in names]
         if not here:
             continue
-        name = gate.open_name(asset["href"], base or None, item=item["id"], asset=key)
         header = read_header(asset.get(HEADER))
+        # Only ingestion knows headers: who merely writes items names no place that it remembered.
+        opens = gate.for_strangers() if header is None else gate
+        name = opens.open_name(asset["href"], base or None, item=item["id"], asset=key)
         grid = _grid(item, key) if header is None else header.info.grid
         bands += [
             AssetBand(b.name, name, i, b.nodata, b.scale, b.offset, grid, b.dtype, header=header)

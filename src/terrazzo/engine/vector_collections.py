@@ -9,7 +9,6 @@ from terrazzo.catalog.tables import table_asset
 from terrazzo.cube import Geometries
 from terrazzo.engine.bound import Known
 from terrazzo.errors import (
-    ArgumentInvalid,
     BandNotFound,
     FormatUnsuitable,
     NoDataAvailable,
@@ -32,23 +31,6 @@ if TYPE_CHECKING:
     from terrazzo.storage.gate import Gate
     from terrazzo.storage.vectors.feature_table import Chosen
     from terrazzo.storage.vectors.stored import TableFacts
-
-
-def of_geometries(items: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether items hold geometries.
-
-    Raises:
-        ArgumentInvalid: some do, and some hold images.
-    """
-    tables = [item for item in items if table_asset(item) is not None]
-    if tables and len(tables) < len(items):
-        other = next(item for item in items if table_asset(item) is None)
-        raise ArgumentInvalid(
-            f"Item {str(tables[0]['id'])[:80]!r} holds geometries and item "
-            f"{str(other['id'])[:80]!r} images. Choose one kind by conditions in `properties`, "
-            "for example on `table:row_count`."
-        )
-    return bool(tables)
 
 
 def load_tables(items: Sequence[Mapping[str, Any]], request: LoadRequest, gate: Gate) -> Known:

@@ -108,6 +108,13 @@ class SpatialExtent:
             union = union.union(grid.window_of(box, centres=self.polygons is None))
         return union
 
+    def holds(self, grid: Grid, window: Window) -> bool:
+        """Tell whether all pixels of a window are surely inside, without a look at each."""
+        if self.polygons is not None or self.crs != grid.crs:
+            return False
+        boxes = self._boxes_on(grid)  # far from each other where longitudes run to 360
+        return any(grid.window_of(box, centres=True).contains(window) for box in boxes)
+
     def exact_window(self, grid: Grid, within: Window) -> Window:
         """Return the smallest window that holds what is inside: openEO's crop.
 

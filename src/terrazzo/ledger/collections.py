@@ -88,7 +88,12 @@ def restricted_collections(database: Database) -> frozenset[str]:
 
 
 def workspace_for(
-    database: Database, workspace: Workspace, principal: Principal, signer: Signer | None = None
+    database: Database,
+    workspace: Workspace,
+    principal: Principal,
+    signer: Signer | None = None,
+    *,
+    quota: int,
 ) -> Workspace:
     """Return a workspace as somebody uses it: without what they may not see, and their own code.
 
@@ -100,6 +105,7 @@ def workspace_for(
         workspace: with everything.
         principal: who it is.
         signer: of the workspace, if it has been read already.
+        quota: bytes that their files may have, unless their account says otherwise.
     """
     signer = signer or Signer.of(workspace.home)
     return replace(
@@ -107,5 +113,10 @@ def workspace_for(
         hidden=hidden_collections(database, principal),
         owner=principal.id,
         own=OwnResults(JobFolders(workspace.home), signer, principal.id),
-        uploads=OwnUploads(workspace.home, principal.id, workspace.udf.mode),
+        uploads=OwnUploads(
+            workspace.home,
+            principal.id,
+            quota if principal.quota is None else principal.quota,
+            workspace.udf.mode,
+        ),
     )

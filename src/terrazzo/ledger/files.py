@@ -40,8 +40,8 @@ _PARTS = ".parts"
 _TAKEN = ".taken"
 _LOCK = ".lock"
 _STALE = 86_400.0
-_COUNTED = 16_000_000
-"""Bytes of an upload after which it is looked how much others have uploaded meanwhile."""
+COUNTED = 16_000_000
+"""Bytes that are written after which it is looked how much others have uploaded meanwhile."""
 
 
 class FilePathInvalid(TerrazzoError):
@@ -187,10 +187,11 @@ class UserFiles:
             self._check_place(names)
             found = _status(place)
             files = list(self._walk())
-            taken = sum(entry.st_size for _, entry in files) - (found.st_size if found else 0)
+            taken = sum(entry.st_size for _, entry in (*files, *self._walk(_TAKEN)))
+            taken -= found.st_size if found else 0
             size = part.stat().st_size
             if taken + size > quota:
-                raise _full(taken + size, quota)
+                raise full(taken + size, quota)
             if found is None and len(files) >= MOST_FILES:
                 raise QuotaExceeded(
                     f"You have {len(files)} files, and nobody may have more than {MOST_FILES}. "
@@ -288,7 +289,7 @@ class Upload:
         self._check(self._size)
         try:
             self._file.write(piece)
-            if self._size - self._looked > _COUNTED:
+            if self._size - self._looked > COUNTED:
                 self._file.flush()
                 self._looked = self._size
                 self._look()
@@ -320,7 +321,7 @@ class Upload:
 
     def _check(self, size: int) -> None:
         if size > self._room:
-            raise _full(self._quota - self._room + size, self._quota)
+            raise full(self._quota - self._room + size, self._quota)
 
     def _look(self) -> None:
         """Find out how large this file may become."""
@@ -388,10 +389,16 @@ def _missing(path: str) -> FileNotFound:
     return FileNotFound(f"You have no file {path!r}. GET /files lists all.")
 
 
-def _full(needed: int, quota: int) -> QuotaExceeded:
+def full(needed: int, quota: int) -> QuotaExceeded:
+    """Return the error that there is no room.
+
+    Args:
+        needed: bytes that all files would have, with what was read of them.
+        quota: bytes that they may have.
+    """
     return QuotaExceeded(
-        f"Your files would have {needed} bytes, and may have {quota}. Delete some with DELETE "
-        "/files/PATH."
+        f"Your files, with what was read of them, would have {needed} bytes, and may have "
+        f"{quota}. Delete some with DELETE /files/PATH."
     )
 
 

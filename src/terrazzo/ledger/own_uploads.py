@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import time
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from terrazzo.drivers.uploads import ITEMS, items_in, take_in
 from terrazzo.errors import FileNotFound as NotThere
-from terrazzo.errors import FormatUnsuitable
-from terrazzo.ledger.files import FilePathInvalid, UserFiles
+from terrazzo.errors import FormatUnsuitable, OutputFailed
+from terrazzo.ledger.files import COUNTED, FilePathInvalid, UserFiles, full
+from terrazzo.sandbox.closed import LIMITS
 from terrazzo.sandbox.limits import Mode
 from terrazzo.storage.recognise import HEAD_BYTES, kind_of, suffix_of
-from terrazzo.storage.vectors.closed import read_closed
+from terrazzo.storage.vectors.closed import Room, read_closed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,8 +45,36 @@ _KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 """What a file may be that is loaded by the name of a format."""
 _RECIPE: Final = "1"
 """Another one reads all files anew."""
-_KEPT: Final = 4
-"""In how many ways what was read of one file is kept: with other dates or names of bands."""
+_UNUSED: Final = 86_400.0
+"""Seconds after which what was read, and not asked for since, makes room."""
+_LEFT: Final = 3_600.0
+"""Seconds after which what is not finished was left by a process that was killed."""
+
+
+class _Quota:
+    """What may still be kept; looks now and then what others have kept meanwhile."""
+
+    def __init__(self, files: UserFiles, quota: int) -> None:
+        self._files, self._quota = files, quota
+        self._left = self._unseen = 0
+        self._look()
+        self.take(1)  # where nothing can be kept nothing is read
+
+    def take(self, size: int) -> None:
+        """Keep so many bytes.
+
+        Raises:
+            QuotaExceeded: there is no room for them.
+        """
+        self._left -= size
+        self._unseen += size
+        if self._unseen > COUNTED:
+            self._look()
+        if self._left < 0:
+            raise full(self._quota - self._left, self._quota)
+
+    def _look(self) -> None:
+        self._left, self._unseen = self._quota - self._files.used(), 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +85,8 @@ class OwnUploads:
     """The workspace's folder."""
     account: str
     """Whose files."""
+    quota: int
+    """Bytes that they may have, with what was read of them."""
     mode: Mode = Mode.SANDBOXED
     """Whether the processes that read them are shut in."""
 
@@ -69,17 +104,11 @@ class OwnUploads:
             FileNotFound: there is no such file.
             FormatUnsuitable: it is not of the format that was named.
             SourceUnreadable, ArgumentInvalid, AssetForbidden: it cannot be read.
+            QuotaExceeded: there is no room for what is read of it.
         """
         items: list[Mapping[str, Any]] = []
-        for path in wanted.paths:
-            place, name = self._find(path, wanted.format)
-            kept = self.files.taken_in(path) / _version(place, name, wanted)
-            if not (kept / ITEMS).exists():
-                _make_room(kept.parent)
-                take_in(
-                    place, name, kept, datetime=wanted.datetime, bands=wanted.bands, mode=self.mode
-                )
-            items += items_in(kept)
+        for path in dict.fromkeys(wanted.paths):
+            items += self._read(path, wanted)
         return self.files.folder, items[0], items
 
     def tables(
@@ -87,7 +116,7 @@ class OwnUploads:
     ) -> Sequence[tuple[Mapping[str, Any], str]]:
         """Return a GeoJSON FeatureCollection for each file, and the CRS that it is in.
 
-        The parts of a shapefile are one file.
+        The parts of a shapefile are one file, and a file that is named twice is one.
 
         Raises:
             FileNotFound: there is no such file.
@@ -95,24 +124,51 @@ class OwnUploads:
             SourceUnreadable, ArgumentInvalid: it cannot be read.
         """
         found: list[tuple[Mapping[str, Path | bytes], str]] = []
-        if request.format == "ESRI SHAPEFILE" and len(wanted.paths) > 1:
-            found.append(self._parts(wanted))
+        paths, room = tuple(dict.fromkeys(wanted.paths)), Room()
+        if request.format == "ESRI SHAPEFILE" and len(paths) > 1:
+            found.append(self._parts(paths))
         else:
-            for path in wanted.paths:
+            for path in paths:
                 place, name = self._find(path, wanted.format)
                 found.append(({name: place}, name))
         return [
             read_closed(
                 files, name, crs=request.crs, id_column=request.id, layer=request.layer,
-                mode=self.mode,
+                mode=self.mode, room=room,
             )
             for files, name in found
         ]  # fmt: skip
 
-    def _parts(self, wanted: Uploaded) -> tuple[Mapping[str, Path | bytes], str]:
+    def _read(self, path: str, wanted: Uploaded) -> Sequence[Mapping[str, Any]]:
+        """Return the items of a file, and read it if that has not been done."""
+        place, name = self._find(path, wanted.format)
+        state = _state(place)
+        if state is None:
+            raise _missing(path)
+        kept = self.files.taken_in(path) / state / _version(name, wanted)
+        try:
+            if not _used(kept):
+                _make_room(kept.parent)
+                quota = _Quota(self.files, self.quota)
+                take_in(
+                    place, name, kept, kept=quota.take, datetime=wanted.datetime,
+                    bands=wanted.bands, mode=self.mode,
+                )  # fmt: skip
+            items = items_in(kept)
+        except (FileNotFoundError, OutputFailed):
+            if _state(place) == state:
+                raise
+        if _state(place) != state:  # what was read comes too late to go with the file
+            shutil.rmtree(kept.parent, ignore_errors=True)
+            self._place(path)
+            raise NotThere(f"{path[:100]!r} was replaced while it was read. Load it again.")
+        return items
+
+    def _parts(self, paths: Sequence[str]) -> tuple[Mapping[str, Path | bytes], str]:
         """Return the parts of one shapefile by names that differ in their ending only."""
         parts: dict[str, Path | bytes] = {}
-        for path in wanted.paths:
+        size = 0
+        for path in paths:
             suffix = PurePosixPath(path).suffix.lower()
             place = self._place(path)
             if f"file{suffix}" in parts:
@@ -121,6 +177,11 @@ class OwnUploads:
                     "it. Load each for itself."
                 )
             parts[f"file{suffix}"] = place
+            size += place.stat().st_size
+        if size > LIMITS.scratch_bytes:
+            raise FormatUnsuitable(
+                f"The parts have {size:,} bytes together, and may have {LIMITS.scratch_bytes:,}."
+            )
         if "file.shp" not in parts:
             raise FormatUnsuitable("None of the files ends in .shp. Name all parts of a shapefile.")
         return parts, "file.shp"
@@ -133,8 +194,11 @@ class OwnUploads:
             FormatUnsuitable: its first bytes are not of the format.
         """
         place = self._place(path)
-        with place.open("rb") as file:
-            kind = kind_of(file.read(HEAD_BYTES))
+        try:
+            with place.open("rb") as file:
+                kind = kind_of(file.read(HEAD_BYTES))
+        except FileNotFoundError:
+            raise _missing(path) from None
         if kind not in _KINDS[format]:
             told = f"it is a {kind} file" if kind else "its first bytes are of no kind that is read"
             raise FormatUnsuitable(f"{path!r} cannot be loaded as {format}: {told}.")
@@ -144,18 +208,66 @@ class OwnUploads:
         try:
             return self.files.find(path)[0]
         except FilePathInvalid:
-            raise NotThere(f"You have no file {path[:100]!r}. GET /files lists all.") from None
+            raise _missing(path) from None
+
+
+def _missing(path: str) -> NotThere:
+    return NotThere(f"You have no file {path[:100]!r}. GET /files lists all.")
+
+
+def _used(kept: Path) -> bool:
+    """Tell whether a file has been read already, and remember that it was asked for."""
+    try:
+        os.utime(kept)
+    except FileNotFoundError:
+        return False
+    return (kept / ITEMS).exists()
 
 
 def _make_room(folder: Path) -> None:
-    """Remove the oldest of what a file was read into, where there is much of it."""
-    found = sorted(folder.glob("[0-9a-f]*"), key=lambda one: one.stat().st_mtime)
-    for old in found[: 1 - _KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    """Remove what was read of earlier states of a file, and of this one what nobody asks for.
+
+    What a graph has found a moment ago it reads later: it stays, whatever else is read.
+    """
+    for earlier in _within(folder.parent):
+        if earlier.name != folder.name:
+            shutil.rmtree(earlier, ignore_errors=True)
+    for old in _within(folder):
+        if not old.name.startswith(".") and _age_s(old) > _UNUSED:
+            with suppress(OSError):  # somebody else does the same
+                old.rename(old.with_name(f".{old.name}.{uuid.uuid4().hex[:8]}.part"))
+    for left in folder.parents[1].glob("*/*/.*.part"):
+        if _age_s(left) > _LEFT:
+            shutil.rmtree(left, ignore_errors=True)
 
 
-def _version(place: Path, name: str, wanted: Uploaded) -> str:
-    """Return what tells apart what was read of a file: its state, and how it was read."""
-    facts = place.stat()
-    told = [_RECIPE, name, facts.st_ino, facts.st_mtime_ns, facts.st_size, wanted.datetime]
-    return hashlib.sha256(json.dumps([*told, *wanted.bands]).encode()).hexdigest()[:32]
+def _within(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _age_s(folder: Path) -> float:
+    try:
+        return time.time() - folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _state(place: Path) -> str | None:
+    """Return what tells apart the states of a file; None if it is not there."""
+    try:
+        facts = place.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return _hash([facts.st_ino, facts.st_mtime_ns, facts.st_size])
+
+
+def _version(name: str, wanted: Uploaded) -> str:
+    """Return what tells apart in how many ways a file was read."""
+    return _hash([_RECIPE, name, wanted.datetime, *wanted.bands])
+
+
+def _hash(told: Sequence[Any]) -> str:
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]

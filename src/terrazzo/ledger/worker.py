@@ -65,6 +65,8 @@ class WorkerOptions:
     """Memory that each of them may use for blocks."""
     most_pixels: int = 1_000_000_000_000
     """Pixels that the results of a job may have."""
+    quota_bytes: int = 20_000_000_000
+    """Bytes of all files of a user, unless their account says otherwise."""
 
     @property
     def threads_each(self) -> int:
@@ -193,7 +195,8 @@ class Worker:
         job = claim.job
         try:
             principal = principal_of(self._database, job.owner)
-            workspace = workspace_for(self._database, self._workspace, principal)
+            quota = self._options.quota_bytes
+            workspace = workspace_for(self._database, self._workspace, principal, quota=quota)
         except TerrazzoError as error:
             last = Entry(Level.ERROR, str(error), error.code)
             self._queue.close(claim, Status.ERROR, {}, last)

@@ -108,6 +108,8 @@ def reading(
 ) -> Iterator[Answer]:
     """Have files read in a closed worker, and lend what it answers.
 
+    Once it has answered it stands still, so that nothing changes of what is looked at.
+
     Args:
         program: full name of its module.
         files: what the worker finds in its folder, by name: a copy of a file, or bytes.
@@ -124,7 +126,12 @@ def reading(
         folder = Path(worker.scratch)
         for name, content in files.items():
             _put(folder / name, content)
-        yield Answer(_told(worker, request, str(folder)), folder)
+        told = _told(worker, request, str(folder))
+        try:
+            worker.halt(LIMITS)
+        except UdfFailed as error:
+            raise Refused("", _stopped(str(error))) from None
+        yield Answer(told, folder)
     finally:
         pool.end(worker)
 
@@ -153,6 +160,8 @@ def _reason(error: TerrazzoError) -> str:
 def _put(place: Path, content: Path | bytes) -> None:
     if isinstance(content, bytes):
         place.write_bytes(content)
+    elif content.stat().st_size > LIMITS.scratch_bytes:
+        raise Refused("", f"it has more than {LIMITS.scratch_bytes:,} bytes")
     else:
         shutil.copyfile(content, place)
 

@@ -29,6 +29,8 @@ _LAST_WORD = 1000
 """Bytes in which a worker says that it has dropped the rest of what was printed."""
 _MOST_ANSWER = 5_000_000
 """Bytes of an answer without its array: labels, mostly."""
+_HALT_SECONDS = 2.0
+"""Until all threads of a worker that is told to stop have stopped."""
 _KEPT_BYTES = 1 << 25
 """Arrays up to here go through memory that is kept between calls."""
 
@@ -190,6 +192,28 @@ class Worker:
         self.signal(signal.SIGSTOP)
         self.used = time.monotonic()
         return not (empty(self.scratch) and self._has_files_open())
+
+    def halt(self, limits: Limits) -> None:
+        """Stop it for good: what is in its folder stays as it is, and is within its limits.
+
+        Raises:
+            UdfFailed: it goes on, or keeps too much.
+        """
+        self.signal(signal.SIGSTOP)
+        end = time.monotonic() + _HALT_SECONDS
+        while not self._stands():
+            if time.monotonic() > end:
+                raise UdfFailed("The UDF was stopped: it does not stand still when it is told to.")
+            time.sleep(0.001)
+        self._check(limits, 0, 0)
+
+    def _stands(self) -> bool:
+        """Tell whether all its threads have stopped, or it is gone."""
+        for task in Path(f"/proc/{self.pid}/task").glob("*/stat"):
+            with suppress(OSError):
+                if task.read_text().rpartition(")")[2].split()[0] not in "TtZX":
+                    return False
+        return True
 
     def _has_files_open(self) -> bool:
         """Tell whether it could write to files that were in its folder, which nobody sees now."""

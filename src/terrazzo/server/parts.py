@@ -42,7 +42,8 @@ class Parts:
 
     def workspace_of(self, principal: Principal) -> Workspace:
         """Return the workspace without what a principal may not see."""
-        return workspace_for(self.database, self.workspace, principal, self.signer)
+        quota = self.settings.limits.quota_bytes
+        return workspace_for(self.database, self.workspace, principal, self.signer, quota=quota)
 
     def restricted(self) -> frozenset[str]:
         """Return the collections whose assets are had by signed addresses, or by logging in."""

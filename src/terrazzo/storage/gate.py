@@ -28,8 +28,9 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from terrazzo.errors import AssetForbidden
 from terrazzo.storage.remote.files import version_of
+from terrazzo.storage.remote.networks import is_public
 from terrazzo.storage.remote.stores import Store
-from terrazzo.storage.remote.transport import Address, RemoteFailed, is_public
+from terrazzo.storage.remote.transport import Address, RemoteFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,11 +55,11 @@ _RESOLVE_AGAIN_S = 60
 SAFE_OPTIONS: dict[str, str | int] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
-    "GDAL_CACHEMAX": 64,
+    "GDAL_CACHEMAX": 64,  # bytes, as rasterio passes numbers on: none
     "GDAL_NUM_THREADS": "1",
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",
 }
-"""GDAL's configuration for everything that the gate lets through; 64 MB of GDAL's own cache."""
+"""GDAL's configuration for everything that the gate lets through; we keep what it decodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,15 @@ class Gate:
     stores: tuple[tuple[str, Store], ...] = ()
     """Further `s3://bucket/prefix`, and where their buckets are. Others are where the environment
     says."""
+    places: tuple[str, ...] = ()
+    """Further `https://host/folder`."""
+
+    def for_strangers(self) -> Gate:
+        """Return the gate for what anybody may have written: without what ingestion remembered.
+
+        Who may see the items of a remembered place is another matter than who may name it.
+        """
+        return replace(self, stores=(), places=())
 
     def open_name(
         self, href: str, base: Path | str | None = None, *, item: str = "", asset: str = ""
@@ -248,7 +258,7 @@ class Gate:
         if not _HOST.fullmatch(host):
             raise AssetForbidden("The href names no valid host.")
         path = unquote(parts.path)
-        if _CONTROL.search(path) or "\\" in path or "/../" in f"{path}/":
+        if _CONTROL.search(path) or "\\" in path or _leads_up(path):
             raise AssetForbidden("The path of the URL holds characters that are not opened.")
         known = self._check_host(host, port, parts.scheme.lower(), path)
         where = host if port is None else f"{host}:{port}"
@@ -265,11 +275,13 @@ class Gate:
             names |= {host, f"{host}:{_PORTS[scheme]}"}
         allowed: set[str] = set()
         listed = False
-        for entry in self.hosts:
+        for entry in (*self.hosts, *self.places):
             if _is_url(entry):
                 folder = urlsplit(entry)
                 name, address = folder.netloc.lower(), ""
-                if folder.scheme.lower() != scheme or not _is_below(path, folder.path or "/"):
+                if folder.scheme.lower() != scheme or not _is_below(
+                    path, unquote(folder.path) or "/"
+                ):
                     continue
             else:
                 name, _, address = entry.lower().partition("=")
@@ -289,6 +301,11 @@ class Gate:
                     "list it with its address: `--allow-host NAME=ADDRESS`."
                 )
         return tuple(sorted(allowed))
+
+
+def _leads_up(path: str) -> bool:
+    """Tell whether a path leaves a folder; some servers read `..;x` as `..`."""
+    return any(part.partition(";")[0] == ".." for part in path.split("/"))
 
 
 def _is_below(name: str, folder: str) -> bool:

@@ -23,6 +23,7 @@ from terrazzo.storage.handles import block_cache, gdal_environment, open_dataset
 from terrazzo.storage.headers import TILE_BYTES_LIMIT, Header, LevelInfo, info_of, level_of
 from terrazzo.storage.image_facts import FileFacts, facts_of
 from terrazzo.storage.jpeg2000 import check_codestream
+from terrazzo.storage.lost_marks import kept_mark
 from terrazzo.storage.remote.objects import fetch_whole
 from terrazzo.storage.remote.transport import RemoteFailed
 from terrazzo.storage.tiff import INFLATED
@@ -226,8 +227,9 @@ def _decode_all(asset: AssetName, level: int) -> None:
 def copy_as_cog(asset: AssetName, path: Path) -> None:
     """Copy an image, losslessly and with all that its header states, to a COG.
 
-    The source is decoded once, by the copy, which fails where a pixel does not decode; checksums
-    that GDAL does not compare are compared before.
+    No-data that float64 does not hold becomes a number that it does (`kept_mark`). The source is
+    decoded once, by the copy, which fails where a pixel does not decode; checksums that GDAL does
+    not compare are compared before.
 
     Args:
         asset: what the gate let through.
@@ -243,7 +245,8 @@ def copy_as_cog(asset: AssetName, path: Path) -> None:
         _compare_checksums(asset, layout)
     with whole_file(path) as part, open_dataset(asset) as dataset:
         try:
-            cog_of(dataset, part)
+            with kept_mark(asset, dataset, part) as plain:
+                cog_of(plain, part)
         except OSError:
             _check_decodes(asset, None)  # tells whether it is the source that fails
             raise

@@ -54,7 +54,7 @@ def _items(
             yield {**found, BASE: here.url.rsplit("/", 1)[0]}
             continue
         if found.get("type") == "FeatureCollection":
-            for item in found.get("features", ()):
+            for item in _objects(found, "features"):
                 yield {**item, BASE: here.url.rsplit("/", 1)[0]}
         for link in _followed(found):
             following = gate.address(str(link["href"]), here.url)
@@ -64,20 +64,24 @@ def _items(
 
 
 def _followed(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    links: list[Mapping[str, Any]] = [
-        link for link in document.get("links", ()) if isinstance(link, dict) and "href" in link
-    ]
+    links = [link for link in _objects(document, "links") if "href" in link]
     if document.get("type") == "FeatureCollection":
         return [link for link in links if link.get("rel") == "next"]
     by_api = [link for link in links if link.get("rel") == "items"]
     return by_api or [link for link in links if link.get("rel") in {"item", "child"}]
 
 
+def _objects(document: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """Return the objects of a member that should be a list of such."""
+    found = document.get(name)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
 def _fetch(address: Address) -> Mapping[str, Any]:
     content = download(address)
     try:
         document = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SourceUnreadable(address.url, "document", "it is no JSON") from error
     if not isinstance(document, dict):
         raise SourceUnreadable(address.url, "document", "it is no JSON object")

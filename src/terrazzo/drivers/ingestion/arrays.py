@@ -35,6 +35,7 @@ from terrazzo.drivers.ingestion.items import (
     build_item,
     transform_of,
 )
+from terrazzo.drivers.ingestion.kept import carried
 from terrazzo.drivers.ingestion.names import date_id, read_name, safe_name, when_of
 from terrazzo.errors import ArgumentInvalid, SourceUnreadable
 from terrazzo.geo.times import format_time
@@ -78,7 +79,7 @@ def read(found: FoundFile, given: Given) -> Sequence[Draft]:
         if file.is_swath:
             return swath.read(found, given)
         images = _images(file, options, found.name, name)
-        bands = _stored_bands(file.cubes, options, given.known_types)
+        bands = _stored_bands(file.cubes, given)
         shared = _SharedFile(found, bands, tuple(cube.grid for cube in file.cubes), len(images),
                              options.crs)  # fmt: skip
     drafts: list[Draft] = []
@@ -124,7 +125,7 @@ class _SharedFile:
         crs: str,
     ) -> None:
         self.bands, self.grids = bands, grids
-        self._found, self._left, self._crs = found, dates, crs
+        self.found, self._left, self._crs = found, dates, crs
         self._lock = threading.Lock()
         self._file: ArrayFile | None = None
 
@@ -137,11 +138,11 @@ class _SharedFile:
         """
         with self._lock:
             if self._file is None:
-                self._file = open_arrays(self._found.path, self._found.gate, crs=self._crs)
+                self._file = open_arrays(self.found.path, self.found.gate, crs=self._crs)
             file = self._file
         try:
             if tuple(cube.grid for cube in file.cubes) != self.grids:
-                raise SourceUnreadable(self._found.path.stem, "cube", "it changed meanwhile")
+                raise SourceUnreadable(self.found.path.stem, "cube", "it changed meanwhile")
             yield file
         finally:
             with self._lock:
@@ -189,14 +190,13 @@ def _when(file: ArrayFile, options: IngestOptions, name: str, parts: NameParts) 
     return when_of(parts, options.datetime, {}, name=name)
 
 
-def _stored_bands(
-    cubes: Sequence[ArrayCube], options: IngestOptions, known_types: Mapping[str, str]
-) -> tuple[tuple[_StoredBand, ...], ...]:
+def _stored_bands(cubes: Sequence[ArrayCube], given: Given) -> tuple[tuple[_StoredBand, ...], ...]:
     """Choose name, type and no-data value of each band of each cube.
 
     Raises:
         ArgumentInvalid: the user names another number of bands.
     """
+    options = given.options
     own = [(cube, band) for cube in cubes for band in cube.bands]
     counts = Counter(band.name for _, band in own)
     names = options.bands or tuple(
@@ -216,7 +216,7 @@ def _stored_bands(
         key = safe_name(name)
         keys[key] += 1
         key += f"_{keys[key]}" if keys[key] > 1 else ""
-        described = _described(name, cube, band, options, known_types)
+        described = _described(name, cube, band, given)
         stored[id(cube)].append(_StoredBand(band.name, key, described, band.classes))
     return tuple(tuple(stored[id(cube)]) for cube in cubes)
 
@@ -225,13 +225,16 @@ def _described(
     name: str,
     cube: ArrayCube,
     band: ArrayBand,
-    options: IngestOptions,
-    known_types: Mapping[str, str],
+    given: Given,
 ) -> BandInfo:
-    """Describe a band as it is stored; whole numbers in 0..255 are stored as uint8."""
-    dtype, nodata = band.dtype, band.nodata
-    is_new = known_types.get(name, "uint8") == "uint8"
-    if options.narrow and is_new and dtype not in CLASS_TYPES and _fits_uint8(cube, band):
+    """Describe a band as it is stored; whole numbers in 0..255 may be stored as uint8.
+
+    Of several files of a new band the first may hold nothing but such (a day without rain), and
+    the next ones more: all keep their type.
+    """
+    options, dtype, nodata = given.options, band.dtype, band.nodata
+    may = given.known_types.get(name, "uint8" if given.one_cube else "") == "uint8"
+    if options.narrow and may and dtype not in CLASS_TYPES and _fits_uint8(cube, band):
         dtype, nodata = "uint8", None if nodata is None or math.isnan(nodata) else nodata
     text = " ".join(filter(None, (band.description, f"[{band.unit}]" if band.unit else "")))
     described = band_info(
@@ -291,13 +294,16 @@ def _make(
                 path = target.path(name, band.key)
                 pieces = partial(_pieces, cube, band, index)
                 digest, held = _digest(pieces, cube.grid, band.band)
-                kept = target.has(path, digest, before.get(band.key) or {})
+                old = before.get(band.key) or {}
+                made_of = carried(name, band.key, shared.found, old, digest)
+                kept = target.has(path, digest, old)
                 wrote |= not kept
                 if not kept and target.write:
                     target.prepare(path)
                     label = format_time(when.start)
                     _write(path, held or pieces(), cube.grid, band, label)
-                assets[band.key] = _asset(path, cube.grid, band, target.facts(path, digest))
+                facts = target.facts(path, digest) | made_of
+                assets[band.key] = _asset(path, cube.grid, band, facts)
     grids = [shared.grids[number] for number, _ in images]
     return Made(build_item(name, target, when, grids, assets), wrote, notes)
 

@@ -90,7 +90,8 @@ class IngestOptions:
     verify: bool = False
     """Whether every pixel of a GeoTIFF is decoded before it is taken in."""
     narrow: bool = True
-    """Whether NetCDF bands that hold only whole numbers in 0..255 are stored as uint8."""
+    """Whether bands of arrays that hold only whole numbers in 0..255 are stored as uint8: if the
+    collection stores them so already, or has not got them and one file of arrays is taken in."""
     dry_run: bool = False
     """Whether nothing is written and only the report is made."""
     title: str = ""
@@ -270,6 +271,8 @@ class Given:
     """`options.pattern`, compiled."""
     known_types: Mapping[str, str] = field(default_factory=dict)
     """Type by name of the bands that the collection has already."""
+    one_cube: bool = False
+    """Whether there is only one file of arrays, which shows all that its bands hold."""
     roots: tuple[Path, ...] = ()
     """Folders that are registered: what a file refers to may lie in them, too."""
 
@@ -344,7 +347,7 @@ def footprint(grids: Sequence[Grid]) -> tuple[Bounds, dict[str, Any] | None]:
     The geometry follows the edges of the grids to a tenth of a pixel. Across the antimeridian,
     and around a pole, it is the bbox.
     """
-    box, geometry = _footprint(tuple(dict.fromkeys(grids)))
+    box, geometry = _footprint(tuple(sorted(set(grids), key=repr)))
     document: dict[str, Any] | None = json.loads(geometry) if geometry else None
     return box, document
 
@@ -355,7 +358,7 @@ def _footprint(distinct: tuple[Grid, ...]) -> tuple[Bounds, str]:
     boxes = [_box(grid) for grid in distinct]
     crossing = [box for box in boxes if box[0] > box[2]]
     if crossing:
-        west, _, east, _ = crossing[0]
+        west, east = _unwrapped(boxes, crossing[0][0])
         return (west, min(b[1] for b in boxes), east, max(b[3] for b in boxes)), ""
     box = (
         min(b[0] for b in boxes), min(b[1] for b in boxes),
@@ -377,6 +380,19 @@ def _box(grid: Grid) -> Bounds:
         whole = east - west >= 2 * _HALF_TURN
         west, east = (-_HALF_TURN, _HALF_TURN) if whole else (_wrapped(west), _wrapped(east))
     return west, max(south, -90.0), east, min(north, 90.0)
+
+
+def _unwrapped(boxes: Sequence[Bounds], reference: float) -> tuple[float, float]:
+    """Return west and east of boxes together, each taken from the turn nearest to a longitude."""
+    turn = 2 * _HALF_TURN
+    spans = []
+    for west, _, east, _ in boxes:
+        shift = turn * round((reference - west) / turn)
+        spans.append((west + shift, east + shift + (turn if east < west else 0.0)))
+    first, last = min(west for west, _ in spans), max(east for _, east in spans)
+    if last - first >= turn:
+        return -_HALF_TURN, _HALF_TURN
+    return _wrapped(first), _wrapped(last)
 
 
 def _wrapped(longitude: float) -> float:

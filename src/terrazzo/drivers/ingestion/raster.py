@@ -21,8 +21,10 @@ from terrazzo.drivers.ingestion.items import (
     Target,
     band_info,
     build_item,
+    footprint,
     transform_of,
 )
+from terrazzo.drivers.ingestion.kept import apart, carried, source_fields
 from terrazzo.drivers.ingestion.names import date_id, date_in, read_name, safe_name, when_of
 from terrazzo.drivers.ingestion.odd import (
     CLASSES,
@@ -40,6 +42,8 @@ from terrazzo.storage.damage import as_unreadable
 from terrazzo.storage.headers import HEADER, NotNorthUp, header_document
 from terrazzo.storage.image_facts import BandFacts
 from terrazzo.storage.ingest_support import copy_whole, look
+from terrazzo.storage.lost_marks import lost_mark
+from terrazzo.storage.set_aside import MOST, stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -221,14 +225,28 @@ def _looked_at(found: FoundFile, options: IngestOptions) -> Looked:
             straight, notes = straightened(opened, found, options)
             info, facts = straight.describe()
         check_image(info)
+        if (mark := lost_mark(opened, info)) is not None:
+            raise ArgumentInvalid(
+                f"its no-data is {mark}, which float64 does not hold, and it is turned north-up "
+                f"as well. Write it with a no-data from {-MOST} to {MOST} first."
+            ) from None
         digest = partial(found.digest, straight.crs, *straight.transform)
         return Looked(opened, info, facts, Copying(digest, straight.copy), notes=notes)
     info = seen.header.info
     check_image(info)
     notes = (*crs_notes(info.grid.crs, options), *mask_notes(found))
+    mark = lost_mark(opened, info)
     if options.copy:
-        copying = Copying(found.digest, partial(copy_whole, opened))
+        marks = () if mark is None else (str(stand_in(info.dtype)),)
+        copying = Copying(partial(found.digest, *marks), partial(copy_whole, opened))
+        if mark is not None:
+            info = replace(info, nodata=(float(stand_in(info.dtype)),) * len(info.nodata))
         return Looked(opened, info, seen.facts, copying, notes=notes)
+    if mark is not None and options.nodata is None:
+        raise ArgumentInvalid(
+            f"its no-data is {mark}, which float64 does not hold. Ingest it with --copy, which "
+            f"gives its pixels without data the number {stand_in(info.dtype)}."
+        )
     _check_layout(info)
     return Looked(opened, info, seen.facts, None, seen.header, notes)
 
@@ -337,6 +355,11 @@ def _misfit(file: RasterFile, group: Sequence[RasterFile]) -> str:
                 f"item {file.item!r} has {', '.join(sorted(shared))} already, from "
                 f"{other.found.name}. {advice} Bands are named by a group (?P<band>...) or --bands."
             )
+        if apart(footprint([file.info.grid])[0], footprint([other.info.grid])[0]):
+            return (
+                f"it belongs to item {file.item!r} by its name, as {other.found.name} does, but "
+                f"nowhere do they show the same place. {advice}"
+            )
     return ""
 
 
@@ -350,18 +373,28 @@ def _make(
     assets: dict[str, dict[str, Any]] = {}
     wrote = False
     before: Mapping[str, Any] = (previous or {}).get("assets") or {}
+    files: dict[str, RasterFile] = {}
     for file in group:
         key = safe_name(file.bands[0].name if len(file.bands) == 1 else "data")
-        if key in assets:
+        if key in files:
             key = safe_name(file.found.path.stem)
-        while key in assets:
+        while key in files:
             key += "_"
+        files[key] = file
+    digests = {key: file.copying.digest() if file.copying else "" for key, file in files.items()}
+    made_of = {  # of all files, before any is written
+        key: carried(name, key, file.found, before.get(key) or {}, digests[key])
+        for key, file in files.items()
+    }
+    for key, file in files.items():
         if file.copying is None:
             assets[key] = _in_place(file)
         else:
-            path = target.path(name, key)
-            assets[key], copied = _copied(file, file.copying, target, path, before.get(key))
+            path, digest = target.path(name, key), digests[key]
+            old = before.get(key) or {}
+            assets[key], copied = _copied(file, file.copying, target, path, digest, old)
             wrote |= copied
+        assets[key] |= made_of[key]
     grids: list[Grid] = [file.info.grid for file in group]
     properties = {name: value for file in group for name, value in file.properties.items()}
     item = build_item(name, target, group[0].when, grids, assets, properties)
@@ -378,6 +411,7 @@ def _in_place(file: RasterFile) -> dict[str, Any]:
         "file:size": file.opened.stamp[1],
         "updated": format_time(file.opened.modified),
         HEADER: header_document(file.header),
+        **source_fields(file.found, file.opened.gdal),
     }
     return _asset(file, file.opened.gdal, file.media_type, extra)
 
@@ -387,11 +421,11 @@ def _copied(
     copying: Copying,
     target: Target,
     path: Path,
-    before: Mapping[str, Any] | None,
+    digest: str,
+    before: Mapping[str, Any],
 ) -> tuple[dict[str, Any], bool]:
     """Copy a file as COG, unless the copy of the same content is there."""
-    digest = copying.digest()
-    missing = not target.has(path, digest, before or {})
+    missing = not target.has(path, digest, before)
     if missing and target.write:
         target.prepare(path)
         with ExitStack() as stack:

@@ -39,6 +39,7 @@ from terrazzo.geo.grid import Window
 from terrazzo.geo.times import format_time, parse_time
 from terrazzo.storage.arrays.swath import Positions, SwathBand, SwathFile, open_swath, text_of
 from terrazzo.storage.arrays.swath_gridding import choose, lay_out
+from terrazzo.storage.set_aside import is_kept, is_long, stand_in
 from terrazzo.storage.writers.cog import CogOptions, write_cogs
 
 if TYPE_CHECKING:
@@ -336,7 +337,9 @@ def _described(
         SourceUnreadable: the file is damaged.
     """
     band = measured.band
-    nodata = math.nan if np.dtype(band.dtype).kind == "f" else next(iter(band.marks), None)
+    dtype = np.dtype(band.dtype)
+    kept = (float(mark) for mark in band.marks if is_kept(dtype, mark))
+    nodata = math.nan if dtype.kind == "f" else next(kept, None)
     if nodata is None:
         nodata = _free(file, band)
     text = " ".join(filter(None, (band.description, f"[{band.unit}]" if band.unit else "")))
@@ -360,7 +363,10 @@ def _free(file: SwathFile, band: SwathBand) -> float:
     low = [info.min + step for step in range(count)]
     high = [info.max - step for step in range(count)]
     tried = [*low, *high] if dtype.kind == "i" else [*high, *low, int(info.max) // 2 + 1]
-    free = [number for number in tried if int(float(number)) == number <= info.max]
+    if is_long(dtype):
+        end, inwards = stand_in(dtype), 1 if dtype.kind == "i" else -1
+        tried = [end + inwards * step for step in range(count)]
+    free = [number for number in tried if is_kept(dtype, number)]
     for first in range(0, band.rows[1], _ROWS):
         there = set(np.unique(file.read(band, first, min(first + _ROWS, band.rows[1]))).tolist())
         free = [number for number in free if number not in there]

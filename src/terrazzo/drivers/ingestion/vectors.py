@@ -29,6 +29,7 @@ from terrazzo.drivers.ingestion.items import (
     Period,
     Target,
 )
+from terrazzo.drivers.ingestion.kept import carried
 from terrazzo.drivers.ingestion.names import read_name, safe_name, when_of
 from terrazzo.errors import ArgumentInvalid, SourceUnreadable, SpatialExtentEmpty, suggest
 from terrazzo.geo.crs import WGS84, crs_name
@@ -132,6 +133,7 @@ def _make(
     before: Mapping[str, Any] = ((previous or {}).get("assets") or {}).get(ASSET) or {}
     path = target.folder / name / f"{ASSET}.parquet"
     digest = _digest(source)
+    made_of = carried(name, ASSET, source.found, before, digest)
     kept = target.has(path, digest, before)
     if kept:
         facts = table_facts(path, Gate((path.parent,)))
@@ -139,7 +141,7 @@ def _make(
         facts = _written(source, path if target.write else None, target)
     if not facts.bounds:
         raise ArgumentInvalid(_empty(facts))
-    document = table_item(name, target, path, facts, when, {DIGEST: digest})
+    document = table_item(name, target, path, facts, when, {DIGEST: digest} | made_of)
     notes = notes_of(facts)
     if source.asked.crs and crs_name(source.asked.crs) != facts.crs:
         notes = (f"it states its CRS, {facts.crs[:60]!r}, which is believed.", *notes)

@@ -154,7 +154,8 @@ class Maps:
 
     def as_owner(self, service: Service, owner: Principal) -> Seen:
         """Return a service as its owner sees it, kept already or not."""
-        workspace = workspace_for(self._database, self._workspace, owner)
+        quota = self._limits.quota_bytes
+        workspace = workspace_for(self._database, self._workspace, owner, quota=quota)
         configuration = Configuration.of(service.configuration)
         return Seen(service, configuration, workspace, _parameters(service.process))
 

@@ -96,7 +96,10 @@ def serving(
 
 def jobs_run(workspace: Workspace, settings: ServerSettings) -> JobWorkers:
     """Return what runs the jobs of a server, for a `with` block."""
-    options = WorkerOptions(settings.job_workers, most_pixels=settings.limits.job_pixels)
+    limits = settings.limits
+    options = WorkerOptions(
+        settings.job_workers, most_pixels=limits.job_pixels, quota_bytes=limits.quota_bytes
+    )
     return JobWorkers(workspace, settings.database, options)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.storage.arrays.cf_axes import number_of
 from terrazzo.storage.arrays.types import ArrayBand
+from terrazzo.storage.set_aside import is_kept, is_long, stand_in, with_stand_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +41,7 @@ _COMMON: Final = (
 )  # fmt: skip
 _LABELLED: Final = frozenset({"band", "bands"})
 _PAIR: Final = 2
+_ALL: Final = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +58,29 @@ class CfBand:
     """Whether its signed type stands for an unsigned one."""
     missing: tuple[float, ...] = ()
     """More numbers that stand for no data."""
-    valid: tuple[float, float] = (-math.inf, math.inf)
+    valid: tuple[float, float] = _ALL
     """Numbers outside of this stand for no data."""
+    set_aside: bool = False
+    """Whether its no-data is a number that the file does not state."""
 
     def cleaned(self, values: Values) -> Values:
-        """Return numbers in the band's type, with one mark for no data."""
+        """Return numbers in the band's type, with one mark for no data.
+
+        Raises:
+            ValueError: a pixel has the number that was set aside for no data.
+        """
         found = values.view(values.dtype.str.replace("i", "u")) if self.unsigned else values
         found = found.astype(np.dtype(self.band.dtype), copy=False)
         mark = self.band.nodata
-        if mark is None or not (self.missing or self.valid != (-math.inf, math.inf)):
+        if mark is None or not (self.missing or self.valid != _ALL):
             return found
         low, high = self.valid
         with np.errstate(invalid="ignore"):
             bad = (found < low) | (found > high)
             for number in self.missing:
                 bad |= found == number
+        if self.set_aside:
+            return with_stand_in(found, bad)
         return np.where(bad, found.dtype.type(mark), found) if bad.any() else found
 
 
@@ -161,8 +171,11 @@ def _band(data: xr.Dataset, name: str, variable: xr.Variable) -> CfBand:
     scale = number_of(attributes.get("scale_factor"), 1.0)
     offset = number_of(attributes.get("add_offset"), 0.0)
     valid = valid_range(attributes, dtype, (scale, offset))
-    nodata = next(iter(marks), None)
-    if nodata is None and valid != (-math.inf, math.inf):
+    nodata = next((float(mark) for mark in marks if is_kept(dtype, mark)), None)
+    set_aside = is_long(dtype) and nodata is None and (bool(marks) or valid != _ALL)
+    if set_aside:
+        nodata = float(stand_in(dtype))
+    elif nodata is None and valid != _ALL:
         nodata = _free_number(dtype, valid)
     meanings = (
         (attributes.get("long_name"), attributes.get("standard_name"))
@@ -184,8 +197,9 @@ def _band(data: xr.Dataset, name: str, variable: xr.Variable) -> CfBand:
         ),
         name,
         unsigned=unsigned,
-        missing=tuple(mark for mark in marks[1:] if not math.isnan(mark)),
+        missing=tuple(m for m in marks if m != nodata and not math.isnan(m)),
         valid=valid,
+        set_aside=set_aside,
     )
 
 
@@ -203,11 +217,15 @@ def _is_unsigned(variable: xr.Variable) -> bool:
 
 
 def marks_of(attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> list[float]:
-    """Return the numbers that stand for no data, `_FillValue` first; those that can occur."""
+    """Return the numbers that stand for no data, `_FillValue` first; those that can occur.
+
+    Those of integers are Python's, which are exact whatever their size.
+    """
     found: list[float] = []
     for key in ("_FillValue", "missing_value"):
         try:
-            numbers = np.asarray(attributes.get(key, ())).astype(np.float64).ravel().tolist()
+            told = np.asarray(attributes.get(key, ())).ravel()
+            numbers = (told if told.dtype.kind in "iu" else told.astype(np.float64)).tolist()
         except (TypeError, ValueError):
             continue
         for number in numbers:
@@ -226,10 +244,12 @@ def _occurring(number: float, dtype: np.dtype[Any]) -> float | None:
     if dtype.kind == "f":
         with np.errstate(over="ignore"):
             return float(dtype.type(number))
-    if dtype.kind == "u" and number < 0:
-        number += 2.0 ** (8 * dtype.itemsize)
-    info = np.iinfo(dtype)
-    return number if number == number // 1 and info.min <= number <= info.max else None
+    if not math.isfinite(number) or number != int(number):
+        return None
+    whole, info = int(number), np.iinfo(dtype)
+    if dtype.kind == "u" and whole < 0:
+        whole += 2 ** (8 * dtype.itemsize)
+    return whole if info.min <= whole <= info.max else None
 
 
 def valid_range(
@@ -254,7 +274,7 @@ def valid_range(
     elif dtype.kind == "u":
         low, high = (v + 2.0 ** (8 * dtype.itemsize) if v < 0 else v for v in (low, high))
     low, high = -math.inf if math.isnan(low) else low, math.inf if math.isnan(high) else high
-    return (low, high) if low <= high else (-math.inf, math.inf)
+    return (low, high) if low <= high else _ALL
 
 
 def _free_number(dtype: np.dtype[Any], valid: tuple[float, float]) -> float | None:

@@ -118,7 +118,10 @@ class CfCube:
             raise SourceUnreadable(
                 self._group.file, band, f"damaged ({type(error).__name__})"
             ) from None
-        return np.ascontiguousarray(wanted.cleaned(found[row_order][:, col_order]))
+        try:
+            return np.ascontiguousarray(wanted.cleaned(found[row_order][:, col_order]))
+        except ValueError as error:
+            raise SourceUnreadable(self._group.file, band, str(error)) from None
 
     def _numbers(self, variable: xr.Variable, chosen: dict[Any, Any]) -> Values:
         """Return numbers of one date; of chunks that hold several, those are kept for a while.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import http.client
 import io
-import ipaddress
 import os
 import random
 import re
@@ -24,6 +23,8 @@ from urllib.parse import urlsplit
 
 from rasterio.errors import RasterioError
 from typing_extensions import override
+
+from terrazzo.storage.remote.networks import carried, is_public
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,7 +154,7 @@ class Address:
     def admits(self, address: str) -> bool:
         """Tell whether what the name resolves to may be connected to."""
         if self.store is not None:
-            return not ipaddress.ip_address(address.partition("%")[0]).is_link_local
+            return not any(one.is_link_local for one in carried(address))
         return address in self.known or is_public(address)
 
 
@@ -416,13 +417,6 @@ class _Reads(io.RawIOBase):
 @lru_cache(maxsize=1)
 def _tls() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or None)
-
-
-def is_public(address: str) -> bool:
-    """Tell whether an IP address is one that everybody may reach."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return (mapped or parsed).is_global and not parsed.is_multicast
 
 
 _idle: defaultdict[tuple[object, ...], deque[_Connection]] = defaultdict(deque)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,32 @@ if TYPE_CHECKING:
 
     from terrazzo.sandbox.limits import Limits
 
-MOST_BYTES = 256_000_000
-"""Of the GeoJSON that a file may become."""
+MOST_BYTES = 64_000_000
+"""Of the GeoJSON that what is loaded at once may become."""
 _NAME = "answer.json"
 _CHECKS = {".gpkg": check_geopackage, ".parquet": check_parquet, ".geoparquet": check_parquet}
 _ERRORS = (ArgumentInvalid, AssetForbidden)
+
+
+@dataclass(slots=True)
+class Room:
+    """What files that are loaded at once may still become."""
+
+    left: int = MOST_BYTES
+    """Bytes of GeoJSON."""
+
+    def take(self, size: int) -> None:
+        """Make it smaller.
+
+        Raises:
+            ArgumentInvalid: there is not so much left.
+        """
+        self.left -= size
+        if self.left < 0:
+            raise ArgumentInvalid(
+                f"The files become more than {MOST_BYTES / 1e6:g} MB of GeoJSON together. Load "
+                "fewer of them at once, or files with fewer vertices and attributes."
+            )
 
 
 def warm_up() -> None:
@@ -97,6 +119,7 @@ def read_closed(
     id_column: str = "",
     layer: str = "",
     mode: Mode = Mode.SANDBOXED,
+    room: Room | None = None,
 ) -> tuple[dict[str, Any], str]:
     """Read a file of geometries in a closed worker.
 
@@ -107,19 +130,22 @@ def read_closed(
         id_column: attribute that names the geometries; their position otherwise.
         layer: of a GeoPackage.
         mode: whether workers are shut in.
+        room: what it may become, shared with files that are loaded with it.
 
     Returns:
         A GeoJSON FeatureCollection in the CRS of the file, and the name of that CRS.
 
     Raises:
         SourceUnreadable: damaged, not of the kind that its name says, or too large.
-        ArgumentInvalid: no geometry in it, no CRS known, or no such layer or attribute.
+        ArgumentInvalid: no geometry in it, no CRS known, no such layer or attribute, or no room.
         UdfRefused: this machine cannot shut workers in.
     """
     request = {"name": name, "crs": crs, "id": id_column, "layer": layer}
     try:
         with reading(__name__, files, request, mode=mode) as answer:
-            told = json.loads(answer.text(_NAME, MOST_BYTES))
+            text = answer.text(_NAME, MOST_BYTES)
+        (room or Room()).take(len(text))
+        told = json.loads(text)
     except (ValueError, RecursionError):
         raise SourceUnreadable(_stem(name), "geometries", "it upsets its reader") from None
     except Refused as refused:

@@ -305,7 +305,13 @@ def _ends(column: Any, name: str) -> list[datetime]:
         )
     if not spans:
         return []
-    return [min(start for start, _ in spans), max(start + step for start, step in spans)]
+    return [min(start for start, _ in spans), max(_behind(*one) for one in spans)]
+
+
+def _behind(start: datetime, step: timedelta) -> datetime:
+    """Return a time a step later, or the last one: 9999-12-31 often stands for "until now"."""
+    last = datetime.max.replace(tzinfo=UTC)
+    return start + step if start <= last - step else last
 
 
 def _step(text: str) -> timedelta:

@@ -23,6 +23,7 @@ from terrazzo.errors import ArgumentInvalid, FormatUnsupported, suggest
 from terrazzo.geo.crs import crs_object
 from terrazzo.geo.times import parse_time
 from terrazzo.spans import span
+from terrazzo.storage.set_aside import MOST, is_kept
 from terrazzo.storage.writers.files import (
     cubes,
     planes,
@@ -57,7 +58,7 @@ _SCRATCH_BLOCK = 512
 _ENVIRONMENT = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
-    "GDAL_CACHEMAX": 64,
+    "GDAL_CACHEMAX": 64 << 20,  # bytes; overviews are made of blocks that were just written
 }
 
 
@@ -172,6 +173,12 @@ def _check(options: CogOptions, dtype: np.dtype[Any]) -> None:
     name = stored_dtype(np.dtype(dtype)).name
     if name not in _TYPES:
         raise FormatUnsupported(f"GeoTIFF cannot hold {name}. It holds {', '.join(_TYPES)}.")
+    if options.nodata is not None and not is_kept(np.dtype(dtype), options.nodata):
+        raise FormatUnsupported(
+            f"GeoTIFF of {name} does not keep the no-data value {int(options.nodata)} as it is. "
+            f"Choose one from {-MOST if name == 'int64' else 0} to {MOST} that does not occur, "
+            "with the option `nodata`, or save as NetCDF."
+        )
 
 
 def _profile(
