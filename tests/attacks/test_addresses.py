@@ -75,11 +75,7 @@ def test_redirects_are_not_followed(attacked: Attacked, reader: str, away: str):
 
     answer = READERS[reader](attacked, attacked.site.url("moved.tif"))
 
-    assert answer.status_code < 600
-    if reader != "written_item":
-        attacked.check(answer)
-    assert attacked.bell.rung == 0
-    assert not attacked.watch.opened()
+    attacked.check(answer)
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -89,7 +85,7 @@ def test_a_page_that_sends_browsers_elsewhere_is_no_document(attacked: Attacked,
 
     answer = READERS[reader](attacked, attacked.site.url("page.tif"))
 
-    if reader != "written_item":
+    if reader != "written_item":  # a damaged file of the catalogue is the server's fault: 500
         attacked.check(answer)
     assert attacked.bell.rung == 0
 

@@ -54,13 +54,14 @@ def test_a_small_image_is_not_made_large(attacked: Attacked, resolution: float):
 
 
 def test_a_picture_has_bounds(attacked: Attacked, tmp_path: Path):
-    attacked.ask("POST", "/collections", collection(MINE))
+    made = attacked.ask("POST", "/collections", collection(MINE))
     (attacked.site.folder / "image.tif").write_bytes(tif(tmp_path / "a.tif", 4))
     assets = {
         "data": {"href": attacked.site.url("image.tif"), "type": "image/tiff", "roles": ["data"]}
     }
-    attacked.ask("POST", f"/collections/{MINE}/items", item("a", assets=assets))
+    put = attacked.ask("POST", f"/collections/{MINE}/items", item("a", assets=assets))
 
+    assert (made.status_code, put.status_code) == (201, 201)
     for size in ("16000", "1e9", "-1", "99999999999999999999"):
         attacked.check(attacked.ask("GET", f"/collections/{MINE}/items/a/preview?size={size}"))
 
