@@ -1,6 +1,6 @@
 # Everything needs only python3 (3.11 or newer, with venv), make and git; `make lock` needs uv.
 PYTHON ?= python3
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist worksteal
 ARGS ?=
 
 BIN := .venv/bin

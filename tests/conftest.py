@@ -5,11 +5,13 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from tests import leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,6 +70,16 @@ def destination(sock: socket.socket, *args: object) -> object:
 def stream_destination(sock: socket.socket, *args: object) -> object:
     """Like `destination`; a datagram socket sends nothing on connect (Dask asks so for its IP)."""
     return None if sock.type == socket.SOCK_DGRAM else destination(sock, *args)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_leftovers() -> Iterator[None]:
+    """Have all that tests start end with them, even if they are killed."""
+    value = uuid.uuid4().hex
+    leftovers.watch(value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(leftovers.MARK, value)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -287,8 +287,7 @@ def test_two_processes_that_create_and_fill_one_catalogue_at_once_lose_nothing(a
 def test_a_killed_writer_leaves_a_sound_catalogue_and_a_second_run_completes(address):
     process = writer(address, "a", 1_000_000)
     assert process.stdout is not None
-    while "2000" not in process.stdout.readline():
-        pass
+    assert any("2000" in line for line in process.stdout)
     time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -328,9 +327,11 @@ def test_readers_see_whole_batches_while_others_write(catalog, address):
 
     thread = threading.Thread(target=read)
     thread.start()
-    catalog.put_items((scene(f"{n:05d}") for n in range(2000)), batch=100)
-    done.set()
-    thread.join()
+    try:
+        catalog.put_items((scene(f"{n:05d}") for n in range(2000)), batch=100)
+    finally:
+        done.set()
+        thread.join()
 
     assert counts == sorted(counts)
     assert all(count % 100 == 0 for count in counts)

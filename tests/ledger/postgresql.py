@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ def server(shared: Path) -> Iterator[str]:
     script = shared / "services" / "pgstac.sh"
     # Not pytest's folder: that is closed to the account `postgres`, under which root runs it.
     home = Path(tempfile.gettempdir()) / f"terrazzo-pg-{uuid.uuid4().hex[:12]}"
-    settings = os.environ | {"PG_HOME": str(home), "PG_PORT": str(_free_port())}
+    settings = os.environ | {"PG_HOME": str(home), "PG_PORT": str(free_port())}
     settings.pop("PYPGSTAC", None)
     try:
         started = subprocess.run(
@@ -46,10 +46,3 @@ def fresh(root: str, template: str = "template0") -> Iterator[str]:
             yield f"{root.rpartition('/')[0]}/{name}"
         finally:
             connection.execute(f"drop database {name} with (force)")  # type: ignore[arg-type]
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port

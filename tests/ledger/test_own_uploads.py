@@ -246,3 +246,34 @@ def test_parts_of_a_shapefile_that_fill_the_folder_are_not_copied(
 
     with pytest.raises(FormatUnsuitable, match="128 bytes together, and may have 100"):
         tables(mine, "a.shp", "a.dbf", form="ESRI Shapefile")
+
+
+def test_a_file_that_might_not_fit_is_not_begun(
+    mine: OwnUploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    put(mine, NAME, image(tmp_path / NAME))
+    most = uploads.most_bytes(EDGE * EDGE, np.dtype(np.uint16))
+    before = mine.files.used()
+    monkeypatch.setattr(uploads, "write_cogs", partial(pytest.fail, "it was written"))
+
+    with pytest.raises(QuotaExceeded):
+        replace(mine, quota=before + most - 1).images(wanted())
+
+    assert mine.files.used() == before
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float64"])
+def test_a_cog_has_no_more_bytes_than_were_reserved_for_it(
+    mine: OwnUploads, tmp_path: Path, dtype: str
+):
+    noise = np.random.default_rng(2).bytes(700 * 700 * np.dtype(dtype).itemsize)
+    with rasterio.open(
+        tmp_path / NAME, "w", driver="GTiff", width=700, height=700, count=1, dtype=dtype,
+        crs="EPSG:32633", transform=Affine(10, 0, 5e5, 0, -10, 5e6),
+    ) as file:  # fmt: skip
+        file.write(np.frombuffer(noise, dtype).reshape(1, 700, 700))
+    put(mine, NAME, (tmp_path / NAME).read_bytes())
+
+    [made] = kept(mine)
+
+    assert made.stat().st_size <= uploads.most_bytes(700 * 700, np.dtype(dtype))

@@ -102,7 +102,7 @@ def test_processes_that_race_take_each_job_once(jobs: Jobs):
         assert racer.stdin is not None
         racer.stdin.write(f"{jobs.database.url}\n")
         racer.stdin.flush()
-    took = [racer.communicate(timeout=60)[0].split() for racer in racers]
+    took = [racer.communicate(timeout=300)[0].split() for racer in racers]
 
     assert [racer.returncode for racer in racers] == [0, 0]
     assert Counter(name for one in took for name in one) == Counter(names)

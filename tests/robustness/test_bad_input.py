@@ -33,6 +33,7 @@ from terrazzo.testing.graphs import callback
 from terrazzo.testing.mutations import mutated
 
 SECONDS = 5.0
+"""CPU time that a graph may take which is wrong; it takes milliseconds."""
 MISTAKES = int(os.environ.get("TERRAZZO_EXAMPLES", "25"))
 """Random mistakes per valid graph."""
 RASTERS = sorted(set(VALID) - {"zonal", "points"})
@@ -399,12 +400,12 @@ def test_random_mistakes_are_refused_quickly_or_do_no_harm(name):
     for seed in range(MISTAKES):
         random = Random(f"{name} {seed}")
         graph = mutated(VALID[name], random, mistakes=random.choice((1, 1, 2, 4)))
-        started = time.monotonic()
+        started = time.process_time()
 
         with suppress(TerrazzoError):
             run(graph)
 
-        assert time.monotonic() - started < SECONDS, (seed, graph)
+        assert time.process_time() - started < SECONDS, (seed, graph)
 
 
 def nested(depth):
@@ -430,12 +431,12 @@ def nested(depth):
     ids=["deep list", "deep context", "chain to nowhere", "GeoJSON"],
 )  # fmt: skip
 def test_giant_documents_are_refused_in_time(graph):
-    started = time.monotonic()
+    started = time.process_time()
 
     with pytest.raises(TerrazzoError):
         run(graph)
 
-    assert time.monotonic() - started < SECONDS
+    assert time.process_time() - started < SECONDS
 
 
 @pytest.mark.parametrize(
@@ -450,9 +451,9 @@ def test_giant_documents_are_refused_in_time(graph):
     ids=["long list", "10 000 loads"],
 )
 def test_giant_documents_that_are_right_take_little_time(graph):
-    started = time.monotonic()
+    started = time.process_time()
 
     cube = run(graph)
 
     assert cube.dimension("bands").labels == ("red",)
-    assert time.monotonic() - started < SECONDS
+    assert time.process_time() - started < SECONDS

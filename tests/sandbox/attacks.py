@@ -493,7 +493,8 @@ def descendants() -> list[int]:
 
 def left_behind(sandbox: Sandbox, rest: dict[str, int] | None = None) -> dict[str, int]:
     """Return what there is beside the workers that are kept; the dead may take time to bury."""
-    for _ in range(100):
+    end = time.monotonic() + 60
+    while True:
         kept = sandbox._pool._idle
         homes = [Path(zygote._folder) for zygote in sandbox._pool._zygotes.values()]
         opened = [file.readlink() for file in Path("/proc/self/fd").iterdir() if file.is_symlink()]
@@ -505,10 +506,9 @@ def left_behind(sandbox: Sandbox, rest: dict[str, int] | None = None) -> dict[st
             "shared": sum(MEMORY in str(name) for name in opened) - 2 * shared,  # a mapping has one
             "mapped": Path("/proc/self/maps").read_text().count(MEMORY) - shared,
         }
-        if rest is None or left == rest:
-            break
+        if rest is None or left == rest or time.monotonic() > end:
+            return left
         time.sleep(0.02)
-    return left
 
 
 def noise(sandbox: Sandbox) -> dict[str, Any]:

@@ -11,10 +11,14 @@ import pytest
 
 from terrazzo.sandbox import closed
 from terrazzo.sandbox.closed import Refused, reading
+from terrazzo.sandbox.pool import WorkersBusy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from terrazzo.sandbox.closed import Answer
 
 SPY = """
 import ctypes, json, os, socket, threading
@@ -85,7 +89,7 @@ def spy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
             return answer.told
 
     yield run
-    closed._pool("terrazzo_spy", True).close()
+    closed._pool("terrazzo_spy", closed.LIMITS, sealed=True).close()
     closed._pool.cache_clear()
 
 
@@ -186,3 +190,22 @@ def test_what_is_too_large_for_a_worker_is_not_copied(
 
     with pytest.raises(Refused, match="more than 1,000 bytes"):
         spy("look", given_txt=large)
+
+
+def test_an_account_has_one_file_read_at_a_time_and_does_not_wait_for_ever(
+    spy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert spy is not None
+    monkeypatch.setattr(closed, "LIMITS", replace(closed.LIMITS, workers=2, wait_seconds=0.2))
+
+    with reading("terrazzo_spy", {}, "save", owner="anna"):
+        with pytest.raises(WorkersBusy, match=r"busy for 0\.2 s"), _read("anna"):
+            pass
+        with _read("bert"), pytest.raises(WorkersBusy), _read("carl"):
+            pass
+    with _read("anna") as answer:
+        assert answer.told == {}
+
+
+def _read(owner: str) -> AbstractContextManager[Answer]:
+    return reading("terrazzo_spy", {}, "save", owner=owner)

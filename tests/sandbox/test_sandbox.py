@@ -532,9 +532,9 @@ def test_worker_that_keeps_a_file_open_is_not_kept(sandbox: Sandbox) -> None:
 @pytest.mark.slow
 def test_work_of_many_blocks_does_not_use_up_a_worker() -> None:
     sandbox = Sandbox(UdfRules(limits=Limits(workers=1, cpu_seconds=0.2)))
-    body = "import time\nend = time.process_time() + 0.1\nwhile time.process_time() < end: pass"
+    body = "import time\nend = time.process_time() + 0.06\nwhile time.process_time() < end: pass"
 
-    found = [run(sandbox, f"{body}\nreturn cube") for _ in range(60)]
+    found = [run(sandbox, f"{body}\nreturn cube") for _ in range(100)]
     sandbox.close()
 
     # 6 seconds; a worker is killed after 5.

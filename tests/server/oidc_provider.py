@@ -6,7 +6,6 @@ import html
 import os
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import urllib.parse
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import requests
+from tests.leftovers import MARK
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,9 @@ def provider(shared: Path) -> Iterator[str]:
     """Run a provider with a port and folder of its own; yields its issuer."""
     script = shared / "services" / "oidc.sh"
     home = Path(tempfile.gettempdir()) / f"terrazzo-oidc-{uuid.uuid4().hex[:12]}"
-    settings = ENVIRONMENT | {"OIDC_HOME": str(home), "OIDC_PORT": str(_free_port())}
+    settings = ENVIRONMENT | {
+        "OIDC_HOME": str(home), "OIDC_PORT": str(free_port()), MARK: os.environ.get(MARK, ""),
+    }  # fmt: skip
     home.mkdir()
     if (PACKAGES / "node_modules").is_dir():
         for kept in PACKAGES.iterdir():
@@ -100,10 +103,3 @@ def _keep_packages(home: Path) -> None:
         copy.rename(PACKAGES)
     except OSError:
         shutil.rmtree(copy)
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port

@@ -1,4 +1,4 @@
-"""A server as a program of its own: `terrazzo serve`, and one that has slow routes, too.
+"""A server as a program of its own: `terrazzo serve`, and one that holds requests, too.
 
 python -m tests.server.program HOME SECONDS_OF_GRACE
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -120,14 +121,20 @@ def running(command: Sequence[str], home: Path, **environment: str) -> Iterator[
 def address(process: subprocess.Popen[str]) -> str:
     """Wait for the line that tells the address."""
     assert process.stderr is not None
-    told = []
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and process.poll() is None:
-        if select.select([process.stderr], [], [], 1)[0]:
-            told.append(process.stderr.readline())
-            if " at http" in told[-1]:
-                return told[-1].split(" at ")[1].split()[0]
-    raise AssertionError("".join(told) + process.stderr.read())
+    told, end = b"", time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        # Not by lines: a second one that is read ahead would not be seen as coming.
+        if not select.select([process.stderr], [], [], 1)[0]:
+            if process.poll() is not None:
+                break
+            continue
+        piece = os.read(process.stderr.fileno(), 1 << 16)
+        told += piece
+        if found := re.search(rb" at (http\S+)\s", told):
+            return found[1].decode()
+        if not piece:
+            break
+    raise AssertionError(told.decode())
 
 
 def serve(home: Path, *options: str, **environment: str) -> Any:
@@ -136,7 +143,7 @@ def serve(home: Path, *options: str, **environment: str) -> Any:
 
 
 def main(home: str, grace: str) -> None:
-    """Serve a home folder, with routes that take their time."""
+    """Serve a home folder, with a route that answers once there is a file of some name."""
     from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - only the server needs it
     from terrazzo.server.app import create_app  # noqa: PLC0415 - as above
     from terrazzo.server.running.listen import bound, url_of  # noqa: PLC0415 - as above
@@ -146,10 +153,11 @@ def main(home: str, grace: str) -> None:
     settings = ServerSettings(grace_seconds=float(grace), job_workers=0)
     app = create_app(Workspace.of(Path(home)), settings)
 
-    @app.get("/slow/{seconds}")
-    def slow(seconds: float) -> dict[str, float]:
-        time.sleep(seconds)
-        return {"slept": seconds}
+    @app.get("/held/{name}")
+    def held(name: str) -> str:
+        while not (Path(home) / name).exists():
+            time.sleep(0.02)
+        return name
 
     with bound("127.0.0.1", 0) as listener:
         url = url_of(listener)

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from terrazzo.progress import Progress
 
 
+PATIENCE = 60.0
+
+
 def kernel_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "kernels"]
 
 
 def wait_for_end() -> None:
     for thread in kernel_threads():
-        thread.join(10)
+        thread.join(PATIENCE)
 
 
 def test_kernels_are_made_ready_while_it_serves_and_it_is_said_if_that_takes_long(
@@ -35,7 +38,7 @@ def test_kernels_are_made_ready_while_it_serves_and_it_is_said_if_that_takes_lon
         assert not extraction
         assert not list(folder.iterdir())
         progress.start(1, "graphs")
-        told.wait(5)
+        told.wait(PATIENCE)
         progress.advance()
 
     def say(message: str) -> None:
@@ -45,7 +48,7 @@ def test_kernels_are_made_ready_while_it_serves_and_it_is_said_if_that_takes_lon
     monkeypatch.setattr(kernels, "make_ready", make_ready)
     monkeypatch.setattr(kernels, "SOON", 0.01)
     with preparing(say, tmp_path):
-        assert told.wait(5)
+        assert told.wait(PATIENCE)
         wait_for_end()
 
     assert len(said) == 1
@@ -66,7 +69,7 @@ def test_what_makes_kernels_ready_stops_with_the_server(
 
     monkeypatch.setattr(kernels, "make_ready", make_ready)
     with preparing(lambda _: None, tmp_path):
-        begun.wait(5)
+        assert begun.wait(PATIENCE)
     wait_for_end()
 
     assert kernel_threads() == []
@@ -81,11 +84,11 @@ def test_the_end_does_not_wait_for_a_kernel_that_is_being_compiled(
     def make_ready(progress: Progress, *, extraction: bool, folder: Path) -> None:
         del progress, extraction, folder
         begun.set()
-        hold.wait(30)
+        hold.wait(PATIENCE)
 
     monkeypatch.setattr(kernels, "make_ready", make_ready)
     with preparing(lambda _: None, tmp_path):
-        begun.wait(5)
+        assert begun.wait(PATIENCE)
 
     assert kernel_threads()
     hold.set()
