@@ -2,18 +2,23 @@
 import { at, logIn, token } from "./api.js";
 import { collectionPage } from "./collection.js";
 import { el, link } from "./dom.js";
+import { featureCollections, featureMap } from "./features.js";
 import { itemPage } from "./item.js";
 import { searchPage } from "./items.js";
 import { listPage } from "./list.js";
 
 const $ = (id) => document.getElementById(id);
 const { kind, collection, item } = document.documentElement.dataset;
-const PAGES = { collections: listPage, collection: collectionPage, items: searchPage, search: searchPage, item: itemPage };
+const PAGES = { collections: listPage, collection: collectionPage, items: searchPage, search: searchPage, item: itemPage,
+  features: featureCollections, "feature-map": featureMap };
 const accounts = Boolean($("account").dataset.accounts);
 
 function trail() {
   const steps = [];
-  if (kind !== "collections" && kind !== "search") steps.push([at("collections"), "Collections"]);
+  if (kind === "feature-map") {
+    steps.push([at("features"), "Geometries"]);
+    if (item) steps.push([at("features", "collections", collection), collection]);
+  } else if (kind !== "features" && kind !== "collections" && kind !== "search") steps.push([at("collections"), "Collections"]);
   if (kind === "items" || kind === "item") steps.push([at("collections", collection), collection]);
   if (kind === "item") steps.push([at("collections", collection, "items"), "Items"]);
   if (steps.length) $("trail").replaceChildren(el("ol", {}, steps.map(([to, name]) => el("li", {}, link(to.href, name)))));

@@ -1,0 +1,410 @@
+"""Vector tiles of a collection of geometries, as maps ask for them by zoom, column and row.
+
+What is smaller than a few pixels is thinned: of each cell of a lattice that is the same for all
+tiles the largest one stays, drawn as a small square. So a tile of a million parcels has no more of
+them than one can see, no tile has another choice than its neighbour, and geometries are decoded of
+what is drawn only.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import shapely
+
+from terrazzo.engine.vector_collections import boxes_in
+from terrazzo.geo.crs import WGS84, is_geographic, transformer
+from terrazzo.geo.extent import SpatialExtent
+from terrazzo.storage.vectors.feature_rows import open_rows
+from terrazzo.storage.vectors.mvt import BUFFER, EXTENT, attributes, encode, in_units
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from terrazzo.drivers.features.tables import FeatureTable
+    from terrazzo.geo.grid import Bounds
+    from terrazzo.storage.gate import Gate
+    from terrazzo.storage.vectors.feature_rows import FeatureRows
+
+    Numbers = NDArray[np.float64]
+    Shapes = NDArray[np.object_]
+
+DEEPEST: Final = 22
+"""The last zoom level."""
+LARGEST: Final = 1_000_000
+"""Bytes of a tile; where it would have more, cells become larger."""
+MOST: Final = 20_000
+"""Features of a tile, the largest ones."""
+CELLS: Final = (32, 64, 128, 256, 512)
+"""Edges of the cells in which one of several small features stays, units of a tile."""
+ATTRIBUTES: Final = 32
+"""Attributes of a tile's features: the first ones, unless others are asked for."""
+ITEM: Final = "_item"
+"""Attribute of a tile's features: the item that they are of."""
+_TOLERANCE: Final = 4.0
+"""How far a line may move, units: half a pixel of a map."""
+_SQUARE: Final = 16.0
+"""Below this areas are drawn as squares, units."""
+_SMALLEST: Final = 4.0
+"""Half the edge of the smallest square, units."""
+_TURN: Final = 360.0
+_MOST_LATITUDE: Final = 85.0511287798066
+_FAR: Final = 2**20
+"""More cells than there are from a tile to either side; what is farther away is large."""
+_AREA: Final = 2
+_POINTS: Final = frozenset({"Point", "MultiPoint"})
+_AREAS: Final = frozenset({"Polygon", "MultiPolygon"})
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """A tile of the web's pyramid."""
+
+    zoom: int
+    column: int
+    row: int
+
+    def units(self, degrees: Numbers) -> Numbers:
+        """Return (n, 2) longitudes and latitudes in units of the tile, y down."""
+        tiles = 2.0**self.zoom
+        latitude = np.radians(np.clip(degrees[:, 1], -_MOST_LATITUDE, _MOST_LATITUDE))
+        x = (degrees[:, 0] + _TURN / 2) / _TURN * tiles - self.column
+        y = (1 - np.arcsinh(np.tan(latitude)) / math.pi) / 2 * tiles - self.row
+        return np.stack([x, y], axis=1) * EXTENT
+
+    @property
+    def turn(self) -> float:
+        """Units of a way around the world."""
+        return float(2.0**self.zoom * EXTENT)
+
+    @property
+    def bounds(self) -> Bounds:
+        """West, south, east, north of the tile and what is around it, degrees."""
+        tiles, more = 2.0**self.zoom, BUFFER / EXTENT
+        west, east = (
+            (self.column + part) / tiles * _TURN - _TURN / 2 for part in (-more, 1 + more)
+        )
+        south, north = (
+            math.degrees(math.atan(math.sinh(math.pi * (1 - 2 * (self.row + part) / tiles))))
+            for part in (1 + more, -more)
+        )
+        south = -90.0 if self.row == tiles - 1 else south
+        return west, south, east, 90.0 if self.row == 0 else north
+
+    @property
+    def bbox(self) -> Bounds:
+        """The same, as a catalogue takes it."""
+        west, south, east, north = self.bounds
+        if east - west >= _TURN:
+            return -_TURN / 2, south, _TURN / 2, north
+        half = _TURN / 2
+        return (west + half) % _TURN - half, south, (east + half) % _TURN - half, north
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """Features that a tile may show."""
+
+    table: NDArray[np.int64]
+    """Which table."""
+    group: NDArray[np.int64]
+    """Row group of it."""
+    number: NDArray[np.int64]
+    """Row within the group."""
+    centre: Numbers
+    """(n, 2) middle of the box, units of the tile."""
+    size: Numbers
+    """(n, 2) width and height of the box, units."""
+
+    @property
+    def extent(self) -> Numbers:
+        """The longer side of each."""
+        found: Numbers = self.size.max(axis=1, initial=0.0)
+        return found
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def of(self, which: Any) -> _Seen:
+        """Return some of them, in an order."""
+        return _Seen(
+            self.table[which],
+            self.group[which],
+            self.number[which],
+            self.centre[which],
+            self.size[which],
+        )
+
+    def with_more(self, other: _Seen) -> _Seen:
+        """Return both."""
+        pairs = zip(
+            (self.table, self.group, self.number, self.centre, self.size),
+            (other.table, other.group, other.number, other.centre, other.size),
+            strict=True,
+        )
+        return _Seen(*(np.concatenate(pair) for pair in pairs))
+
+
+_NOTHING = _Seen(
+    np.zeros(0, np.int64),
+    np.zeros(0, np.int64),
+    np.zeros(0, np.int64),
+    np.zeros((0, 2)),
+    np.zeros((0, 2)),
+)
+
+
+def vector_tile(
+    layer: str,
+    tables: Iterable[FeatureTable],
+    gate: Gate,
+    square: Square,
+    names: Sequence[str] | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> bytes | None:
+    """Return a tile with the features of tables; None if it shows none.
+
+    Args:
+        layer: name of the layer.
+        tables: that may touch the tile.
+        gate: what may be read.
+        square: which tile.
+        names: of the attributes that features have; None for the first ones of their table.
+        check: called now and then; what it raises ends the work.
+
+    Raises:
+        SourceUnreadable: a table is damaged.
+    """
+    known: list[FeatureTable] = []
+    seen = _NOTHING
+    for table in tables:
+        check()
+        with open_rows(table.path, gate, table.item, table.asset) as rows:
+            for group in rows.groups(_places(square, rows)):
+                check()
+                seen = seen.with_more(_touching(rows, group, len(known), square))
+                if len(seen) > MOST * 2:
+                    seen = _fewest(seen, CELLS[0])
+        known.append(table)
+    seen = _fewest(seen, CELLS[0])
+    if not len(seen):
+        return None
+    drawn = _drawn(known, gate, square, seen, names, check)
+    content = b""
+    for cell in CELLS:
+        chosen = drawn if cell == CELLS[0] else drawn.of(_thinned(drawn.seen, cell))
+        check()
+        content = chosen.encoded(layer)
+        if len(content) <= LARGEST:
+            break
+    else:
+        # The largest ones, as many as there is room for: outlines of what cannot be thinned.
+        room = int(len(chosen.seen) * LARGEST / len(content) * 0.8)
+        content = chosen.of(np.arange(room)).encoded(layer)
+    return content or None
+
+
+def _places(square: Square, rows: FeatureRows) -> list[Bounds] | None:
+    """Return boxes in the CRS of a table that hold a tile; None where that is not told."""
+    found = boxes_in(SpatialExtent(square.bounds, WGS84), rows.facts.crs)
+    return None if found is None else list(found)
+
+
+def _touching(rows: FeatureRows, group: int, table: int, square: Square) -> _Seen:
+    """Return the features of a row group whose boxes touch a tile."""
+    boxes = rows.boxes(group)
+    numbers = np.flatnonzero(~np.isnan(boxes).any(axis=1))
+    centre, size = _in_tile(boxes[numbers], rows.facts.crs, square)
+    half = size / 2
+    low, high = -float(BUFFER), float(EXTENT + BUFFER)
+    found = _NOTHING
+    for turn in (-square.turn, 0.0, square.turn):
+        moved = centre + np.array([turn, 0.0])
+        near = (moved + half >= low).all(axis=1) & (moved - half <= high).all(axis=1)
+        if near.any():
+            count = int(near.sum())
+            found = found.with_more(
+                _Seen(
+                    np.full(count, table),
+                    np.full(count, group),
+                    numbers[near],
+                    moved[near],
+                    size[near],
+                )
+            )
+    return found
+
+
+def _in_tile(boxes: Numbers, crs: str, square: Square) -> tuple[Numbers, Numbers]:
+    """Return middles and sizes of (n, 4) boxes, units; of projected ones sizes are not exact."""
+    if is_geographic(crs):
+        one, other = square.units(boxes[:, :2]), square.units(boxes[:, 2:])
+        return (one + other) / 2, np.abs(other - one)
+    to = transformer(crs, WGS84).transform
+    pairs = ((0, 1), (2, 3), (0, 3), (2, 1))
+    corners = np.stack(
+        [square.units(np.stack(to(boxes[:, a], boxes[:, b]), axis=1)) for a, b in pairs]
+    )
+    with np.errstate(invalid="ignore"):
+        away = corners[..., 0] - corners[0, :, 0]
+        corners[..., 0] -= square.turn * np.round(away / square.turn)
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        # Of what is as large as a continent four corners do not tell where it is.
+        lost = ~((high - low).max(axis=1, initial=0.0) < square.turn / 8)
+    centre, size = (low + high) / 2, (high - low) * 1.02
+    centre[lost], size[lost] = EXTENT / 2, square.turn * 2
+    return centre, size
+
+
+def _fewest(seen: _Seen, cell: int) -> _Seen:
+    """Return what is drawn of features, the largest first."""
+    return seen.of(_thinned(seen, cell)[:MOST])
+
+
+def _thinned(seen: _Seen, cell: int) -> NDArray[np.int64]:
+    """Return which features stay where cells have an edge, the largest first.
+
+    Of the smaller ones it is the largest in each cell, and the first one of several that are.
+    """
+    order = np.lexsort((seen.number, seen.group, seen.table, -seen.extent))
+    small = seen.extent[order] < cell
+    lattice = np.floor(seen.centre[order] / cell).astype(np.int64)
+    key = (lattice[:, 1] + _FAR) * (2 * _FAR) + lattice[:, 0] + _FAR
+    _, first = np.unique(np.where(small, key, -1 - np.arange(len(key))), return_index=True)
+    found: NDArray[np.int64] = order[np.sort(first)]
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """Features as a tile has them."""
+
+    seen: _Seen
+    """Where they are."""
+    shapes: Shapes
+    """In units of the tile; empty for nothing."""
+    ids: NDArray[np.int64]
+    """Rows of their source."""
+    properties: NDArray[np.object_]
+    """Attributes."""
+
+    def of(self, which: NDArray[np.int64]) -> _Drawn:
+        """Return some of them, in an order."""
+        return _Drawn(
+            self.seen.of(which), self.shapes[which], self.ids[which], self.properties[which]
+        )
+
+    def encoded(self, layer: str) -> bytes:
+        """Return the tile; empty for one that shows nothing."""
+        if shapely.is_empty(self.shapes).all():
+            return b""
+        return encode(layer, self.shapes, self.ids.tolist(), self.properties.tolist())
+
+
+def _drawn(
+    tables: Sequence[FeatureTable],
+    gate: Gate,
+    square: Square,
+    seen: _Seen,
+    names: Sequence[str] | None,
+    check: Callable[[], None],
+) -> _Drawn:
+    """Read geometries and attributes of features."""
+    count = len(seen)
+    found = _Drawn(
+        seen,
+        np.full(count, shapely.Polygon(), dtype=object),
+        np.zeros(count, np.int64),
+        np.full(count, None, dtype=object),
+    )
+    for number in np.unique(seen.table).tolist():
+        table = tables[number]
+        with open_rows(table.path, gate, table.item, table.asset) as rows:
+            for group in np.unique(seen.group[seen.table == number]).tolist():
+                check()
+                here = np.flatnonzero((seen.table == number) & (seen.group == group))
+                _read(table, rows, group, here, square, found, names)
+    return found
+
+
+def _read(
+    table: FeatureTable,
+    rows: FeatureRows,
+    group: int,
+    here: NDArray[np.int64],
+    square: Square,
+    found: _Drawn,
+    names: Sequence[str] | None,
+) -> None:
+    """Read the features of a row group that are drawn; `here` says which they are."""
+    start, stop = rows.starts[group : group + 2].tolist()
+    wanted = np.zeros(stop - start, np.bool_)
+    wanted[found.seen.number[here]] = True
+    small = found.seen.extent[here] < _SQUARE
+    kinds = {kind.removesuffix(" Z") for kind in rows.facts.types}
+    alike = _POINTS if kinds <= _POINTS else _AREAS if kinds <= _AREAS else None
+    known = [column["name"] for column in rows.facts.columns[:-1]]
+    columns = known[:ATTRIBUTES] if names is None else [name for name in known if name in names]
+    geometry = alike is None or not small.all()
+    for batch in rows.features(group, wanted, columns=columns, geometry=geometry):
+        places = {int(position) - start: n for n, position in enumerate(batch.positions)}
+        mine = [(n, places[k]) for n in here.tolist() if (k := int(found.seen.number[n])) in places]
+        target, source = np.array(mine, np.int64).T
+        tiny = found.seen.extent[target] < _SQUARE
+        found.ids[target] = batch.rows[source]
+        told = [{**attributes(batch.properties[n]), ITEM: table.item} for n in source.tolist()]
+        found.properties[target] = np.array([*told, None], dtype=object)[:-1]
+        large = target[~tiny]
+        if len(large):
+            centre = found.seen.centre[large]
+            shapes = _units(batch.shapes[source[~tiny]], rows.facts.crs, square, centre)
+            found.shapes[large] = in_units(shapes, _TOLERANCE)
+        if alike is None:
+            areas = shapely.get_dimensions(batch.shapes[source]) == _AREA
+            points = shapely.get_dimensions(batch.shapes[source]) == 0
+        else:
+            areas, points = (np.full(len(target), alike is one) for one in (_AREAS, _POINTS))
+        _put_small(found, target[tiny], areas[tiny], points[tiny])
+
+
+def _put_small(
+    found: _Drawn,
+    target: NDArray[np.int64],
+    areas: NDArray[np.bool_],
+    points: NDArray[np.bool_],
+) -> None:
+    """Draw small features: points as such, areas as squares, lines as dashes."""
+    centre = np.round(found.seen.centre[target])
+    half = np.round(np.maximum(found.seen.size[target] / 2, _SMALLEST))
+    low, high = centre - half, centre + half
+    found.shapes[target] = shapely.linestrings(np.stack([low, high], axis=1))
+    found.shapes[target[points]] = shapely.points(centre[points])
+    found.shapes[target[areas]] = shapely.box(*low[areas].T, *high[areas].T)
+
+
+def _units(shapes: Shapes, crs: str, square: Square, centre: Numbers) -> Shapes:
+    """Return geometries in units of a tile, in the turn of the world in which their centre is."""
+    degrees = shapely.force_2d(shapes)
+    if crs != WGS84:
+        degrees = shapely.transform(degrees, transformer(crs, WGS84).transform, interleaved=False)
+    points, owner = shapely.get_coordinates(degrees, return_index=True)
+    lost = np.unique(owner[~np.isfinite(points).all(axis=1)])
+    units = square.units(points)
+    if not is_geographic(crs):
+        # Around the first point: an edge across the antimeridian would go around the world.
+        first = units[np.searchsorted(owner, owner), 0]
+        units[:, 0] -= square.turn * np.round((units[:, 0] - first) / square.turn)
+    moved: Shapes = shapely.set_coordinates(degrees, units)
+    bounds = shapely.bounds(moved)
+    turns = np.round((centre[:, 0] - (bounds[:, 0] + bounds[:, 2]) / 2) / square.turn)
+    away = np.flatnonzero(np.abs(np.nan_to_num(turns)) > 0)
+    for number in away.tolist():
+        shift = np.array([turns[number] * square.turn, 0.0])
+        moved[number] = shapely.transform(moved[number], lambda xy, by=shift: xy + by)
+    moved[lost] = shapely.Polygon()
+    return moved

@@ -1,0 +1,1 @@
+"""OGC API Features and Tiles of collections of geometries, feature by feature."""
