@@ -595,3 +595,28 @@ def grid_file(
         variable.set_auto_maskandscale(False)
         variable[:] = pixels
     return path
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"flag_masks": [1, 2]}, [(0, 1, {0: "not_a", 1: "a"}), (1, 1, {0: "not_b", 1: "b"})]),
+        ({"flag_masks": [6, 6], "flag_values": [0, 4]}, [(1, 2, {0: "a", 2: "b"})]),
+        ({"flag_masks": [64, -128]}, [(6, 1, {0: "not_a", 1: "a"}), (7, 1, {0: "not_b", 1: "b"})]),
+        ({"flag_masks": [5, 2]}, []),
+        ({"flag_masks": [1, 2, 4]}, []),
+        ({"flag_masks": [0, 1]}, []),
+        ({"flag_masks": [2, 4], "flag_values": [1, 4]}, []),
+    ],
+)
+def test_masks_of_bits_are_read_or_left_without_a_meaning(
+    tmp_path: Path, told: dict[str, Any], expected: list[tuple[int, int, dict[int, str]]]
+):
+    attributes = {name: np.array(numbers, "i1") for name, numbers in told.items()}
+    attributes["flag_meanings"] = "a b"
+    data = xr.Dataset({"c": (("lat", "lon"), ramp(4, 3, dtype="int8"), attributes)}, DEGREES)
+
+    band = one(to_netcdf(data, tmp_path / "a")).bands[0]
+
+    assert [(f.offset, f.length, dict(f.classes)) for f in band.bits] == expected
+    assert (band.classes, band.flags) == ((), True)

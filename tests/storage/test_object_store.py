@@ -7,7 +7,6 @@ import hmac
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import urllib.request
@@ -24,6 +23,7 @@ import shapely
 import xarray
 from click.testing import CliRunner
 from obstore.store import S3Store
+from tests.ports import free_port
 from tests.storage.files import UTM33, field
 
 from terrazzo.cli import main
@@ -97,13 +97,6 @@ def store(shared: Path) -> Iterator[dict[str, str]]:
         yield made
     finally:
         subprocess.run(["bash", str(script), "stop"], env=settings, check=False, timeout=60)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def opened(store: dict[str, str]) -> S3Store:

@@ -11,6 +11,7 @@ as files that `Answer` reads. Whoever calls checks both as if the stranger had w
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terrazzo.errors import TerrazzoError, UdfFailed, UdfRefused
-from terrazzo.sandbox.channel import frame, receive, write
+from terrazzo.sandbox.channel import SharedMemory, frame, receive, write
 from terrazzo.sandbox.environments import own_environment
 from terrazzo.sandbox.handle import Key, request_of
 from terrazzo.sandbox.layers import SOURCES
@@ -32,7 +33,7 @@ from terrazzo.sandbox.limits import Limits, Mode
 from terrazzo.sandbox.pool import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from socket import socket
 
     from terrazzo.sandbox.environments import Environment
@@ -46,8 +47,12 @@ LIMITS = Limits(
     scratch_files=10_000,
     threads=64,
     kept=0,
+    each=1,
+    wait_seconds=60.0,
 )
-"""What the reading of one file may take: its copy, and what is made of it, count as files."""
+"""What the reading of one file may take: its copy, and what is made of it, count as files. An
+account has one file read at a time, so that it does not keep all others waiting."""
+_TOO_LARGE = "it becomes too large when it is unpacked"
 _LETTERS = 600
 """Of a message that are handed on."""
 
@@ -104,7 +109,12 @@ class Answer:
 
 @contextmanager
 def reading(
-    program: str, files: Mapping[str, Path | bytes], request: Any, *, mode: Mode = Mode.SANDBOXED
+    program: str,
+    files: Mapping[str, Path | bytes],
+    request: Any,
+    *,
+    mode: Mode = Mode.SANDBOXED,
+    owner: str = "",
 ) -> Iterator[Answer]:
     """Have files read in a closed worker, and lend what it answers.
 
@@ -115,18 +125,20 @@ def reading(
         files: what the worker finds in its folder, by name: a copy of a file, or bytes.
         request: JSON values for the program.
         mode: `TRUSTED` does without shutting it in; any other one shuts it in.
+        owner: account whose turn it is; all that have none share one turn.
 
     Raises:
         Refused: the program says that it cannot read them, fails, or takes too much.
         UdfRefused: this machine cannot shut workers in, or cannot start them.
+        WorkersBusy: the account's turn does not come in time.
     """
-    pool = _pool(program, mode is not Mode.TRUSTED)
-    worker = pool.take(Key("", program, secrets.token_hex(8)), _environment(program))
+    pool = _pool(program, LIMITS, sealed=mode is not Mode.TRUSTED)
+    worker = pool.take(Key(owner, program, secrets.token_hex(8)), _environment(program))
     try:
         folder = Path(worker.scratch)
         for name, content in files.items():
             _put(folder / name, content)
-        told = _told(worker, request, str(folder))
+        told = _told(worker, request, LIMITS)
         try:
             worker.halt(LIMITS)
         except UdfFailed as error:
@@ -141,16 +153,22 @@ def answer_one(channel: socket, run: Callable[[Any], Any]) -> None:
     request, _ = receive(channel)
     if request is None:
         return
-    try:
-        answer = {"done": run(request)}
-    except TerrazzoError as error:
-        answer = {"code": type(error).__name__, "reason": _reason(error)}
-    except MemoryError:
-        answer = {"code": "", "reason": "it needs more memory than a file may"}
-    except Exception as error:  # noqa: BLE001 - whatever a file upsets is said of the file
-        answer = {"code": "", "reason": f"it upsets its reader ({type(error).__name__})"}
-    write(channel.fileno(), frame(answer))
+    write(channel.fileno(), frame(_answered(lambda: run(request))))
     receive(channel)  # whoever called reads the folder until they hang up; it goes with the worker
+
+
+def _answered(run: Callable[[], Any]) -> dict[str, Any]:
+    """Return what a program does, or why it cannot, as it is told."""
+    try:
+        return {"done": run()}
+    except TerrazzoError as error:
+        return {"code": type(error).__name__, "reason": _reason(error)}
+    except MemoryError:
+        return {"code": "", "reason": "it needs more memory than a file may"}
+    except Exception as error:  # noqa: BLE001 - whatever a file upsets is said of the file
+        if getattr(error, "errno", None) == errno.EFBIG:  # which its limit on files gives
+            return {"code": "", "reason": _TOO_LARGE}
+        return {"code": "", "reason": f"it upsets its reader ({type(error).__name__})"}
 
 
 def _reason(error: TerrazzoError) -> str:
@@ -166,12 +184,87 @@ def _put(place: Path, content: Path | bytes) -> None:
         shutil.copyfile(content, place)
 
 
-def _told(worker: Worker, request: Any, folder: str) -> Mapping[str, Any]:
+class Conversation:
+    """A program in a closed worker that answers one request after another, and may ask back."""
+
+    def __init__(self, program: str, limits: Limits, owner: str) -> None:
+        """Take a worker.
+
+        Raises:
+            UdfRefused: this machine cannot shut workers in, or cannot start them.
+            WorkersBusy: the account's turn does not come in time.
+        """
+        self._limits, self._pool = limits, _pool(program, limits, sealed=True)
+        key = Key(owner, program, secrets.token_hex(8))
+        self._worker = self._pool.take(key, _environment(program))
+
+    def ask(
+        self, request: Any, give: Callable[[Mapping[str, Any]], bytes], files: Sequence[int] = ()
+    ) -> Mapping[str, Any]:
+        """Return the answer to a request.
+
+        Args:
+            request: JSON values.
+            give: what is asked for before the answer comes; its bytes go to the worker.
+            files: that the worker gets.
+
+        Raises:
+            Refused: the program says that it cannot, fails, or takes too much.
+            UdfRefused: it cannot be shut in.
+        """
+        return _told(self._worker, request, self._limits, give, files)
+
+    def close(self) -> None:
+        """Do away with the worker."""
+        self._pool.end(self._worker)
+
+
+def answer_many(
+    channel: socket, answer: Callable[[Any, Callable[[Any], bytes], Sequence[int]], Any]
+) -> None:
+    """Answer requests until nobody asks any more; called in the worker, by the program.
+
+    Args:
+        channel: that `serve` got.
+        answer: of a request, a function that asks back for bytes, and files that came with it.
+    """
+
+    def ask(question: Any) -> bytes:
+        write(channel.fileno(), frame({"asked": question}))
+        told, files = receive(channel, 1)
+        if told is None:
+            os._exit(0)
+        content = os.pread(files[0], told["size"], 0)
+        os.close(files[0])
+        return content
+
+    while True:
+        request, files = receive(channel, 1)
+        if request is None:
+            return
+        write(channel.fileno(), frame(_answered(lambda: answer(request, ask, files))))  # noqa: B023 - called at once
+        for file in files:
+            os.close(file)
+
+
+def _told(
+    worker: Worker,
+    request: Any,
+    limits: Limits,
+    give: Callable[[Mapping[str, Any]], bytes] | None = None,
+    files: Sequence[int] = (),
+) -> Mapping[str, Any]:
+    """Send a request, give what is asked for meanwhile, and return the answer."""
     try:
-        request_of(worker, request, ())
-        answer = next(worker.messages(LIMITS))
+        request_of(worker, request, files)
+        for answer in worker.messages(limits):
+            asked = answer.get("asked")
+            if give is None or not isinstance(asked, dict):
+                break
+            _give(worker, give(asked))
     except UdfFailed as error:
         raise Refused("", _stopped(str(error))) from None
+    folder = worker.scratch
     if "refused" in answer:
         raise UdfRefused(f"A worker cannot be shut in here: {str(answer['refused'])[:_LETTERS]}")
     if isinstance(done := answer.get("done"), dict):
@@ -181,11 +274,23 @@ def _told(worker: Worker, request: Any, folder: str) -> Mapping[str, Any]:
     raise Refused(code[:40], shown[:_LETTERS] or "it upsets its reader")
 
 
+def _give(worker: Worker, content: bytes) -> None:
+    try:
+        memory = SharedMemory(len(content))
+    except OSError as error:
+        raise UdfFailed("no memory") from error
+    try:
+        memory.memory[: len(content)] = content
+        request_of(worker, {"size": len(content)}, (memory.file,))
+    finally:
+        memory.close()
+
+
 def _stopped(reason: str) -> str:
     """Say why a worker was stopped; of a file, and not of code of users."""
     for word, told in (
         ("seconds", "it takes too long to read"),
-        ("MB", "it becomes too large when it is unpacked"),
+        ("MB", _TOO_LARGE),
         ("memory", "it needs more memory than a file may"),
         ("threads", "it needs more threads than a file may"),
     ):
@@ -195,9 +300,9 @@ def _stopped(reason: str) -> str:
 
 
 @cache
-def _pool(program: str, sealed: bool) -> Pool:
+def _pool(program: str, limits: Limits, *, sealed: bool) -> Pool:
     del program  # each has its own
-    return Pool(LIMITS, sealed=sealed)
+    return Pool(limits, sealed=sealed)
 
 
 @cache

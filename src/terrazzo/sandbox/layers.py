@@ -86,9 +86,10 @@ def choose(machine: Machine, *, sealed: bool = True) -> Layers:
         return Layers(sealed=False)
     if machine.missing:
         raise UdfRefused(
-            f"UDFs cannot be run here: {machine.missing}. Nothing is run unless it can be shut "
-            "in; `terrazzo doctor` says how to get what is missing. On Linux, an operator who "
-            "trusts all users may choose `--udf trusted`."
+            f"UDFs cannot be run here, nor files of strangers be read: {machine.missing}. Nothing "
+            "is run or read unless it can be shut in; `terrazzo doctor` says how to get what is "
+            "missing. On Linux, an operator who trusts all users and the hosts on the list may "
+            "choose `--udf trusted`."
         )
     return Layers(sealed=True, namespaces=not machine.namespaces, landlock=machine.landlock)
 

@@ -38,6 +38,10 @@ class Limits:
     """Text that it may print and log; what is beyond is dropped."""
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     """Workers that run at a time; more calls wait."""
+    each: int = 0
+    """How many of them one user may have at a time; 0 is any number."""
+    wait_seconds: float = 0.0
+    """How long a call waits for its turn before it is refused; 0 is for ever."""
     kept: int = 8
     """Workers that are kept, frozen, for the next block of their code."""
     idle_seconds: float = 300.0

@@ -12,13 +12,14 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from terrazzo.errors import UdfRefused
+from terrazzo.errors import TerrazzoError, UdfRefused
 from terrazzo.sandbox.handle import Key, Worker
 from terrazzo.sandbox.layers import SOURCES, Layers, Machine, choose, this_machine
 from terrazzo.sandbox.seal import LIFETIME
@@ -34,6 +35,12 @@ _DYING_SECONDS = 0.5
 _THREADS = ("OPENBLAS", "OMP", "MKL", "NUMBA")
 _ENTER = "from terrazzo.sandbox.namespaces import enter; enter(); "
 _START = "from terrazzo.sandbox.zygote import start; start()"
+
+
+class WorkersBusy(TerrazzoError):
+    """All closed processes, or those of one account, are busy with other files for too long."""
+
+    code, status = "ServerBusy", 503
 
 
 class Pool:
@@ -56,6 +63,7 @@ class Pool:
         self._forking = threading.Lock()
         self._idle: list[Worker] = []
         self._busy = 0
+        self._at_work: Counter[str] = Counter()
         self._zygotes: dict[str, _Zygote] = {}
 
     def begin_anew(self) -> None:
@@ -71,11 +79,12 @@ class Pool:
 
         Raises:
             UdfRefused: this machine cannot close workers, or cannot start them.
+            WorkersBusy: its turn does not come in time.
         """
         with self._state:
-            while self._busy >= self._limits.workers:
-                self._state.wait()
+            self._wait(key.owner)
             self._busy += 1
+            self._at_work[key.owner] += 1
             found = self._kept(key)
         if found is not None:
             found.signal(signal.SIGCONT)
@@ -84,8 +93,22 @@ class Pool:
             with self._forking:
                 return self._started(key, environment)
         except BaseException:
-            self._leave()
+            self._leave(key.owner)
             raise
+
+    def _wait(self, owner: str) -> None:
+        """Wait until one more worker may run for a user."""
+        limits = self._limits
+        each, most_seconds = limits.each or limits.workers, limits.wait_seconds or None
+
+        def is_free() -> bool:
+            return self._busy < limits.workers and self._at_work[owner] < each
+
+        if not self._state.wait_for(is_free, most_seconds):
+            raise WorkersBusy(
+                f"Other files have kept the closed processes busy for {most_seconds:g} s. Ask "
+                "again in a moment, and for fewer files at a time."
+            )
 
     def _kept(self, key: Key) -> Worker | None:
         """Return a worker that was kept for this, and let it be kept no longer."""
@@ -98,10 +121,13 @@ class Pool:
                 break
         return None
 
-    def _leave(self) -> None:
+    def _leave(self, owner: str) -> None:
         with self._state:
             self._busy -= 1
-            self._state.notify()
+            self._at_work[owner] -= 1
+            if not self._at_work[owner]:
+                del self._at_work[owner]
+            self._state.notify_all()
 
     def give_back(self, worker: Worker) -> None:
         """Keep a worker for the next call of its code.
@@ -119,12 +145,12 @@ class Pool:
             for number, old in enumerate(list(self._idle)):
                 if number < most or old.used < late:
                     self._drop(old)
-        self._leave()
+        self._leave(worker.key.owner)
 
     def end(self, worker: Worker) -> None:
         """Do away with a worker."""
         worker.close()
-        self._leave()
+        self._leave(worker.key.owner)
 
     def close(self) -> None:
         """End all workers that are not at work, and the zygotes."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.storage.arrays.cf_axes import number_of
-from terrazzo.storage.arrays.types import ArrayBand
+from terrazzo.storage.arrays.types import ArrayBand, BitField
 from terrazzo.storage.set_aside import is_kept, is_long, stand_in, with_stand_in
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _COMMON: Final = (
     ("swir16", 1.55, 1.75), ("swir22", 2.08, 2.35), ("lwir", 10.4, 12.5),
 )  # fmt: skip
 _LABELLED: Final = frozenset({"band", "bands"})
+_FLAGS: Final = ("values", "masks", "meanings")
 _PAIR: Final = 2
 _ALL: Final = (-math.inf, math.inf)
 
@@ -194,6 +195,8 @@ def _band(data: xr.Dataset, name: str, variable: xr.Variable) -> CfBand:
             description=str(next(iter(filter(None, meanings)), "")),
             wavelength_um=_wavelength(data, attributes),
             classes=classes or (((0, "false"), (1, "true")) if stored.kind == "b" else ()),
+            bits=_bits(attributes, dtype),
+            flags=dtype.kind in "iu" and any(f"flag_{key}" in attributes for key in _FLAGS),
         ),
         name,
         unsigned=unsigned,
@@ -290,21 +293,55 @@ def _free_number(dtype: np.dtype[Any], valid: tuple[float, float]) -> float | No
 
 def _classes(attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> tuple[tuple[int, str], ...]:
     """Return numbers and meanings of `flag_values` and `flag_meanings` (CF 3.5)."""
-    values, meanings = attributes.get("flag_values"), attributes.get("flag_meanings")
-    if values is None or meanings is None or dtype.kind not in "iu" or "flag_masks" in attributes:
+    if "flag_masks" in attributes:
         return ()
-    words = str(meanings).split()
-    try:
-        if isinstance(values, str):
-            numbers = [int(text.strip(" bBsSlLuU")) for text in values.split(",")]
-        else:
-            numbers = [int(number) for number in np.asarray(values).ravel().tolist()]
-    except (TypeError, ValueError):
-        return ()
+    numbers = _flag_numbers(attributes.get("flag_values"), dtype)
+    words = str(attributes.get("flag_meanings", "")).split()
     if len(words) != len(numbers) or len(set(numbers)) != len(numbers):
         return ()
+    return tuple(zip(numbers, words, strict=True))
+
+
+def _bits(attributes: Mapping[str, Any], dtype: np.dtype[Any]) -> tuple[BitField, ...]:
+    """Return what bits say by `flag_masks`, with `flag_values` or without (CF 3.5).
+
+    A mask without values is true or false. None where a mask has gaps, or lists do not fit.
+    """
+    room = 2 ** (8 * dtype.itemsize) - 1
+    masks = [mask & room for mask in _flag_numbers(attributes.get("flag_masks"), dtype)]
+    words = str(attributes.get("flag_meanings", "")).split()
+    stated = "flag_values" in attributes
+    values = _flag_numbers(attributes.get("flag_values"), dtype) if stated else masks
+    if not masks or not len(masks) == len(words) == len(values):
+        return ()
+    fields: dict[int, dict[int, str]] = {}
+    for mask, value, word in zip(masks, values, words, strict=True):
+        low = (mask & -mask).bit_length() - 1
+        if mask <= 0 or (mask >> low) & ((mask >> low) + 1) or (value & room) & ~mask:
+            return ()
+        known = fields.setdefault(mask, {})
+        if not stated:
+            known[0] = f"not_{word}"
+        known[(value & room) >> low] = word
+    return tuple(
+        BitField((mask & -mask).bit_length() - 1, mask.bit_count(), tuple(known.items()))
+        for mask, known in fields.items()
+    )
+
+
+def _flag_numbers(told: Any, dtype: np.dtype[Any]) -> list[int]:
+    """Return a list of whole numbers, negative ones as an unsigned type has them."""
+    if told is None or dtype.kind not in "iu":
+        return []
+    try:
+        if isinstance(told, str):
+            numbers = [int(text.strip(" bBsSlLuU")) for text in told.split(",")]
+        else:
+            numbers = [int(number) for number in np.asarray(told).ravel().tolist()]
+    except (TypeError, ValueError):
+        return []
     wrapped = 2 ** (8 * dtype.itemsize) if dtype.kind == "u" else 0
-    return tuple((n + wrapped if n < 0 else n, w) for n, w in zip(numbers, words, strict=True))
+    return [number + wrapped if number < 0 else number for number in numbers]
 
 
 def _wavelength(data: xr.Dataset, attributes: Mapping[str, Any]) -> float | None:

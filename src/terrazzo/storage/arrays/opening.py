@@ -36,6 +36,7 @@ _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 _CLASSIC, _CDF5 = (b"CDF\x01", b"CDF\x02"), b"CDF\x05"
 _GRIB, _HDF4 = b"GRIB", b"\x0e\x03\x13\x01"
 _ZIP: Final = b"PK\x03\x04"
+_ABOUT: Final = ("title", "summary", "institution", "keywords")
 _EOS: Final = "HDFEOS INFORMATION/StructMetadata.0"
 _EOS_GRIDS: Final = "HDFEOS/GRIDS/"
 _GRIB_WITHIN: Final = 4096
@@ -216,7 +217,13 @@ def _with_cubes(
         found.is_swath |= has_swath(group.data)
     found.cubes = tuple(cubes)
     found.is_swath &= not cubes
-    found.covered = covered(attributes or dataset("").attrs)
+    attributes = attributes or dataset("").attrs
+    found.covered = covered(attributes)
+    found.about = {
+        key: text
+        for key in _ABOUT
+        if isinstance(told := attributes.get(key), str) and (text := " ".join(told.split()))
+    }
     found.notes = _notes(cubes, problems)
     if not cubes and not found.is_swath:
         raise next(iter(problems.values()), None) or ArgumentInvalid(

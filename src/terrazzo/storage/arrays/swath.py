@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 import h5netcdf
 import h5py
 import numpy as np
-from scipy.interpolate import make_interp_spline
 from scipy.io import netcdf_file
 from xarray.coding.times import decode_cf_datetime
 
@@ -25,6 +24,7 @@ from terrazzo.spans import span
 from terrazzo.storage.arrays.cf_axes import number_of
 from terrazzo.storage.arrays.cf_bands import marks_of, valid_range
 from terrazzo.storage.arrays.hdf5_check import refuse_pointers
+from terrazzo.storage.arrays.swath_corners import CORNERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,6 +56,9 @@ class Positions(Protocol):
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of pixels."""
+
+    def corners(self, first: int, stop: int) -> Floats | None:
+        """Return (rows, cols, 4, 3) unit vectors of the corners of some rows, if they are told."""
 
     def read(self, first: int, stop: int) -> tuple[Floats, Floats]:
         """Return longitudes and latitudes of some rows, degrees; NaN where they are not known.
@@ -215,14 +218,26 @@ class SwathFile:
         """
         return self._rows(band.path, (band.rows, band.cols), first, stop, band.index)
 
-    def decoded(self, path: str, sizes: tuple[Size, Size], first: int, stop: int) -> Floats:
+    def bounds(self, path: str) -> str:
+        """Return the variable of the four corners that a coordinate names; empty for none."""
+        told = text_of(self._arrays[path].attributes, "bounds")
+        found = told.strip("/") if told.startswith("/") else f"{_group(path)}/{told}".strip("/")
+        array = self._arrays.get(found)
+        if array is None or array.dtype.kind not in "iuf":
+            return ""
+        fits = array.sizes[:-1] == self._arrays[path].sizes and array.sizes[-1][1] == CORNERS
+        return found if fits else ""
+
+    def decoded(
+        self, path: str, sizes: tuple[Size, Size], first: int, stop: int, index: int = 0
+    ) -> Floats:
         """Return (row, col) physical values of some rows; NaN where there is no data.
 
         Raises:
             SourceUnreadable: the file is damaged.
         """
         array = self._arrays[path]
-        numbers = self._rows(path, sizes, first, stop, 0)
+        numbers = self._rows(path, sizes, first, stop, index)
         values = numbers.astype(np.float64)
         for mark in marks_of(array.attributes, array.dtype):
             values[numbers == mark] = np.nan
@@ -337,68 +352,19 @@ class _FilePositions:
         latitudes = self._file.decoded(place.latitude, sizes, first, stop)
         return longitudes, latitudes
 
-
-class TiePositions:
-    """Positions interpolated between tie points, smoothly, through splines of unit vectors."""
-
-    def __init__(
-        self,
-        longitudes: Floats,
-        latitudes: Floats,
-        at: tuple[Floats, Floats],
-        shape: tuple[int, int],
-    ) -> None:
-        """Take tie points.
-
-        Args:
-            longitudes: (rows, cols) of the tie points, degrees.
-            latitudes: likewise.
-            at: rows and columns of the swath that the tie points are at, rising.
-            shape: rows and columns of the swath. What lies outside the tie points has no position.
-        """
-        self._at, self._shape = at, shape
-        vectors = unit_vectors(longitudes, latitudes)
-        self._smooth = bool(np.isfinite(vectors).all())
-        self._along = _Line(at[0], vectors, 0, smooth=self._smooth)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of pixels."""
-        return self._shape
-
-    def read(self, first: int, stop: int) -> tuple[Floats, Floats]:
-        """Return longitudes and latitudes of some rows, degrees."""
-        along = self._along.at(np.arange(first, stop, dtype=np.float64))
-        across = _Line(self._at[1], along, 1, smooth=self._smooth)
-        found = across.at(np.arange(self._shape[1], dtype=np.float64))
-        x, y, z = found[..., 0], found[..., 1], found[..., 2]
-        return np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.hypot(x, y)))
-
-
-_CUBIC: Final = 3
-
-
-class _Line:
-    """Values interpolated along an axis: by a cubic spline, or straight where some are missing."""
-
-    def __init__(self, known: Floats, values: Floats, axis: int, *, smooth: bool) -> None:
-        self._ends, self._axis = (known[0], known[-1]), axis
-        degree = _CUBIC if smooth and len(known) > _CUBIC else 1
-        there = np.isfinite(values)
-        filled = np.where(there, values, 0.0)
-        self._values = make_interp_spline(known, filled, k=degree, axis=axis)
-        self._missing = None
-        if not there.all():
-            self._missing = make_interp_spline(known, (~there).astype(float), k=1, axis=axis)
-
-    def at(self, wanted: Floats) -> Floats:
-        """Return values; NaN beyond the ends and beside missing ones."""
-        found = np.asarray(self._values(wanted), dtype=np.float64)
-        if self._missing is not None:
-            found[np.asarray(self._missing(wanted)) > 0] = np.nan
-        outside = (wanted < self._ends[0]) | (wanted > self._ends[1])
-        found[(slice(None),) * self._axis + (outside,)] = np.nan
-        return found
+    def corners(self, first: int, stop: int) -> Floats | None:
+        place = self._place
+        paths = [self._file.bounds(path) for path in (place.longitude, place.latitude)]
+        if not all(paths):
+            return None
+        sizes = place.rows, place.cols
+        east, north = (
+            np.stack(
+                [self._file.decoded(path, sizes, first, stop, k) for k in range(CORNERS)], axis=-1
+            )
+            for path in paths
+        )
+        return unit_vectors(east, north)
 
 
 def text_of(attributes: Mapping[str, Any], name: str) -> str:

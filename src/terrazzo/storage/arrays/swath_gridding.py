@@ -30,6 +30,7 @@ from terrazzo.geo.swath import (
     unit_vectors,
 )
 from terrazzo.geo.swath_outline import SwathOutline
+from terrazzo.storage.arrays.swath_corners import by_corners
 from terrazzo.storage.writers.files import output_failed
 
 if TYPE_CHECKING:
@@ -300,6 +301,9 @@ def _footprints(
     down, across = slice(rows[0] - start, rows[1] - start), slice(cols[0] - left, cols[1] - left)
     halves = half_steps(around, down.start, down.stop, longest)[:, across]
     vectors = around[down, across]
+    told = positions.corners(*rows)
+    if told is not None:
+        halves = by_corners(halves, vectors, told[:, slice(*cols)])
     if is_geographic(crs):
         here = down, slice(*cols)
         boxes = caps(longitudes[here], latitudes[here], reaches(halves))

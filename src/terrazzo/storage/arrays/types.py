@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from terrazzo.cube import Values
@@ -21,6 +21,18 @@ class Moment:
     """Its instant, or the start of its period."""
     end: datetime | None = None
     """End of its period, excluded; None for an instant."""
+
+
+@dataclass(frozen=True, slots=True)
+class BitField:
+    """Neighbouring bits of a number that say something of their own."""
+
+    offset: int
+    """The lowest of them, from 0."""
+    length: int
+    """How many there are."""
+    classes: tuple[tuple[int, str], ...]
+    """(number that they make, meaning)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,11 @@ class ArrayBand:
     """Centre wavelength, micrometres."""
     classes: tuple[tuple[int, str], ...] = ()
     """(number, meaning) where its numbers are classes."""
+    bits: tuple[BitField, ...] = ()
+    """What its bits say where its numbers are made of such."""
+    flags: bool = False
+    """Whether its numbers are classes or bits, which are never averaged, though it may not be said
+    what they mean."""
 
 
 class ArrayCube(Protocol):
@@ -99,6 +116,9 @@ class ArrayFile:
     """The time that its global attributes state."""
     notes: tuple[str, ...] = ()
     """What should be known of what is in the cubes, and of what is not."""
+    about: Mapping[str, str] = field(default_factory=dict)
+    """What its global attributes say of the data set: `title`, `summary`, `institution` and
+    `keywords` (CF 2.6.2, ACDD 1.3), those that there are."""
 
     def __enter__(self) -> Self:
         return self

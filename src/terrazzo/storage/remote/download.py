@@ -40,6 +40,7 @@ class Redirected(AssetForbidden):
 class ServerBusy(SourceUnreadable):
     """A server gave no whole answer this time; it may give one later."""
 
+    code, status = "SourceUnreadable", 503
     wait_s: float = 0.0
     """How long it asks to wait, seconds."""
 

@@ -285,10 +285,10 @@ class RemoteFile(io.RawIOBase):
 class Opener:
     """Gives GDAL one file, whatever name it asks for."""
 
-    def __init__(self, file: RemoteFile, size: int) -> None:
+    def __init__(self, file: io.RawIOBase, size: int) -> None:
         self._file, self._size = file, size
 
-    def open(self, path: str, mode: str = "r", **_: Any) -> RemoteFile:
+    def open(self, path: str, mode: str = "r", **_: Any) -> io.RawIOBase:
         """Return the file."""
         del path, mode
         return self._file
