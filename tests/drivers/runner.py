@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
+import time
 from pathlib import Path
 
 from terrazzo.drivers import batch
@@ -13,9 +14,17 @@ from terrazzo.drivers.pool import Pool
 from terrazzo.errors import TerrazzoError
 
 
+def hold(event: str, arguments: tuple[object, ...]) -> None:
+    """Wait to be killed when a finished result is to get its name."""
+    if event == "os.rename" and Path(str(arguments[0])).name.startswith(".result"):
+        time.sleep(600)
+
+
 def main() -> int:
     """Run; 0 = done, 3 = an error of Terrazzo, whose class and text go to stdout."""
     options = json.loads(sys.argv[1])
+    if options.get("hold"):
+        sys.addaudithook(hold)
     if options.get("file_size"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (options["file_size"], options["file_size"]))
     pool = Pool(options.get("kind", "threads"), 2)

@@ -443,3 +443,75 @@ def test_shared_aerosol_is_found_and_read_on_both_sides_of_zero(
         assert len(found) == 1
         assert cube.valid.all()
         np.testing.assert_array_equal(cube.values[0, 0], field[np.ix_(rows, cols)])
+
+
+ABOUT = {
+    "title": "Snow depth",
+    "institution": "Institute of Snow",
+    "keywords": "snow, depth; snow,  winter ",
+    "summary": "How deep the snow lies,\n day by day.",
+}
+
+
+def told_series(path: Path, **attributes: str) -> None:
+    series(1).assign_attrs(attributes).to_netcdf(path, engine="h5netcdf")
+
+
+def test_what_a_file_says_of_its_data_set_is_said_of_a_new_collection(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    told_series(tmp_path / "a.nc", **ABOUT)
+
+    ingest([tmp_path / "a.nc"], "a", workspace)
+    ingest([tmp_path / "a.nc"], "b", workspace, options=IngestOptions(title="Mine"))
+
+    with workspace.catalog() as catalog:
+        mine, theirs = catalog.collection("b"), catalog.collection("a")
+    assert (theirs["title"], theirs["keywords"]) == ("Snow depth", ["snow", "depth", "winter"])
+    assert theirs["providers"] == [{"name": "Institute of Snow", "roles": ["producer"]}]
+    assert theirs["description"] == "How deep the snow lies, day by day."
+    assert (mine["title"], mine["description"], mine["providers"]) == (
+        "Mine", "Mine", theirs["providers"],
+    )  # fmt: skip
+
+
+def test_what_files_do_not_agree_on_is_not_said_of_their_collection(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    told_series(tmp_path / "a.nc", **ABOUT)
+    told_series(tmp_path / "b.nc", **(ABOUT | {"title": "Another day"}))
+
+    ingest([tmp_path / "a.nc", tmp_path / "b.nc"], "a", workspace)
+
+    with workspace.catalog() as catalog:
+        found = catalog.collection("a")
+    assert "title" not in found
+    assert found["keywords"] == ["snow", "depth", "winter"]
+
+
+def test_bits_have_meanings_and_are_never_averaged(tmp_path: Path, workspace: Workspace) -> None:
+    told = {
+        "flag_masks": np.array([1, 2, 12, 12, 12], "u2"),
+        "flag_values": np.array([1, 2, 4, 8, 12], "u2"),
+        "flag_meanings": "cloud shadow low medium high",
+    }
+    numbers = np.random.default_rng(1).integers(0, 16, (1200, 1200)).astype("u2")
+    numbers[0, 0] = 4096  # so that they are not stored as bytes, which are never averaged
+    data = xr.Dataset(
+        {"qa": (("lat", "lon"), numbers, told)},
+        degrees(50 - np.arange(1200) / 1000, 5 + np.arange(1200) / 1000),
+    )
+    data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+
+    ingest([tmp_path / "a.nc"], "a", workspace, options=IngestOptions(datetime="2020-01-01"))
+
+    (item,) = items_of(workspace, "a")
+    asset = item["assets"]["qa"]
+    fields = {one["name"]: one for one in asset["classification:bitfields"]}
+    assert [(f["offset"], f["length"]) for f in fields.values()] == [(0, 1), (1, 1), (2, 2)]
+    levels = {one["value"]: one["name"] for one in fields["bits_2_3"]["classes"]}
+    assert levels == {1: "low", 2: "medium", 3: "high"}
+    with rasterio.open(asset["href"], overview_level=0) as file:
+        small = file.read(1)
+    quads = numbers.reshape(600, 2, 600, 2).transpose(0, 2, 1, 3).reshape(600, 600, 4)
+    assert (small[..., np.newaxis] == quads).any(axis=-1).all()

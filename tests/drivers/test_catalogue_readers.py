@@ -57,7 +57,7 @@ def awkward(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(code: str, *arguments: object) -> Any:
     """Run Python in a process of its own and return the JSON that it prints."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.stdout, done.stderr
     return json.loads(done.stdout)
 

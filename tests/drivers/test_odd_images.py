@@ -56,7 +56,7 @@ def image(path: Path, values: np.ndarray[Any, Any], **profile: Any) -> Path:
 
 
 def tool(*words: object) -> None:
-    subprocess.run([str(word) for word in words], check=True, capture_output=True, timeout=60)
+    subprocess.run([str(word) for word in words], check=True, capture_output=True, timeout=300)
 
 
 class Notes(Progress):

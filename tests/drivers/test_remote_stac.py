@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from tests.drivers.scenes import Scenes
 
 Answer = "bytes | tuple[int, dict[str, str], bytes]"
+PATIENCE_S = 60.0
 
 
 class Site:
@@ -431,12 +431,21 @@ ingest_stac(sys.argv[1], "mine", Workspace.of(Path(sys.argv[2])))
 def test_what_was_killed_is_completed(site: Site, home: Workspace) -> None:
     address = pages(site, 30)
     for stop in (5, 20):
-        site.asked.clear()
+        begun, ended, right = threading.Event(), threading.Event(), site.pages[f"/page/{stop}"]
+
+        def hold(begun=begun, ended=ended, right=right) -> Any:
+            begun.set()
+            ended.wait(PATIENCE_S)
+            return right
+
+        site.pages[f"/page/{stop}"] = hold
         with subprocess.Popen([sys.executable, "-c", INGEST, address, str(home.home)]) as process:
-            while process.poll() is None and f"/page/{stop}" not in site.asked:
-                time.sleep(0.001)
+            assert begun.wait(PATIENCE_S)
             os.kill(process.pid, signal.SIGKILL)
+        ended.set()
+        site.pages[f"/page/{stop}"] = right
         assert process.returncode == -signal.SIGKILL
+        assert len(items_of(home)) <= stop
 
     ingest_stac(address, "mine", home)
 
@@ -684,13 +693,13 @@ def test_two_ingestions_into_one_collection_do_not_run_at_once(site: Site, home:
 
     def slow() -> Any:
         begun.set()
-        go_on.wait(10)
+        go_on.wait(PATIENCE_S)
         return right
 
     site.pages["/page/0"] = slow
     thread = threading.Thread(target=ingest_stac, args=(address, "mine", home))
     thread.start()
-    begun.wait(10)
+    assert begun.wait(PATIENCE_S)
 
     with pytest.raises(ArgumentInvalid, match="Another ingestion"):
         ingest_stac(address, "mine", home)

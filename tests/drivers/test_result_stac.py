@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import geopandas
 import numpy as np
+import pyarrow.parquet as pq
 import pystac
 import pytest
 import rasterio
@@ -15,7 +16,7 @@ from pystac.extensions.file import FileExtension
 from pystac.extensions.projection import ProjectionExtension
 from pystac.extensions.table import TableExtension
 from pystac.validation import JsonSchemaSTACValidator
-from tests.drivers.scenes import grid_of, job_of, load
+from tests.drivers.scenes import DATES, grid_of, job_of, load
 from tests.drivers.test_results import first_date, last_of, saved, zonal
 
 from terrazzo.drivers.batch import run
@@ -48,13 +49,19 @@ PICTURES = {"PNG", "JPEG", "WebP"}
 
 def only_item(folder: Path) -> pystac.Item:
     """Return the item of a run of one part, valid by STAC's own schemas."""
+    (item,) = all_items(folder)
+    return item
+
+
+def all_items(folder: Path) -> list[pystac.Item]:
+    """Return the items of a run, valid by STAC's own schemas."""
     collection = pystac.Collection.from_file(str(folder / "stac" / "collection.json"))
-    (item,) = collection.get_items()
-    for one in (collection, item):
+    items = list(collection.get_items())
+    for one in (collection, *items):
         # The schemas of extensions are on the web; what they want is tested field by field.
         told = json.loads(json.dumps(one.to_dict(include_self_link=False)))
         JsonSchemaSTACValidator().validate_core(told, one.STAC_OBJECT_TYPE, "1.1.0")
-    return item
+    return items
 
 
 def check_provenance(item: pystac.Item, digest: str, sources: set[str]) -> pystac.Asset:
@@ -145,16 +152,20 @@ def test_the_table_of_extract_names_its_graph_and_its_polygons(
     inference = job.infer(scenes.workspace)
 
     made = extract(job, scenes.workspace, polygons, tmp_path / "out", statistics=("mean",))
-    item = only_item(tmp_path / "out")
+    fields, *dates = all_items(tmp_path / "out")
 
-    asset = check_provenance(item, inference.graph.digest, set(inference.nodes["load"].items))
-    told: Any = TableExtension.ext(asset)
-    assert told.row_count == made.rows
-    assert [column.name for column in told.columns] == ["id", "t", "bands", "mean"]
+    frame = geopandas.read_file(polygons)
     digest = hashlib.sha256(polygons.read_bytes()).hexdigest()
-    assert item.properties["terrazzo:polygons"] == {
-        "file": "fields.geojson", "file:checksum": f"1220{digest}",
-    }  # fmt: skip
-    np.testing.assert_allclose(
-        item.bbox, geopandas.read_file(polygons).to_crs(4326).total_bounds, atol=1e-4
-    )
+    rows = []
+    for item in (fields, *dates):
+        asset = check_provenance(item, inference.graph.digest, set(inference.nodes["load"].items))
+        rows.append(TableExtension.ext(asset).row_count)
+        assert item.properties["terrazzo:polygons"] == {
+            "file": "fields.geojson", "file:checksum": f"1220{digest}",
+        }  # fmt: skip
+        np.testing.assert_allclose(item.bbox, frame.to_crs(4326).total_bounds, atol=1e-4)
+    assert rows[0] == len(frame) == len(geopandas.read_parquet(tmp_path / "out/polygons.parquet"))
+    assert [f"{item.datetime:%Y-%m-%d}" for item in dates] == list(DATES)
+    assert sum(rows[1:]) == made.rows == pq.read_table(made.table).num_rows
+    columns: Any = TableExtension.ext(next(iter(dates[0].assets.values()))).columns
+    assert [column.name for column in columns] == ["id", "t", "item", "bands", "mean"]

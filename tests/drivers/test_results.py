@@ -483,7 +483,7 @@ def test_results_of_64_bits_say_which_pixels_have_no_data(tmp_path: Path, dtype:
     (tmp_path / "in").mkdir()
     path = tmp_path / "in" / "a_20200501.tif"
     words = ["gdal_translate", "-a_nodata", str(mark), str(tmp_path / "plain.tif"), str(path)]
-    subprocess.run(words, check=True, capture_output=True, timeout=60)
+    subprocess.run(words, check=True, capture_output=True, timeout=300)
     workspace = Workspace.of(tmp_path / "home", (tmp_path / "in",))
     ingest([path], "long", workspace, options=IngestOptions())
     nodes = {"load": {**load(["band1"], collection="long"), "result": True}}

@@ -128,7 +128,7 @@ def test_extraction_has_the_pixels_of_the_run(scenes: Scenes, tmp_path: Path):
     geopandas.GeoDataFrame(geometry=[box], crs=CRS).to_file(tmp_path / "box.gpkg")
 
     made = extract(
-        job_of(centred()), scenes.workspace, tmp_path / "box.gpkg", tmp_path / "out", block=99
+        job_of(centred()), scenes.workspace, tmp_path / "box.gpkg", tmp_path / "out", block=256
     )
 
     table = pq.read_table(made.table).to_pydict()
@@ -273,7 +273,7 @@ def test_an_extraction_keeps_its_log(scenes: Scenes, tmp_path: Path):
 
     made = extract(
         job_of(centred(inspected=True)), scenes.workspace, tmp_path / "box.gpkg",
-        tmp_path / "out", block=99,
+        tmp_path / "out", block=256,
     )  # fmt: skip
 
     (entry,) = logged(tmp_path / "out")

@@ -6,6 +6,7 @@ Every raster is computed whole, on map tiles and by a batch run, which must not 
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from tests.drivers.scenes import DATES, grid_of, job_of, load, node, ref
 from terrazzo.cube import Cube, Dimension, Kind, all_valid
 from terrazzo.drivers.batch import run
 from terrazzo.drivers.extract import extract
+from terrazzo.drivers.extraction.code import ParcelCode
 from terrazzo.drivers.journal import JOURNAL
-from terrazzo.drivers.parcel_code import ParcelCode
 from terrazzo.drivers.tile import NATIVE, TileLayer
 from terrazzo.engine import evaluate
 from terrazzo.errors import UdfFailed
@@ -306,7 +307,7 @@ def table(scenes: Scenes, folder: Path, nodes: Mapping[str, Any]) -> list[dict[s
     """Run a graph whose node `it` gives a vector cube; return its rows."""
     options = {"layout": "long"}
     saved = node("save_result", True, data=ref("it"), format="JSON", options=options)
-    (asset,) = run(job_of({**nodes, "save": saved}), scenes.workspace, folder, block=170).assets
+    (asset,) = run(job_of({**nodes, "save": saved}), scenes.workspace, folder, block=256).assets
     found: list[dict[str, Any]] = json.loads(asset.path.read_text())
     return found
 
@@ -523,7 +524,7 @@ def extracted(
         folder,
         code=ParcelCode(code, context),
         id_column="name",
-        block=170,
+        block=256,
     )
     found: list[dict[str, Any]] = pq.read_table(made.table).to_pylist()
     assert made.rows == len(found)
@@ -547,6 +548,8 @@ def test_extraction_by_code_is_aggregate_spatial_by_it(scenes: Scenes, tmp_path:
     rows = extracted(scenes, tmp_path / "b", {"load": {**loaded, "result": True}}, code, factor=3)
 
     names = ("id", "t", "bands", "value")
+    for row in aggregated:
+        row["t"] = datetime.fromisoformat(row["t"])
     assert [[row[n] for n in names] for row in rows] == [[r[n] for n in names] for r in aggregated]
     first = columns(scenes, "B04", "B08")[0].astype(np.float64)
     assert rows[0]["value"] == 3 * (first[0, 0].max() - first[0, 0].min())

@@ -64,7 +64,7 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tool(*words: object) -> None:
-    subprocess.run([str(word) for word in words], check=True, capture_output=True, timeout=60)
+    subprocess.run([str(word) for word in words], check=True, capture_output=True, timeout=300)
 
 
 def as_gdal_reads(vrt: Path, count: int) -> tuple[Any, Any, Affine]:

@@ -70,8 +70,8 @@ def theirs(path: Path, polygons: gpd.GeoDataFrame) -> pd.DataFrame:
     return exact_extract(str(path), polygons, wanted, output="pandas")
 
 
-def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
-    """Return the median as exactextract documents it: s = i w + (n - 1) sum of weights before.
+def weighted_quantile(values: np.ndarray, weights: np.ndarray, share: float = 0.5) -> float:
+    """Return the quantile as exactextract documents it: s = i w + (n - 1) sum of weights before.
 
     Version 0.3.0 itself gives another value on the rasters of Sao Miguel, for classes of land
     cover even one that is not the middle of all pixels; so its pixels and weights are the oracle.
@@ -82,7 +82,7 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
     values, weights = values[order], weights[order]
     before = np.concatenate([[0.0], np.cumsum(weights)[:-1]])
     steps = np.arange(len(values)) * weights + (len(values) - 1) * before
-    return float(np.interp(0.5 * (len(values) - 1) * weights.sum(), steps, values))
+    return float(np.interp(share * (len(values) - 1) * weights.sum(), steps, values))
 
 
 def assert_agree(mine: pd.DataFrame, other: pd.DataFrame, suffix: str = "") -> None:
@@ -91,7 +91,7 @@ def assert_agree(mine: pd.DataFrame, other: pd.DataFrame, suffix: str = "") -> N
     mine = mine[mine["count"] > 0].set_index("id")
     assert list(mine.index) == list(there.index)
     cells = zip(there[f"{suffix}values"], there[f"{suffix}coverage"], strict=True)
-    medians = [weighted_median(np.asarray(v, float), np.asarray(w, float)) for v, w in cells]
+    medians = [weighted_quantile(np.asarray(v, float), np.asarray(w, float)) for v, w in cells]
     for name, their_name in STATISTICS.items():
         expected = medians if name == "median" else there[f"{suffix}{their_name}"].astype(float)
         np.testing.assert_allclose(mine[name], expected, rtol=1e-6, atol=1e-6, err_msg=name)
@@ -129,7 +129,7 @@ def test_random_polygons_have_the_statistics_of_exactextract(tmp_path: Path):
     polygons = random_polygons(grid)
     polygons.to_file(tmp_path / "polygons.gpkg")
 
-    mine = ours(workspace, tmp_path / "polygons.gpkg", tmp_path / "out", ("B",), block=100)
+    mine = ours(workspace, tmp_path / "polygons.gpkg", tmp_path / "out", ("B",))
 
     other = theirs(path, polygons)
     assert len(mine) > 40
@@ -172,3 +172,54 @@ def test_municipalities_of_sao_miguel_have_the_statistics_of_exactextract(
     other = theirs(folder / name, polygons)
     assert len(mine) == len(polygons) == 6
     assert_agree(mine, other)
+
+
+def test_land_cover_of_municipalities_has_the_shares_of_exactextract(shared: Path, tmp_path: Path):
+    folder = shared / "data" / "exactextractr_sao_miguel"
+    path = folder / "clc2018_v2020_20u1.tif"
+    workspace = register_image(tmp_path, path, ("B",), (folder,))
+    with rasterio.open(path) as file:
+        polygons = gpd.read_file(folder / "concelhos.gpkg").to_crs(file.crs)
+    other = exact_extract(str(path), polygons, ["mode", "unique", "frac"], output="pandas")
+    classes = sorted({int(one) for found in other["unique"] for one in found})
+    assert len(classes) > 5
+    fractions = [f"fraction_{one}" for one in classes]
+    graph = {"load": {**load(["B"], collection="image"), "result": True}}
+
+    made = extract(
+        job_of(graph), workspace, folder / "concelhos.gpkg", tmp_path / "out",
+        statistics=("mode", *fractions),
+    )  # fmt: skip
+
+    mine = pq.read_table(made.table).to_pandas().sort_values("id")
+    assert list(mine["mode"]) == list(other["mode"])
+    for number, row in enumerate(mine[fractions].to_numpy()):
+        shares = dict(zip(other["unique"][number], other["frac"][number], strict=True))
+        expected = [shares.get(one, 0.0) for one in classes]
+        np.testing.assert_allclose(row, expected, rtol=1e-6, atol=1e-7)
+        assert abs(row.sum() - 1) < 1e-9
+
+
+def test_quantiles_are_those_of_the_pixels_of_exactextract(tmp_path: Path):
+    # Of random numbers: where many pixels have one value, their order decides.
+    grid = Grid.of(32633, LEFT, TOP, 10.0, 400, 380)
+    pixels = np.random.default_rng(4).normal(0.5, 0.2, (400, 380)).astype(np.float32)
+    path = write_cog(tmp_path / "image.tif", pixels, grid, nodata=-9999)
+    workspace = register_image(tmp_path, path, ("B",), (tmp_path,))
+    polygons = random_polygons(grid)
+    polygons.to_file(tmp_path / "polygons.gpkg")
+    graph = {"load": {**load(["B"], collection="image"), "result": True}}
+    shares = {"q05": 0.05, "median": 0.5, "q95": 0.95}
+
+    made = extract(
+        job_of(graph), workspace, tmp_path / "polygons.gpkg", tmp_path / "out",
+        statistics=tuple(shares),
+    )  # fmt: skip
+
+    mine = pq.read_table(made.table).to_pandas().sort_values("id")
+    cells = exact_extract(str(path), polygons, ["values", "coverage"], output="pandas")
+    cells = cells.loc[mine["id"]]
+    for name, share in shares.items():
+        pairs = zip(cells["values"], cells["coverage"], strict=True)
+        expected = [weighted_quantile(*map(np.asarray, pair), share) for pair in pairs]
+        np.testing.assert_allclose(mine[name], expected, rtol=1e-6, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Commands that take a graph: explain, run, extract. What they load, they load when called."""
+"""Commands that take a graph: explain and run. What they load, they load when called."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import click
 from typing_extensions import override
 
 from terrazzo.cli.options import (
-    EXACT,
     GRAPH,
     SKIP_BAD,
     Settings,
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from terrazzo.drivers.job import Job
-    from terrazzo.drivers.parcel_code import ParcelCode
     from terrazzo.drivers.results import Asset
     from terrazzo.drivers.sending import Destination
     from terrazzo.progress import Progress
@@ -70,7 +68,7 @@ def explain(settings: Settings, /, graph: str, *, block: int, as_json: bool, **p
         explain_value_text,
     )
 
-    job = _job(graph, place)
+    job = job_of(graph, place)
     inference = job.infer(settings.workspace())
     result = inference.cube(inference.graph.result)
     stages = stage_plans(job, inference, inference.graph.result)
@@ -146,7 +144,7 @@ def run(
     from terrazzo.drivers.pool import Pool  # noqa: PLC0415
     from terrazzo.drivers.sending import send_run  # noqa: PLC0415
 
-    job = _job(graph, place, skip_bad=skip_bad)
+    job = job_of(graph, place, skip_bad=skip_bad)
     pool = Pool(executor, workers, memory)
     progress = ProgressLine()
     folder, destination = _where(settings, output, work, progress)
@@ -168,94 +166,7 @@ def run(
         click.echo(json.dumps(told))
     if result.resumed:
         click.echo(f"{result.resumed} of {result.blocks} blocks were there already.", err=True)
-    _tell_skipped(result.skipped)
-
-
-@click.command()
-@GRAPH
-@click.argument("polygons", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the table.",
-)
-@click.option(
-    "--stats",
-    default="",
-    metavar="LIST",
-    help="Statistics, with commas: count, valid_share, sum, mean, variance, sd, min, max, median.",
-)
-@click.option(
-    "--code",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Python file with code that reduces the pixels of a polygon, in place of statistics.",
-)
-@click.option("--context", default="{}", metavar="JSON", help="Values for the code.")
-@click.option("--id", "id_column", default="", help="Attribute that names the polygons.")
-@click.option("--crs", default="", help="CRS of the polygons, where their file has none.")
-@EXACT
-@pool_options
-@SKIP_BAD
-@click.pass_obj
-def extract(
-    settings: Settings,
-    /,
-    graph: str,
-    polygons: Path,
-    output: Path,
-    *,
-    stats: str,
-    code: Path | None,
-    context: str,
-    id_column: str,
-    crs: str,
-    exact: bool,
-    block: int,
-    workers: int,
-    memory: int,
-    skip_bad: bool,
-) -> None:
-    """Reduce a graph's pixels under POLYGONS to a Parquet table.
-
-    Each pixel counts by the exact share of it that the polygon covers. POLYGONS is GeoParquet,
-    GeoPackage, Shapefile or GeoJSON; the table has one row per polygon, date and band. With --code
-    a UDF gets the pixels whose centres are in a polygon, and gives its rows.
-
-    \b
-    Example:
-      terrazzo extract ndvi.json parcels.gpkg -o table --stats mean,count --id parcel
-    """  # noqa: D301 - \b is click's mark, not an escape
-    from terrazzo.drivers.extract import extract as reduce_polygons  # noqa: PLC0415
-    from terrazzo.drivers.pool import Pool  # noqa: PLC0415 - loads the engine
-    from terrazzo.drivers.statistics import DEFAULT  # noqa: PLC0415
-
-    names = [name.strip() for name in stats.split(",") if name.strip()]
-    try:
-        result = reduce_polygons(
-            _job(graph, {"exact": exact}, skip_bad=skip_bad),
-            settings.workspace(),
-            polygons,
-            output,
-            statistics=names or DEFAULT,
-            code=_code(code, context, stats),
-            id_column=id_column,
-            crs=crs,
-            block=block,
-            pool=Pool("threads", workers, memory),
-            progress=ProgressLine(),
-        )
-    except (KeyboardInterrupt, Cancelled) as stop:
-        raise Stopped(
-            "Stopped before the table was written. Give the same command again to start over."
-        ) from stop
-    click.echo(
-        json.dumps({"path": str(result.table), "rows": result.rows, "polygons": result.polygons})
-    )
-    _tell_polygons("lie outside of the result and have no rows", result.outside)
-    _tell_polygons("had invalid rings and were repaired", result.repaired)
-    _tell_skipped(result.skipped)
+    tell_skipped(result.skipped)
 
 
 def _where(
@@ -278,22 +189,8 @@ def _where(
     return work or settings.home / "runs" / name, Destination.of(output, progress)
 
 
-def _code(path: Path | None, context: str, stats: str) -> ParcelCode | None:
-    if path is None:
-        return None
-    if stats:
-        raise ArgumentInvalid("--stats and --code exclude each other. Leave one of them out.")
-    from terrazzo.drivers.parcel_code import ParcelCode  # noqa: PLC0415 - loads the engine
-
-    try:
-        return ParcelCode(path.read_text(encoding="utf-8"), json.loads(context))
-    except UnicodeDecodeError as error:
-        raise ArgumentInvalid(f"{path} is no Python code: it is not UTF-8 ({error}).") from error
-    except json.JSONDecodeError as error:
-        raise ArgumentInvalid(f"--context is no JSON: {error}.") from error
-
-
-def _job(graph: str, place: dict[str, Any], *, skip_bad: bool = False) -> Job:
+def job_of(graph: str, place: dict[str, Any], *, skip_bad: bool = False) -> Job:
+    """Return the job of a file with a graph."""
     from terrazzo.drivers.job import Job  # noqa: PLC0415 - loads the engine
 
     return Job.of(read_graph(graph), skip_bad=skip_bad, **place)
@@ -305,12 +202,7 @@ def describe(asset: Asset) -> dict[str, Any]:
     return told | ({"time": asset.time} if asset.time else {})
 
 
-def _tell_skipped(names: Iterable[str]) -> None:
+def tell_skipped(names: Iterable[str]) -> None:
+    """Say which items were left out."""
     for name in names:
         click.echo(f"Left out, because it cannot be read: {name}", err=True)
-
-
-def _tell_polygons(what: str, ids: tuple[Any, ...]) -> None:
-    if ids:
-        few = ", ".join(str(name) for name in ids[:10]) + (" ..." if len(ids) > 10 else "")  # noqa: PLR2004
-        click.echo(f"{len(ids)} polygons {what}: {few}", err=True)

@@ -15,9 +15,11 @@ from terrazzo import __version__
 from terrazzo.cli.access import access
 from terrazzo.cli.catalog_group import catalog
 from terrazzo.cli.catalogue import search
+from terrazzo.cli.chips import chips, outliers, peers
 from terrazzo.cli.demo import demo
 from terrazzo.cli.doctor import doctor
-from terrazzo.cli.graphs import explain, extract, run
+from terrazzo.cli.extract import extract
+from terrazzo.cli.graphs import explain, run
 from terrazzo.cli.ingest import ingest
 from terrazzo.cli.options import CATALOG_VARIABLE, HOME_VARIABLE, Settings, default_home
 from terrazzo.cli.profile import profile
@@ -161,6 +163,9 @@ for command in (
     run,
     publish,
     extract,
+    chips,
+    peers,
+    outliers,
     explain,
     profile,
     access,

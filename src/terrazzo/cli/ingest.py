@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
@@ -16,7 +18,7 @@ from terrazzo.errors import ArgumentInvalid, RunIncomplete
 from terrazzo.progress import ProgressLine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from typing_extensions import Unpack
 
@@ -29,6 +31,9 @@ _FILES, _FACTS, _VECTORS, _STAC = (
     "Vectors",
     "STAC",
 )
+
+
+_WHOLE = re.compile(r"[+-]?[0-9]+")
 
 
 class _Option(click.Option):
@@ -57,6 +62,35 @@ class _Grouped(click.Command):
 
 def _option(heading: str, *names: str, **settings: Any) -> Callable[[Function], Function]:
     return click.option(*names, cls=_Option, heading=heading, **settings)
+
+
+class _NoData(click.ParamType[float]):
+    """A number that float64, in which no-data is kept everywhere, holds exactly."""
+
+    name = "number"
+
+    @override
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number."""
+        try:
+            number = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number.", param, ctx)
+        if _WHOLE.fullmatch(value.strip()) and not _is_same(int(value), number):
+            self.fail(
+                f"float64, in which no-data is kept, does not hold {value}. If the files say it "
+                "themselves, leave --nodata out and give --copy; else write them with another "
+                "no-data first.",
+                param,
+                ctx,
+            )
+        return number
+
+
+def _is_same(whole: int, number: float) -> bool:
+    return math.isfinite(number) and int(number) == whole
 
 
 class Said(TypedDict):
@@ -123,7 +157,7 @@ class Said(TypedDict):
     default="",
     help="The satellite, e.g. sentinel-2a or landsat-8: its common names and wavelengths.",
 )
-@_option(_FACTS, "--nodata", type=float, help="The number that means no data; nan is one.")
+@_option(_FACTS, "--nodata", type=_NoData(), help="The number that means no data; nan is one.")
 @_option(_FACTS, "--scale", type=float, help="Physical value = number x scale + offset.")
 @_option(_FACTS, "--offset", type=float, help="See --scale.")
 @_option(
@@ -266,27 +300,35 @@ def _ingest_files(
         ArgumentInvalid: nothing is there, or nothing could be taken in.
         RunIncomplete: some files were left out.
     """
-    from terrazzo.drivers.ingest import ingest as take_in  # noqa: PLC0415 - loads the readers
+    from terrazzo.drivers.ingest import NothingIngested  # noqa: PLC0415 - loads the readers
+    from terrazzo.drivers.ingest import ingest as take_in  # noqa: PLC0415 - likewise
     from terrazzo.drivers.places import is_remote  # noqa: PLC0415 - likewise
 
     missing = [path for path in paths if not is_remote(path) and not Path(path).exists()]
     if missing:
         raise ArgumentInvalid(f"There is no file or folder {missing[0]}. Check the path.")
-    report = take_in(
-        paths,
-        collection,
-        settings.workspace(),
-        options=options,
-        progress=ProgressLine(),
-    )
+    try:
+        report = take_in(
+            paths,
+            collection,
+            settings.workspace(),
+            options=options,
+            progress=ProgressLine(),
+        )
+    except NothingIngested as error:  # each reason has a line already
+        raise ArgumentInvalid(f"Nothing was ingested: {_left_out(error.failed)}.") from None
     click.echo(_line(report))
     if report.failed:
-        count = len(report.failed)
+        there = "would be" if report.dry_run else "are"
         raise RunIncomplete(
-            f"{count} {'file was' if count == 1 else 'files were'} left out, for the reasons "
-            f"above; {report.items} items {'would be' if report.dry_run else 'are'} in the "
+            f"{_left_out(report.failed)}; {report.items} items {there} in the "
             "catalogue. Mend the files and give the same command again: what is there is kept."
         )
+
+
+def _left_out(failed: Mapping[str, str]) -> str:
+    count = len(failed)
+    return f"{count} {'file was' if count == 1 else 'files were'} left out, for the reasons above"
 
 
 def _line(report: IngestReport) -> str:

@@ -79,17 +79,18 @@ def make_everything(home: Path) -> tuple[Workspace, str]:
     with step("extract") as told:
         grid = opened.tiles.matrix(NATIVE)
         parcels = home / "parcels.gpkg"
-        count = write_parcels(parcels, grid.grid(grid.base_zoom))
+        if not parcels.exists():
+            write_parcels(parcels, grid.grid(grid.base_zoom))
         table = extract(
             job,
             workspace,
             parcels,
-            home / "parcels",
+            home / f"parcels-{run_name(opened)}",
             statistics=("count", "mean", "median", "min", "max"),
             id_column="parcel",
             progress=ProgressLine(),
         )
-        told.append(f"{table.rows} rows for {count} parcels ({parcels}): {table.table}")
+        told.append(f"{table.rows} rows for {table.polygons} parcels ({parcels}): {table.table}")
     with step("check") as told:
         told.extend(compare(opened, result, table))
     click.echo(

@@ -7,7 +7,6 @@ stopped at any moment and goes on where it was; the results are assembled when a
 from __future__ import annotations
 
 import multiprocessing
-import os
 import threading
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -25,7 +24,7 @@ from terrazzo import __version__, logs
 from terrazzo.drivers.about import About
 from terrazzo.drivers.described import describe
 from terrazzo.drivers.journal import write_journal
-from terrazzo.drivers.pool import Pool, one_thread_each
+from terrazzo.drivers.pool import Pool, end_with_parent, one_thread_each
 from terrazzo.drivers.record import RunRecord, folder_name
 from terrazzo.drivers.results import output_format, raster_asset, write_results, write_value
 from terrazzo.drivers.stages import Means, look_at, settled, stage_plans
@@ -446,17 +445,9 @@ def _start_worker(
     blocks: Blocks,
     record: RunRecord,
 ) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     inference = settle(job.infer(workspace), found) if found else job.infer(workspace)
     _worker.append(_Blockwise(job.plan(inference, node), blocks, record))
-
-
-def _end_with_parent() -> None:
-    """End when the run is killed: workers of a pool would wait for its next block for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _block_in_worker(number: int, kept: int) -> _Made:

@@ -149,7 +149,7 @@ def _asset(asset: Asset, path: Path) -> dict[str, Any]:
         "type": asset.media_type,
         "title": path.name if len(path.parts) == 1 else f"{path.name} of {path.parent}",
         "file:size": asset.path.stat().st_size,
-        "file:checksum": checksum(asset.path),
+        "file:checksum": asset.checksum or checksum(asset.path),
         "file": path.as_posix(),
     }
 

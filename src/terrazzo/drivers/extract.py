@@ -1,57 +1,54 @@
-"""Extract: polygons x images to a table.
+"""Extract: polygons x images to a table, scene by scene.
 
-Every graph that gives a raster can be extracted: its pixels are reduced under each polygon, for
-each date and band, weighted by the exact share of each pixel that the polygon covers; or by code
-of a user, which gets the pixels whose centres are in the polygon.
+Every graph that gives a raster can be extracted. Its scenes, dates or images, are computed one
+after the other; what is done is kept, so that an extraction can be stopped at any moment, goes on
+where it was, and takes in what is new when it is given again.
 """
 
 from __future__ import annotations
 
+import shutil
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-import shapely
+import pyarrow.parquet as pq
 
 from terrazzo import logs
 from terrazzo.drivers.about import About
-from terrazzo.drivers.described import checksum, describe
+from terrazzo.drivers.described import describe
+from terrazzo.drivers.extraction.outlook import Outlook, foreseen
+from terrazzo.drivers.extraction.parts import ASIDE, TABLE
+from terrazzo.drivers.extraction.polygons import FILE as POLYGONS
+from terrazzo.drivers.extraction.polygons import GEOMETRY
+from terrazzo.drivers.extraction.prepared import Given, Wanted, places, weighed
+from terrazzo.drivers.extraction.scenes import DONE, scene_table
+from terrazzo.drivers.extraction.work import Sent, by_processes, by_threads
 from terrazzo.drivers.journal import write_journal
-from terrazzo.drivers.parcel_code import coded_rows
 from terrazzo.drivers.pool import Pool
-from terrazzo.drivers.result_facts import degrees_box, table_facts
 from terrazzo.drivers.results import MEDIA_TYPES, Asset
-from terrazzo.drivers.stages import Means, settled
-from terrazzo.drivers.statistics import DEFAULT, check_statistics, polygon_statistics
-from terrazzo.drivers.zonal import label_rows, polygon_pixels
-from terrazzo.engine import check_memory
-from terrazzo.errors import SpatialExtentEmpty
-from terrazzo.geo.crs import transformer
+from terrazzo.drivers.stages import Means
+from terrazzo.errors import RunIncomplete, SpatialExtentEmpty
 from terrazzo.progress import Progress
-from terrazzo.storage.gate import Gate
-from terrazzo.storage.vectors.reading import read_polygons
+from terrazzo.storage.vectors.features import columns_of
 from terrazzo.storage.writers.files import output_failed
-from terrazzo.storage.writers.table import write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-    from shapely.geometry.base import BaseGeometry
-
+    from terrazzo.drivers.extraction.polygons import Polygons
+    from terrazzo.drivers.extraction.prepared import Extraction
+    from terrazzo.drivers.extraction.scenes import Scene, SceneTable
+    from terrazzo.drivers.extraction.work import Outcome, Work
     from terrazzo.drivers.job import Job, Workspace
-    from terrazzo.drivers.parcel_code import ParcelCode
-    from terrazzo.engine import Plan
-    from terrazzo.processes.zones import PolygonPixels
-    from terrazzo.storage.vectors.reading import Polygons
 
-    Rows = Callable[[PolygonPixels], dict[str, NDArray[Any]]]
-
-TABLE = "polygons.parquet"
-POLYGONS = "terrazzo:polygons"
-"""Property of the table's item that names the file of the polygons."""
+SOURCE = "terrazzo:polygons"
+"""Property of the items that names the file of the polygons."""
+_LISTED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +56,23 @@ class ExtractResult:
     """What an extraction made."""
 
     table: Path
-    """The table: one row per polygon, date and band."""
+    """Folder of the table: Parquet files, one per scene, by date."""
     rows: int
     """Rows of the table."""
+    polygons_file: Path
+    """GeoParquet of the polygons, as they were reduced."""
     polygons: int
     """Polygons that were read."""
     outside: tuple[Any, ...]
-    """Ids of the polygons that cover no pixel of the result; they have no rows."""
+    """Ids of the polygons that cover no pixel of any scene; they have no rows."""
     repaired: tuple[Any, ...]
     """Ids of the polygons with invalid rings, which were repaired first."""
     skipped: tuple[str, ...]
     """Items that could not be read and were left out (`skip_bad`)."""
+    scenes: int
+    """Dates or images."""
+    resumed: int
+    """Scenes that an earlier run had done."""
     log: tuple[logs.Entry, ...] = ()
     """What the graph logged."""
 
@@ -80,136 +83,255 @@ def extract(
     polygons: Path,
     folder: Path,
     *,
-    statistics: Sequence[str] = DEFAULT,
-    code: ParcelCode | None = None,
-    id_column: str = "",
-    crs: str = "",
     block: int = 1024,
     pool: Pool | None = None,
     progress: Progress | None = None,
+    **wanted: Unpack[Wanted],
 ) -> ExtractResult:
-    """Reduce a job's raster under polygons and write a tidy Parquet table.
+    """Reduce a job's raster under polygons, and keep a tidy table of it in a folder.
+
+    Given again, it computes only what is missing, new or made of images that have changed, and
+    drops the rows of images that the graph does not select any more.
 
     Args:
         job: the graph and where to run it.
         workspace: where its collections are.
-        polygons: GeoParquet, GeoPackage, Shapefile or GeoJSON.
+        polygons: polygons, lines or points: GeoParquet, GeoPackage, Shapefile or GeoJSON.
         folder: where the table goes.
-        statistics: which statistics, out of `drivers.statistics.STATISTICS`.
-        code: reduces the pixels of a polygon in place of statistics.
-        id_column: attribute that names the polygons; their position otherwise.
-        crs: CRS of the polygons where the file has none.
-        block: edge of a block, pixels.
-        pool: threads and memory.
-        progress: told about every block.
+        block: edge of a cell, pixels, a multiple of 256.
+        pool: threads or processes, and memory.
+        progress: told about every cell.
+        **wanted: what is made of which pixels, see `Wanted`.
 
     Raises:
         GraphInvalid, ArgumentInvalid: bad input, before any read.
-        PlanTooLarge: a block would need more memory than is allowed; before any read.
+        PlanTooLarge: a cell would need more memory than is allowed; before any read.
         SpatialExtentEmpty: no polygon covers a pixel.
-        SourceUnreadable: a file is corrupt, and `skip_bad` is off.
+        RunDiffers: the folder holds another extraction.
+        RunIncomplete: some scenes failed, or a worker was killed; the others are kept.
         OutputFailed: the table cannot be written.
         UdfFailed, UdfInvalid, UdfRefused: the code cannot be run, or returns what does not fit.
     """
     pool, progress = pool or Pool(), progress or Progress()
-    names = check_statistics(statistics)
-    source = polygons.absolute()
-    read = read_polygons(source, Gate((source.parent,)), crs=crs, id_column=id_column)
+    given = Given.of(job, workspace, polygons, wanted)
+    means = Means(block, pool, progress, folder)
     with logs.collected() as log:
-        inference = job.infer(workspace)
-        inference, skipped = settled(
-            job, inference, (inference.graph.result,), Means(block, pool, progress)
-        )
-        plan = job.plan(inference)
-        check_memory(plan, block, pool.memory_bytes // pool.size)
-        ids = read.ids
-        rows: Rows = partial(_rows, plan, ids, names)
-        if code is not None:
-            rows = coded_rows(code, workspace, plan, ids, pool.size)
-        invalid = ~shapely.is_valid(np.array(read.shapes, dtype=object))
-        shapes = in_grid(plan, read.shapes, read.crs)
-        with logs.collected() as walk:
-            pixels = polygon_pixels(
-                plan, shapes, block=block, workers=pool.size, progress=progress,
-                centres=code is not None,
-            )  # fmt: skip
-            parts = [rows(done) for done in pixels]
-        logs.retell(walk.all(), again=True)
-    if not parts:
-        raise _beside(plan, len(shapes), polygons.name)
-    seen = np.unique(np.concatenate([part["_polygon"] for part in parts]))
-    table = _joined(parts)
-    path = _written(folder / TABLE, table)
-    skipped = tuple(sorted({*skipped, *plan.bad_items}))
-    told = {POLYGONS: {"file": polygons.name, "file:checksum": checksum(source)}}
-    describe(job, inference, (_asset(path, table, read),), folder, About(), skipped, told)
+        extraction, skipped = given.prepared(folder, means)
+        with _at_work(folder, extraction) as table:
+            made = _extracted(extraction, table, skipped, log)
+    return made
+
+
+def outlook(
+    job: Job,
+    workspace: Workspace,
+    polygons: Path,
+    folder: Path,
+    *,
+    block: int = 1024,
+    pool: Pool | None = None,
+    progress: Progress | None = None,
+    **wanted: Unpack[Wanted],
+) -> Outlook:
+    """Say what `extract` would do and cost; writes nothing, and reads no pixel, but for stages.
+
+    Takes what `extract` takes.
+
+    Raises:
+        GraphInvalid, ArgumentInvalid: bad input.
+        RunDiffers: the folder holds another extraction.
+    """
+    given = Given.of(job, workspace, polygons, wanted)
+    means = Means(block, pool or Pool(), progress or Progress())
+    with TemporaryDirectory(prefix="terrazzo-extract-") as aside:
+        extraction, _ = given.prepared(folder, means)
+        return foreseen(extraction, Path(aside))
+
+
+@contextmanager
+def _at_work(folder: Path, extraction: Extraction) -> Iterator[SceneTable]:
+    """Begin in a folder, or go on in it, alone."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_failed(folder, error) from error
+    with scene_table(folder) as table:
+        extraction.record.keep(folder)
+        try:
+            shutil.rmtree(folder / ASIDE, ignore_errors=True)
+            (folder / ASIDE).mkdir(parents=True)
+            yield table
+        finally:
+            table.wait()
+            shutil.rmtree(folder / ASIDE, ignore_errors=True)
+
+
+def _extracted(
+    extraction: Extraction, table: SceneTable, skipped: Sequence[str], log: logs.Log
+) -> ExtractResult:
+    folder, progress = extraction.folder, extraction.means.progress
+    work = extraction.work(folder)
+    scenes = extraction.cut.scenes(progress)
+    covered, cells = weighed(work, scenes, progress)
+    polygons = work.placed.polygons
+    if not covered.any():
+        raise _beside(scenes, polygons, extraction.given.polygons.name)
+    for scene in places(scenes):
+        work.check(scene)
+    todo = table.plan(scenes)
+    reasons = _computed(extraction, work, table, todo, len(scenes), cells)
+    done = [one for one in table.all() if one.state == DONE]
+    logs.retell(_told(table), again=True)
+    left_out = sorted({*skipped, *(item for one in done for item in one.made.skipped)})
+    _describe(extraction, work, table, left_out)
     write_journal(folder, log.all(), progress)
-    outside = np.setdiff1d(np.arange(len(shapes)), seen)
+    if reasons:
+        raise _incomplete(reasons, len(scenes), folder)
     return ExtractResult(
-        path,
-        len(next(iter(table.values()))),
-        len(shapes),
-        tuple(ids[i] for i in outside),
-        tuple(ids[i] for i in np.flatnonzero(invalid)),
-        skipped,
+        folder / TABLE,
+        sum(one.made.rows for one in done),
+        folder / POLYGONS,
+        len(polygons),
+        polygons.named(np.flatnonzero(~covered)),
+        polygons.named(polygons.repaired),
+        tuple(left_out),
+        len(scenes),
+        len(scenes) - len(todo),
         log.all(),
     )
 
 
-def _asset(path: Path, table: Mapping[str, NDArray[Any]], read: Polygons) -> Asset:
-    """Return the table with what STAC is told of it."""
-    box = degrees_box(read.shapes, read.crs)
-    return Asset(path, MEDIA_TYPES["parquet"], facts=table_facts(table, len(table["id"])), box=box)
+def _computed(
+    extraction: Extraction,
+    work: Work,
+    table: SceneTable,
+    todo: Sequence[Scene],
+    count: int,
+    cells: dict[str, int],
+) -> list[tuple[Scene, Outcome]]:
+    """Compute the scenes that are still to be done; return those that failed, and why.
 
+    Raises:
+        RunIncomplete: a worker was killed.
+    """
+    folder, progress, pool = extraction.folder, extraction.means.progress, extraction.means.pool
+    reasons = []
 
-def _beside(plan: Plan, count: int, name: str) -> SpatialExtentEmpty:
-    return SpatialExtentEmpty(
-        f"None of the {count} polygons of {name} covers a pixel of the result, which covers "
-        f"{plan.grid.bounds_of(plan.window)} of {plan.grid.crs[:40]}. Check the polygons' CRS "
-        "(--crs) and the extent of the graph."
-    )
+    def begin(scene: Scene) -> None:
+        table.begin(scene.key)
 
-
-def _written(path: Path, table: Mapping[str, NDArray[Any]]) -> Path:
+    if pool.kind == "processes":
+        given = extraction.given
+        sent = Sent(
+            given.job, given.workspace, given.by, extraction.cut.whole,
+            dict(extraction.cut.inference.found), given.asked, work.placed, work.means.block,
+            pool.memory_bytes // pool.size,
+        )  # fmt: skip
+        outcomes = by_processes(
+            sent, pool.size, [(one, cells[one.key]) for one in todo], begin, progress
+        )
+    else:
+        outcomes = by_threads(work, todo, begin, progress)
+    missing = {scene.key for scene in todo}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_failed(path, error) from error
-    return write_table(path, table)
+        with progress:
+            progress.start(sum(cells.values()), "blocks")
+            progress.resume(sum(size for key, size in cells.items() if key not in missing))
+            for outcome in outcomes:
+                if outcome.error:
+                    table.fail(outcome.scene.key, outcome.error)
+                    logs.retell(outcome.log)
+                    progress.fail(f"scene {outcome.scene.key}", outcome.error, outcome.reason)
+                    reasons.append((outcome.scene, outcome))
+                else:
+                    _put(folder, table, outcome)
+    except BrokenExecutor as error:
+        raise RunIncomplete(
+            "A worker process ended unexpectedly; most likely the system killed it as memory ran "
+            f"out. Of {count} scenes those that are done are kept in {folder}. Run the same "
+            "command again, with fewer --workers, to compute only what is missing."
+        ) from error
+    return reasons
 
 
-def in_grid(plan: Plan, shapes: Sequence[BaseGeometry], crs: str) -> list[BaseGeometry]:
-    """Return geometries in the CRS of a plan's grid, vertex by vertex, made valid first."""
-    repaired = [shape if shape.is_valid else shapely.make_valid(shape) for shape in shapes]
-    if crs == plan.grid.crs:
-        return repaired
-    into = transformer(crs, plan.grid.crs).transform
-    found: NDArray[np.object_] = shapely.transform(
-        np.array(repaired, dtype=object), into, interleaved=False
+def _put(folder: Path, table: SceneTable, outcome: Outcome) -> None:
+    """Put the part of a scene into the table: it is done."""
+    if outcome.aside is not None:
+        path = folder / outcome.scene.file
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            outcome.aside.replace(path)
+        except OSError as error:
+            raise output_failed(path, error) from error
+    table.finish(outcome.scene.key, outcome.made)
+
+
+def _told(table: SceneTable) -> tuple[logs.Entry, ...]:
+    """Return what the graph logged in all scenes, those of earlier runs too."""
+    whole = logs.Log()
+    for one in table.all():
+        whole.extend(one.made.log)
+    return whole.all()
+
+
+def _incomplete(
+    reasons: Sequence[tuple[Scene, Outcome]], count: int, folder: Path
+) -> RunIncomplete:
+    names = ", ".join(scene.key for scene, _ in reasons[:_LISTED])
+    more = " ..." if len(reasons) > _LISTED else ""
+    first = reasons[0][1]
+    return RunIncomplete(
+        f"{len(reasons)} of {count} scenes failed ({names}{more}); the others are kept in "
+        f"{folder}. First reason: {first.error} Run the same command again to compute only what "
+        "is missing.",
+        first.reason,
     )
-    return list(found)
 
 
-def _rows(
-    plan: Plan, ids: Sequence[Any], names: Sequence[str], pixels: PolygonPixels
-) -> dict[str, NDArray[Any]]:
-    """Return the rows of finished polygons: every label of every polygon."""
-    labels = label_rows(plan.probe)
-    size = pixels.values.shape[1]
-    rows: dict[str, NDArray[Any]] = {"_polygon": np.repeat(pixels.polygons, size)}
-    rows["id"] = np.array([ids[i] for i in pixels.polygons])[:, None].repeat(size, 1).ravel()
-    for name, column in labels.items():
-        rows[name] = np.tile(np.array(column), len(pixels.polygons))
-    for name, numbers in polygon_statistics(pixels, names).items():
-        rows[name] = numbers.ravel()
-    return rows
+def _beside(scenes: Sequence[Scene], polygons: Polygons, name: str) -> SpatialExtentEmpty:
+    if not scenes:
+        return SpatialExtentEmpty(
+            "The graph leaves no image. Widen its extents, or look at what there is with "
+            "`terrazzo search`."
+        )
+    grid, window = scenes[0].grid, scenes[0].window
+    return SpatialExtentEmpty(
+        f"None of the {len(polygons)} polygons of {name} covers a pixel of the result, which "
+        f"covers {grid.bounds_of(window)} of {grid.crs[:40]}. Check the polygons' CRS (--crs), "
+        "--buffer and the extent of the graph."
+    )
 
 
-def _joined(parts: Sequence[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """Return all rows in the order of the polygons' file."""
-    order = np.argsort(np.concatenate([part["_polygon"] for part in parts]), kind="stable")
-    return {
-        name: np.concatenate([part[name] for part in parts])[order]
-        for name in parts[0]
-        if name != "_polygon"
+def _describe(
+    extraction: Extraction, work: Work, table: SceneTable, skipped: Sequence[str]
+) -> None:
+    """Describe the polygons and the parts of the table as STAC."""
+    folder, polygons = extraction.folder, work.placed.polygons
+    schema = pq.read_schema(polygons.path)
+    columns = [
+        {"name": GEOMETRY, "type": "geometry"} if one["name"] == GEOMETRY else one
+        for one in columns_of(schema)
+    ]
+    box = polygons.degrees
+    facts = {
+        "roles": ["data"],
+        "table:columns": columns,
+        "table:row_count": len(polygons),
+        "table:primary_geometry": GEOMETRY,
     }
+    media = MEDIA_TYPES["parquet"]
+    assets = [Asset(polygons.path, media, facts=facts, box=box)]
+    for one in table.all():
+        path = folder / one.file
+        if one.state != DONE or not one.made.rows:
+            continue
+        facts = {
+            "roles": ["data"],
+            "table:columns": columns_of(pq.read_schema(path)),
+            "table:row_count": one.made.rows,
+        }
+        digest = one.made.checksum
+        assets.append(Asset(path, media, one.t, facts=facts, box=box, checksum=digest))
+    told = {SOURCE: {key: extraction.record.polygons[key] for key in ("file", "file:checksum")}}
+    inference = extraction.cut.inference
+    describe(extraction.given.job, inference, assets, folder, About(), skipped, told)

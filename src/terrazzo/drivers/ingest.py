@@ -104,8 +104,9 @@ def ingest(
         How many items were made and kept, and which files were left out.
 
     Raises:
-        ArgumentInvalid: a path, the id or an option is wrong, another ingestion into the
-            collection runs, or nothing at all could be taken in.
+        ArgumentInvalid: a path, the id or an option is wrong, or another ingestion into the
+            collection runs.
+        NothingIngested: nothing at all could be taken in.
         OutputFailed: the disk is full or the workspace cannot be written; what is done is kept.
         Cancelled: raised by `progress`; what is done is kept.
     """
@@ -193,6 +194,18 @@ def alone(folder: Path, collection: str) -> Iterator[None]:
         yield
 
 
+class NothingIngested(ArgumentInvalid):
+    """No file could be taken in; says why of each, up to twenty."""
+
+    def __init__(self, failed: Mapping[str, str]) -> None:
+        self.failed = dict(failed)
+        """Names of the files that were left out, and why."""
+        lines = [f"  {name}: {reason}" for name, reason in list(failed.items())[:_SHOWN]]
+        if len(failed) > _SHOWN:
+            lines.append(f"  ... and {len(failed) - _SHOWN} more")
+        super().__init__("Nothing was ingested:\n" + "\n".join(lines))
+
+
 @dataclass(slots=True)
 class _Ingestion:
     """One call of `ingest`: what it was given, and what has become of it so far."""
@@ -209,6 +222,8 @@ class _Ingestion:
     roots: dict[Path, None] = field(default_factory=dict)
     places: Mapping[str, Place] = field(default_factory=dict)
     waiting: list[dict[str, Any]] = field(default_factory=list)
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What all files say of a new collection."""
     begun: bool = False
     put_at: float = 0.0
     """When items are put into the catalogue next, though few wait, on the clock of `monotonic`."""
@@ -253,6 +268,12 @@ class _Ingestion:
         for name, reason in misfits.items():
             self._fail(name, reason)
         distinct = self._distinct([*drafts, *grouped])
+        first = next(iter(distinct), None)
+        self.about = {
+            name: value
+            for name, value in (first.about.items() if first else ())
+            if all(one.about.get(name) == value for one in distinct)
+        }
         failed = {text for name in self.failed for text in (name, name.rsplit(" [", 1)[0])}
         self.sources = {source_of(one): one.name in failed for one in found}
         return distinct
@@ -382,7 +403,7 @@ class _Ingestion:
                     made = make_collection(
                         self.target.collection, dimensions={} if of_geometries else None
                     )
-                    made |= self._stated()
+                    made |= {**self.about, **self._stated()}
                     self.catalog.put_collection(made, new=True)
             self.begun = True
         items, self.waiting = self.waiting, []
@@ -409,10 +430,10 @@ class _Ingestion:
         """Say of the collection what the user says of it, and report.
 
         Raises:
-            ArgumentInvalid: nothing at all was taken in.
+            NothingIngested: nothing at all was taken in.
         """
         if not self.made + self.kept:
-            raise ArgumentInvalid(_nothing(self.failed))
+            raise NothingIngested(self.failed)
         name = self.target.collection
         collection = self._collection()
         if self.target.write and self.catalog is not None and collection is not None:
@@ -476,11 +497,3 @@ def _fault(error: Exception) -> str:
 def _reason(error: TerrazzoError) -> str:
     """Return why a file was left out, without advice that is for readers of items."""
     return error.reason if isinstance(error, SourceUnreadable) else str(error)
-
-
-def _nothing(failed: Mapping[str, str]) -> str:
-    """Say that nothing was taken in, and why."""
-    lines = [f"  {name}: {reason}" for name, reason in list(failed.items())[:_SHOWN]]
-    if len(failed) > _SHOWN:
-        lines.append(f"  ... and {len(failed) - _SHOWN} more")
-    return "Nothing was ingested:\n" + "\n".join(lines)

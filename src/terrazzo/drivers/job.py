@@ -20,7 +20,7 @@ from terrazzo.geo.crs import crs_name
 from terrazzo.geo.extent import SpatialExtent, spatial_extent
 from terrazzo.graph import Graph, parse
 from terrazzo.processes import SPECS
-from terrazzo.sandbox import UdfRules
+from terrazzo.sandbox import Mode, UdfRules
 from terrazzo.storage.writers.files import output_failed, whole_file
 
 if TYPE_CHECKING:
@@ -159,7 +159,8 @@ class Workspace:
     @property
     def gate(self) -> Gate:
         """What lets through all that may be read."""
-        return gate_of((self.home, *self.roots), self.hosts, self.places)
+        gate = gate_of((self.home, *self.roots), self.hosts, self.places)
+        return replace(gate, trusted=self.udf.mode is Mode.TRUSTED, owner=self.owner)
 
     def opener(
         self,
@@ -167,6 +168,7 @@ class Workspace:
         skip_bad: bool = False,
         reader: RasterReader | None = None,
         most_images: int = 0,
+        only: tuple[str, str] | None = None,
     ) -> CatalogOpener:
         """Return what opens the collections that a graph names.
 
@@ -174,6 +176,7 @@ class Workspace:
             skip_bad: whether unreadable images are left out.
             reader: one that others use too; None makes one.
             most_images: that may be looked at to open one collection; 0 is any number.
+            only: see `CatalogOpener`.
         """
         return CatalogOpener(
             self.catalog,
@@ -186,6 +189,7 @@ class Workspace:
             own=self.own,
             uploads=self.uploads,
             most_images=most_images,
+            only=only,
         )
 
 
@@ -314,8 +318,15 @@ class Job:
         )
 
     def infer(
-        self, workspace: Workspace, reader: RasterReader | None = None, *, most_images: int = 0
+        self,
+        workspace: Workspace,
+        reader: RasterReader | None = None,
+        *,
+        most_images: int = 0,
+        only: tuple[str, str] | None = None,
     ) -> Inference:
         """Validate the graph and open its sources; see `Workspace.opener`."""
-        opener = workspace.opener(skip_bad=self.skip_bad, reader=reader, most_images=most_images)
+        opener = workspace.opener(
+            skip_bad=self.skip_bad, reader=reader, most_images=most_images, only=only
+        )
         return infer(self.graph(), opener)

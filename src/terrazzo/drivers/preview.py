@@ -75,7 +75,12 @@ def preview(
                 "optimised GeoTIFFs of them, as `terrazzo ingest --copy` does."
             )
         cube = source.read(grid, grid.window, labels, "near")
-    except (AssetForbidden, SourceUnreadable) as error:
+    except SourceUnreadable as error:
+        raise PreviewUnavailable(
+            f"Item {error.item!r} has no picture, because its asset {error.asset!r} cannot be "
+            f"read: {error.reason}."
+        ) from error
+    except AssetForbidden as error:
         raise PreviewUnavailable("Its files cannot be read by this server.") from error
     except (NoDataAvailable, BandNotFound, ArgumentInvalid) as error:
         raise PreviewUnavailable("It has no bands that this server can read.") from error

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from terrazzo.catalog import make_collection, make_item
 from terrazzo.drivers.described import Results
+from terrazzo.drivers.extraction.published import extraction_item, is_extraction, item_id
 from terrazzo.drivers.ingest import alone, check_id
 from terrazzo.drivers.ingestion.items import FILE_EXTENSION, Target
 from terrazzo.drivers.ingestion.names import date_id, safe_name
 from terrazzo.drivers.places import gate_of, remember_place
-from terrazzo.drivers.publish_tables import publish_tables, tables_of
+from terrazzo.drivers.publish_tables import publish_tables, send_tables, tables_of
 from terrazzo.drivers.sending import Destination, Parcel, digest_in
 from terrazzo.errors import ArgumentInvalid, CollectionNotFound, ItemNotFound
 from terrazzo.geo.times import parse_time
@@ -57,16 +58,20 @@ def publish(
     description: str = "",
     license: str = "",  # noqa: A002 - STAC's name
     to: str = "",
+    statistics: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Published:
     """Make the COGs of a finished run items of a collection, one per date, or its geometries one.
+
+    Of an extraction its polygons are published, with a column for each date, label and statistic.
 
     The files are linked into the workspace, or copied where that is on another disk, so that the
     run's folder may go. An item names the graph and its digest and the images that were read.
     Publishing the same run again changes nothing; another run's items are added.
 
     With `to` the files are sent to a bucket instead, and after them items and a collection in
-    STAC; the place is remembered, so that graphs read the files there.
+    STAC; the place is remembered, so that graphs read the files there. Geometries are sent as
+    well, and stay in the workspace, where graphs read them.
 
     Args:
         folder: of the run.
@@ -76,6 +81,7 @@ def publish(
         description: of the collection; empty keeps what it has.
         license: SPDX identifier; empty keeps what it has, or is `other`.
         to: `s3://bucket/prefix`, where the files go; empty is the workspace.
+        statistics: of an extraction, which become columns; `mean`, or else `median`, if empty.
         progress: is told of items, or of what is sent, and may cancel.
 
     Raises:
@@ -98,6 +104,10 @@ def publish(
         )
         if text
     }  # fmt: skip
+    if is_extraction(folder):
+        return _published_polygons(results, statistics, collection, workspace, stated, to, shown)
+    if statistics:
+        raise ArgumentInvalid("--stats: only an extraction has statistics. Leave it out.")
     tables = [] if parts else tables_of(results)
     if tables:
         return _published_tables(results, tables, collection, workspace, stated, to, shown)
@@ -137,18 +147,46 @@ def _published_tables(
     to: str,
     shown: Progress,
 ) -> Published:
-    """Publish geometries, which go into the workspace.
-
-    Raises:
-        ArgumentInvalid: they shall go elsewhere.
-    """
-    if to:
-        raise ArgumentInvalid(f"--to {to!r}: only images are sent there. Leave it out.")
+    """Publish geometries, which go into the workspace and, with `to`, to a bucket as well."""
     target = Target(collection, workspace.assets / collection, write=True)
+    destination = Destination.of(to, shown) if to else None
     with alone(workspace.assets, collection), workspace.catalog(create=True) as catalog, shown:
         _put_collection(catalog, collection, dict(stated), of_geometries=True)
         made, kept = publish_tables(results, tables, target, catalog, shown)
+        if destination is not None:
+            send_tables(catalog, collection, destination)
     return Published(collection, made, kept)
+
+
+def _published_polygons(
+    results: Results,
+    statistics: Sequence[str],
+    collection: str,
+    workspace: Workspace,
+    stated: Mapping[str, str],
+    to: str,
+    shown: Progress,
+) -> Published:
+    """Publish the polygons of an extraction, with what was found; `to` is as for geometries.
+
+    Raises:
+        ArgumentInvalid: the extraction is not finished.
+    """
+    target = Target(collection, workspace.assets / collection, write=True)
+    destination = Destination.of(to, shown) if to else None
+    with alone(workspace.assets, collection), workspace.catalog(create=True) as catalog, shown:
+        _check_kind(catalog, collection, of_geometries=True)
+        shown.start(1, "items")
+        before = _known(catalog, collection, item_id(results.folder))
+        item = extraction_item(results, statistics, target, before)
+        _put_collection(catalog, collection, dict(stated), of_geometries=True)
+        is_new = item != before
+        if is_new:
+            catalog.put_items([item])
+        shown.advance()
+        if destination is not None:
+            send_tables(catalog, collection, destination)
+    return Published(collection, int(is_new), int(not is_new))
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,20 +314,32 @@ def _put_collection(
         dimensions: dict[str, Any] | None = {} if of_geometries else None
         catalog.put_collection(make_collection(name, dimensions=dimensions) | stated)
         return
-    held = catalog.survey(name)
+    _check_kind(catalog, name, of_geometries=of_geometries)
+    if known | stated != known:
+        catalog.change_collection(name, lambda document: document | stated)
+
+
+def _check_kind(catalog: Catalog, name: str, *, of_geometries: bool) -> None:
+    """Refuse a collection that is there and holds something else.
+
+    Raises:
+        ArgumentInvalid: it holds images, and geometries are published, or the other way round.
+    """
+    try:
+        held = catalog.survey(name)
+    except CollectionNotFound:
+        return
     if held.count and held.of_geometries != of_geometries:
         raise ArgumentInvalid(
             f"Collection {name!r} holds {'geometries' if held.of_geometries else 'images'}, and "
             "the run made something else. Name another one with --collection."
         )
-    if known | stated != known:
-        catalog.change_collection(name, lambda document: document | stated)
 
 
 def _known(catalog: Catalog, collection: str, name: str) -> dict[str, Any] | None:
     try:
         return catalog.item(collection, name)
-    except ItemNotFound:
+    except (CollectionNotFound, ItemNotFound):
         return None
 
 

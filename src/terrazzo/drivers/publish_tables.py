@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from terrazzo.drivers.ingestion.items import DIGEST, Period, Target
 from terrazzo.drivers.ingestion.names import safe_name
 from terrazzo.drivers.ingestion.vectors import ASSET, table_item
+from terrazzo.drivers.sending import Parcel
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.times import parse_time
 from terrazzo.storage.gate import Gate
@@ -17,16 +19,17 @@ from terrazzo.storage.writers.columns import IDENTIFIER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from terrazzo.catalog import Catalog
     from terrazzo.drivers.described import Results
+    from terrazzo.drivers.sending import Destination
     from terrazzo.progress import Progress
     from terrazzo.storage.vectors.stored import TableFacts
 
 _ENDINGS: Final = (".parquet", ".geojson")
 """Of files with geometries, the first before the others where a run saved several."""
 _DIGEST: Final = 12
+_GEOJSON: Final = "application/geo+json"
 _TIMES: Final = frozenset(
     {"datetime", "start_datetime", "end_datetime", "openeo:status", "updated"}
 )
@@ -118,3 +121,34 @@ def _written(results: Results, told: Mapping[str, Any], path: Path) -> TableFact
     with open_features(source, gate, asked) as features:
         named = IDENTIFIER if IDENTIFIER in features.schema.names else ""
         return write_features(path, features, id_column=named)
+
+
+def send_tables(catalog: Catalog, collection: str, destination: Destination) -> None:
+    """Send the tables of a collection to a bucket, then its items and itself as STAC.
+
+    The catalogue goes on to name the files of the workspace, which graphs read by place and
+    attributes; what is sent names what lies beside it.
+
+    Raises:
+        OutputFailed: the store does not take them; what was sent is kept.
+    """
+    parcels, items = [], []
+    for item in catalog.search((collection,)):
+        name, assets = str(item["id"]), {}
+        for key, asset in item["assets"].items():
+            path = Path(asset["href"])
+            parcels.append(Parcel(path, f"{name}/{path.name}", asset["type"]))
+            assets[key] = {**asset, "href": f"./{path.name}"}
+        items.append({**item, "assets": assets})
+    destination.start(parcels)
+    destination.send(parcels)
+    own = {"href": "./collection.json", "type": "application/json"}
+    up = {"href": "../collection.json", "type": "application/json"}
+    links = [{"rel": "root", **own}]
+    for item in items:
+        name = str(item["id"])
+        above = [{"rel": rel, **up} for rel in ("root", "parent", "collection")]
+        destination.put_json(f"{name}/{name}.json", {**item, "links": above}, _GEOJSON)
+        links.append({"rel": "item", "href": f"./{name}/{name}.json", "type": _GEOJSON})
+    document = catalog.collection(collection)
+    destination.put_json("collection.json", {**document, "links": links})

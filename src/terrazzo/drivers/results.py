@@ -118,6 +118,8 @@ class Asset:
     """The pixels of a raster."""
     box: Bounds | None = None
     """Where geometries lie, degrees; None where there are none."""
+    checksum: str = ""
+    """As a multihash, where it is known already."""
 
     def listed(self) -> dict[str, str]:
         """Return it as the record of a run lists it."""

@@ -12,6 +12,7 @@ import math
 import shutil
 import uuid
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,6 +51,8 @@ _UPSET: Final = (
     ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError
 )  # fmt: skip
 """What a description raises that a worker should not have made."""
+_HEADER: Final = 1 << 16
+"""Bytes of a COG that are no pixels, and of tiles that are larger deflated than they are."""
 _TRIED: Final = 1 << 16
 """Whole numbers that are tried for one that no valid pixel has."""
 _NUMBERS: Final = 1 << 20
@@ -68,10 +71,12 @@ def take_in(
     name: str,
     folder: Path,
     *,
+    reserve: Callable[[int], None],
     kept: Callable[[int], None],
     datetime: str = "",
     bands: Sequence[str] = (),
     mode: Mode = Mode.SANDBOXED,
+    owner: str = "",
 ) -> None:
     """Read a file of images in a closed worker and keep what it holds as COGs and items.
 
@@ -79,24 +84,28 @@ def take_in(
         source: the file.
         name: what the worker calls it; its ending says which reader reads it.
         folder: where the COGs and `ITEMS` go; it appears whole or not at all.
+        reserve: is told before each file is written what it may have at most, bytes; what it
+            raises ends the reading.
         kept: is told the bytes of each file that was written; what it raises ends the reading.
         datetime: instant or period of the file, where it names none.
         bands: names of its bands, instead of its own.
         mode: whether workers are shut in.
+        owner: account whose file it is.
 
     Raises:
         SourceUnreadable: damaged, not of the kind that its name says, or too large.
         ArgumentInvalid: it lacks a date, a grid or a CRS, or is too large to be taken in.
         AssetForbidden: it points to other files, or is an archive that is not unpacked.
         UdfRefused: this machine cannot shut workers in.
+        WorkersBusy: another file of the account, or files of others, are read for too long.
         OutputFailed: the disk is full.
     """
     request = {"name": name, "datetime": datetime, "bands": list(bands)}
     part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         part.mkdir(parents=True)
-        with reading(PROGRAM, {name: source}, request, mode=mode) as answer:
-            items = _items(answer, part, kept)
+        with reading(PROGRAM, {name: source}, request, mode=mode, owner=owner) as answer:
+            items = _items(answer, part, _Room(reserve, kept))
         (part / ITEMS).write_text(json.dumps(items))
         kept((part / ITEMS).stat().st_size)
         with suppress(OSError):  # another request has taken in the same file meanwhile
@@ -130,14 +139,22 @@ def _error(refused: Refused, name: str) -> TerrazzoError:
     return SourceUnreadable(_stem(name), "data", said, "Upload it again, whole and unpacked.")
 
 
-def _items(answer: Answer, folder: Path, kept: Callable[[int], None]) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """What there is for files."""
+
+    reserve: Callable[[int], None]
+    kept: Callable[[int], None]
+
+
+def _items(answer: Answer, folder: Path, room: _Room) -> list[dict[str, Any]]:
     told = json.loads(answer.text(ANSWER, _MOST_ANSWER))["items"]
     if not isinstance(told, list) or not 0 < len(told) <= _MOST_ITEMS:
         raise ValueError(told)
     left = [MOST_PIXELS]
     items = []
     for number, one in enumerate(told):
-        items.append(_item(answer, one, folder, number, left, kept))
+        items.append(_item(answer, one, folder, number, left, room))
     return items
 
 
@@ -147,7 +164,7 @@ def _item(
     folder: Path,
     number: int,
     left: list[int],
-    kept: Callable[[int], None],
+    room: _Room,
 ) -> dict[str, Any]:
     name = safe_name(_text(told["id"]))
     when = _period(told)
@@ -165,8 +182,9 @@ def _item(
         numbers = _planes(answer, asset, len(described), grid)
         for band, values, valid in zip(described, *numbers, strict=True):
             path = folder / f"{number}-{len(assets)}.tif"
+            room.reserve(most_bytes(height * width, values.dtype))
             stored = _written(path, band, values, valid, grid, format_time(when.start))
-            kept(path.stat().st_size)
+            room.kept(path.stat().st_size)
             facts = Target(_COLLECTION, folder, write=True).facts(path, "")
             assets[safe_name(band.name) if band.name not in assets else path.stem] = make_asset(
                 path.name,
@@ -252,6 +270,15 @@ def _marked(band: str, values: Any, valid: Any) -> tuple[np.dtype[Any], float]:
         )
     wider = np.dtype(_WIDER[values.dtype.name])
     return wider, float(max(int(np.iinfo(wider).min), -MOST))
+
+
+def most_bytes(pixels: int, dtype: np.dtype[Any]) -> int:
+    """Return what a COG of one band may have at most: pixels and overviews that do not compress.
+
+    A mask may take a wider type than its numbers have.
+    """
+    size = max(np.dtype(_WIDER.get(dtype.name, dtype.name)).itemsize, dtype.itemsize)
+    return pixels * size * 4 // 3 + _HEADER
 
 
 def _period(told: Mapping[str, Any]) -> Period:

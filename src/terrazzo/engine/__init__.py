@@ -4,7 +4,14 @@ from terrazzo.engine.bound import Bound, Inference, Opener
 from terrazzo.engine.demand import Cost, check_memory, cost, demand, read_version
 from terrazzo.engine.evaluate import evaluate
 from terrazzo.engine.infer import infer, mistakes, settle
-from terrazzo.engine.plan import Plan, check_extent, make_plan, pending_stages, with_window
+from terrazzo.engine.plan import (
+    Plan,
+    check_extent,
+    labels_read,
+    make_plan,
+    pending_stages,
+    with_window,
+)
 from terrazzo.engine.steps import Step
 
 __all__ = [
@@ -20,6 +27,7 @@ __all__ = [
     "demand",
     "evaluate",
     "infer",
+    "labels_read",
     "make_plan",
     "mistakes",
     "pending_stages",

@@ -68,7 +68,11 @@ class Uploads(Protocol):
 
 
 def load_file(
-    request: FileRequest, gate: Gate, uploads: Uploads | None, mode: Mode = Mode.SANDBOXED
+    request: FileRequest,
+    gate: Gate,
+    uploads: Uploads | None,
+    mode: Mode = Mode.SANDBOXED,
+    owner: str = "",
 ) -> Cube:
     """Return the file that `load_url` asks for, or those of the user, as a vector cube.
 
@@ -77,6 +81,7 @@ def load_file(
         gate: decides what is fetched.
         uploads: knows the user's files; None where there are none.
         mode: whether the processes that read files are shut in.
+        owner: account that asks.
 
     Raises:
         AssetForbidden: the gate refuses the address, or the server redirects.
@@ -93,7 +98,7 @@ def load_file(
         held, ids = (
             _geojson(request, content)
             if request.format == "GEOJSON"
-            else _table(request, content, mode)
+            else _table(request, content, mode, owner)
         )
     known = tuple(dict.fromkeys(name for entry in held.properties for name in entry))
     for name in (*request.properties, *([request.id] if request.id else [])):
@@ -156,12 +161,14 @@ def _geojson(request: FileRequest, content: bytes) -> tuple[Geometries, Sequence
     return held, [entry.get(request.id) for entry in held.properties]
 
 
-def _table(request: FileRequest, content: bytes, mode: Mode) -> tuple[Geometries, Sequence[Any]]:
+def _table(
+    request: FileRequest, content: bytes, mode: Mode, owner: str
+) -> tuple[Geometries, Sequence[Any]]:
     name = f"file{VECTOR_FORMATS[request.format]}"
     try:
         table = read_closed(
             {name: content}, name, crs=request.crs, id_column=request.id, layer=request.layer,
-            mode=mode,
+            mode=mode, owner=owner,
         )  # fmt: skip
         return _joined([table], request)
     except SourceUnreadable as error:

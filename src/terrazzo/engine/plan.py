@@ -25,7 +25,7 @@ from terrazzo.processes.registry import all_labels, same_grid, same_window
 from terrazzo.spans import span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from terrazzo.engine.recording import Fused
     from terrazzo.geo.extent import SpatialExtent
@@ -263,7 +263,44 @@ def _moved(steps: tuple[Step, ...], grid: Grid, target: Grid) -> tuple[Step, ...
     return tuple(moved)
 
 
+def labels_read(
+    inference: Inference, choices: Iterable[Labels], *, node: str = "", grid: Grid | None = None
+) -> Iterator[dict[str, Labels]]:
+    """Yield, for each choice of labels of a node, which labels of its sources a plan would read.
+
+    Args:
+        inference: the graph with its metadata.
+        choices: labels of the node's result, as `make_plan` takes them.
+        node: by default the graph's result; must be a raster.
+        grid: on which it would be planned; by default its own.
+    """
+    wanted = inference.cube(node or inference.graph.result)
+    order = _ordered(inference, _request(inference, wanted.id, grid or wanted.grid, NEAREST))
+    for labels in choices:
+        needed, _ = _label_demand(inference, order, labels)
+        read: dict[str, list[Labels]] = {}
+        for request, chosen_labels in needed.items():
+            if inference.nodes[request.node].source is not None and not request.warps:
+                read.setdefault(request.node, []).append(chosen_labels)
+        yield {name: _joined(demands) for name, demands in read.items()}
+
+
 def _steps(inference: Inference, result: _Request, labels: Labels) -> tuple[Step, ...]:
+    order = _ordered(inference, result)
+    numbers = {request: number for number, request in enumerate(order)}
+    wanted, asked = _label_demand(inference, order, labels)
+    return tuple(
+        replace(
+            _step(inference, request, wanted[request], asked[request]),
+            inputs={name: numbers[needed] for name, needed in inputs.items()},
+            asked=asked[request],
+        )
+        for request, inputs in order.items()
+    )
+
+
+def _ordered(inference: Inference, result: _Request) -> dict[_Request, dict[str, _Request]]:
+    """Return everything that a request needs, in an order in which it can run, with its inputs."""
     order: dict[_Request, dict[str, _Request]] = {}
     waiting = [result]
     while waiting:
@@ -278,16 +315,7 @@ def _steps(inference: Inference, result: _Request, labels: Labels) -> tuple[Step
             continue
         order[request] = inputs
         waiting.pop()
-    numbers = {request: number for number, request in enumerate(order)}
-    wanted, asked = _label_demand(inference, order, labels)
-    return tuple(
-        replace(
-            _step(inference, request, wanted[request], asked[request]),
-            inputs={name: numbers[needed] for name, needed in inputs.items()},
-            asked=asked[request],
-        )
-        for request, inputs in order.items()
-    )
+    return order
 
 
 def _step(

@@ -72,13 +72,30 @@ class CatalogOpener:
         own: OwnLinks | None = None,
         most_images: int = 0,
         uploads: Uploads | None = None,
+        only: tuple[str, str] | None = None,
     ) -> None:
+        """Open nothing yet.
+
+        Args:
+            catalog: opens the catalogue.
+            gate: what may be read.
+            cache_bytes: bound of the cache of decoded tiles, where it makes a reader.
+            skip_bad: whether unreadable images are left out.
+            udf: whether and how code of users is run.
+            owner: whose code it is.
+            reader: one that others use too.
+            own: addresses that mean files of this machine.
+            most_images: that may be looked at to open one collection; 0 is any number.
+            uploads: files of the user.
+            only: a collection and one of its items, to which it is confined wherever a graph
+                selects that item: the graph for one image.
+        """
         self._catalog, self._gate, self._own = cache(catalog), gate, own
         self._uploads = uploads
         self._most_images = most_images
         self.udf, self.owner = udf or UdfRules(), owner
         self._reader = reader or RasterReader(BlockCache(cache_bytes))
-        self._skip_bad = skip_bad
+        self._skip_bad, self._only = skip_bad, only
 
     def open(self, request: LoadRequest) -> RasterSource | Known:
         """Choose the items and bands of a request; opens no file unless an item lacks facts.
@@ -157,7 +174,7 @@ class CatalogOpener:
             FormatUnsuitable: the file is in another format.
         """
         try:
-            return load_file(request, self._gate, self._uploads, self.udf.mode)
+            return load_file(request, self._gate, self._uploads, self.udf.mode, self.owner)
         except SourceUnreadable as error:
             raise GivenUnreadable.of(error) from error
 
@@ -199,10 +216,12 @@ class CatalogOpener:
             )
         catalog = self._catalog()
         document = catalog.collection(str(request.collection))
-        items = catalog.search(
-            (str(request.collection),), bbox=_degrees(request.spatial), interval=_times(request)
-        )
-        return document, list(items), self._gate
+        name, bbox, interval = str(request.collection), _degrees(request.spatial), _times(request)
+        one = (self._only[1],) if self._only and self._only[0] == name else ()
+        items = list(catalog.search((name,), bbox=bbox, interval=interval, ids=one))
+        if one and not any(_passes(item, request) for item in items):
+            items = list(catalog.search((name,), bbox=bbox, interval=interval))
+        return document, items, self._gate
 
 
 def _known_bands(document: Mapping[str, Any], item: Mapping[str, Any]) -> tuple[BandInfo, ...]:

@@ -12,6 +12,7 @@ from terrazzo.errors import (
     BandNotFound,
     FormatUnsuitable,
     NoDataAvailable,
+    SourceUnreadable,
     SpatialExtentEmpty,
 )
 from terrazzo.geo.crs import WGS84, is_geographic
@@ -24,6 +25,7 @@ from terrazzo.storage.vectors.feature_table import MOST_FEATURES, Choice, read_f
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from terrazzo.geo.extent import SpatialExtent
     from terrazzo.geo.grid import Bounds
@@ -78,7 +80,8 @@ def _of_item(
     item: Mapping[str, Any], request: LoadRequest, gate: Gate, room: int
 ) -> tuple[Chosen, TableFacts] | None:
     """Return the features of an item; None where the item does not meet the conditions."""
-    asset = item["assets"][table_asset(item)]
+    key = table_asset(item)
+    asset = item["assets"][key]
     href, base = str(asset["href"]), item.get(BASE) or None
     if href.startswith(("http:", "https:")):
         raise FormatUnsuitable(
@@ -86,9 +89,17 @@ def _of_item(
             "`load_url`."
         )
     path = gate.local_path(href, base)
+    try:
+        return _of_table(path, gate, item["properties"], request, room)
+    except SourceUnreadable as error:
+        raise SourceUnreadable(str(item["id"]), str(key), error.reason) from None
+
+
+def _of_table(
+    path: Path, gate: Gate, properties: Mapping[str, Any], request: LoadRequest, room: int
+) -> tuple[Chosen, TableFacts] | None:
     facts = table_facts(path, gate)
     columns = {column["name"] for column in facts.columns}
-    properties = item["properties"]
     rows = {}
     for name, condition in request.properties.items():
         if name in columns:

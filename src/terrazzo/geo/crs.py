@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError
+from pyproj.exceptions import CRSError, ProjError
 
 from terrazzo.errors import ArgumentInvalid
 
@@ -105,8 +105,19 @@ def crs_object(name: str) -> CRS:
 
 @lru_cache(maxsize=256)
 def transformer(source: str, target: str) -> Transformer:
-    """Return the coordinate operation between two canonical names, always in x, y order."""
-    return Transformer.from_crs(crs_object(source), crs_object(target), always_xy=True)
+    """Return the coordinate operation between two canonical names, always in x, y order.
+
+    Raises:
+        ArgumentInvalid: none is known, as from the plan of a building to degrees.
+    """
+    try:
+        return Transformer.from_crs(crs_object(source), crs_object(target), always_xy=True)
+    except ProjError:
+        named = " to ".join(crs_object(name).name or "an unnamed one" for name in (source, target))
+        raise ArgumentInvalid(
+            f"No way is known from one coordinate reference system to the other, {named}. Use one "
+            "that is bound to the earth."
+        ) from None
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,10 @@
-"""Compiled loops of polygon coverage; `terrazzo.geo.coverage` is their only caller."""
+"""Compiled loops that find the pixels of shapes; `terrazzo.geo.runs` is their only caller.
+
+Shares are computed by accumulating signed areas along edges, as font rasterisers do, row by
+row, in pixels of the grid and relative to the polygon itself. A row depends only on the edges
+that cross it and is always summed from the polygon's (or the grid's) first column, so that a
+pixel has the same weight, to the bit, whichever window it is asked in.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +21,13 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int32]
     Longs = NDArray[np.int64]
     Floats = NDArray[np.float64]
+    Bytes = NDArray[np.uint8]
+    Shorts = NDArray[np.uint16]
 
 T = TypeVar("T", bound=np.generic)
 
+EDGE = 256
+"""Edge of a lattice square, pixels."""
 BAND_PIXELS = 1 << 20
 """Pixels of a polygon's bounding box that are accumulated at once: 8 MB."""
 SHARE = 1e-9
@@ -118,6 +128,68 @@ def _accumulate(
 
 
 @jit
+def _ordered(array: NDArray[T], begin: int, order: Longs) -> None:
+    """Put the elements from `begin` on in the given order."""
+    array[begin : begin + order.size] = array[begin + order]
+
+
+@jit
+def _by_square(
+    begin: int, count: int, out: tuple[Ints, Longs, Bytes, Bytes, Shorts, Floats]
+) -> None:
+    """Put the runs of one shape, those from `begin` to `count`, in the order of their squares."""
+    _, square, row, col, length, weight = out
+    if count == begin or square[begin:count].min() == square[begin:count].max():
+        return
+    order = np.argsort(square[begin:count], kind="mergesort")
+    _ordered(square, begin, order)
+    _ordered(row, begin, order)
+    _ordered(col, begin, order)
+    _ordered(length, begin, order)
+    _ordered(weight, begin, order)
+
+
+@jit
+def _scan(
+    sums: Floats,
+    place: tuple[int, int, int, int, int],
+    whole: float,
+    least: float,
+    count: int,
+    out: tuple[Ints, Longs, Bytes, Bytes, Shorts, Floats],
+) -> int:
+    """Write the runs of one row of a shape after `count` others; return how many there are now.
+
+    Args:
+        sums: what edges add to each pixel.
+        place: shape, row, first column of `sums`, first column that is wanted, squares across.
+        whole: shares above this weigh 1.
+        least: shares up to this count as none.
+        count: runs that there are.
+        out: shape, square, row, column, length and weight of the runs.
+    """
+    shape, at, c0, first, across = place
+    owner, square, row, col, length, weight = out
+    share, following = 0.0, -1
+    for c in range(sums.size - 2):
+        share += sums[c]
+        x = c0 + c
+        if share <= least or x < first:
+            continue
+        if share > whole and x == following and x % EDGE:
+            length[count - 1] += 1
+            following += 1
+            continue
+        owner[count] = shape
+        square[count] = (at // EDGE) * across + x // EDGE
+        row[count], col[count], length[count] = at % EDGE, x % EDGE, 1
+        weight[count] = 1.0 if share > whole else share
+        following = x + 1 if share > whole else -1
+        count += 1
+    return count
+
+
+@jit
 def rasterise(
     xs: Floats,
     ys: Floats,
@@ -126,8 +198,13 @@ def rasterise(
     shape_starts: Longs,
     ids: Longs,
     bounds: tuple[int, int, int, int],
-) -> tuple[Ints, Ints, Ints, Floats]:
-    """Return polygon, row, column and share of every covered pixel, in that order.
+    across: int,
+    touched: bool,
+) -> tuple[Ints, Longs, Bytes, Bytes, Shorts, Floats]:
+    """Return shape, square, row, column, length and weight of every run of covered pixels.
+
+    They are sorted by shape, square, row and column; rows and columns are counted in the square.
+    Neighbours of weight 1 in a row of a square are one run, and every other pixel is one.
 
     Args:
         xs: (p,) columns of all vertices, pixels of the grid, 0 = its left edge.
@@ -137,10 +214,13 @@ def rasterise(
         shape_starts: (s + 1,) where each shape's rings begin.
         ids: (s,) what to call each shape.
         bounds: first row, stop row, first column, stop column of the window, inside the grid.
+        across: how many squares lie beside each other in the grid.
+        touched: whether every pixel that is covered at all weighs 1.
     """
     count, room = 0, 1024
-    polygon, row = np.empty(room, np.int32), np.empty(room, np.int32)
-    col, weight = np.empty(room, np.int32), np.empty(room, np.float64)
+    owner, square = np.empty(room, np.int32), np.empty(room, np.int64)
+    row, col = np.empty(room, np.uint8), np.empty(room, np.uint8)
+    length, weight = np.empty(room, np.uint16), np.empty(room, np.float64)
     for shape in range(ids.size):
         rings = slice(shape_starts[shape], shape_starts[shape + 1])
         first, stop = ring_starts[rings.start], ring_starts[rings.stop]
@@ -156,43 +236,98 @@ def rasterise(
         x, y, starts = x - left, y - origin, ring_starts[rings.start : rings.stop + 1] - first
         signs, area = _oriented(x, y, starts, ring_signs[rings])
         least, step = min(SHARE, 1e-4 * area), max(BAND_PIXELS // (width + 2), 1)
-        for band in range(int(top - origin), int(base - origin), step):
-            sums = _accumulate(
-                x, y, starts, signs, band, min(step, int(base - origin) - band), width
-            )
+        begin = count
+        for band in range(int(top) - origin, int(base) - origin, step):
+            rows = min(step, int(base) - origin - band)
+            sums = _accumulate(x, y, starts, signs, band, rows, width)
             if count + sums.size > room:
                 room = 2 * room + sums.size
-                polygon, row = _grown(polygon, room), _grown(row, room)
-                col, weight = _grown(col, room), _grown(weight, room)
-            for r in range(sums.shape[0]):
-                share = 0.0
-                for c in range(width):
-                    share += sums[r, c]
-                    if share > least and c0 + c >= bounds[2]:
-                        polygon[count], row[count] = ids[shape], int(origin) + band + r
-                        col[count] = c0 + c
-                        weight[count] = 1.0 if share > 1.0 - SHARE else share
-                        count += 1
-    return polygon[:count].copy(), row[:count].copy(), col[:count].copy(), weight[:count].copy()
+                owner, square = _grown(owner, room), _grown(square, room)
+                row, col = _grown(row, room), _grown(col, room)
+                length, weight = _grown(length, room), _grown(weight, room)
+            for r in range(rows):
+                count = _scan(
+                    sums[r],
+                    (ids[shape], origin + band + r, c0, bounds[2], across),
+                    1.0 - SHARE if not touched else least,
+                    least,
+                    count,
+                    (owner, square, row, col, length, weight),
+                )
+        _by_square(begin, count, (owner, square, row, col, length, weight))
+    return (
+        owner[:count].copy(),
+        square[:count].copy(),
+        row[:count].copy(),
+        col[:count].copy(),
+        length[:count].copy(),
+        weight[:count].copy(),
+    )
 
 
 @jit
-def select(
-    runs: Longs, starts: Longs, row: Ints, col: Ints, bounds: tuple[int, int, int, int]
-) -> Longs:
-    """Return the entries of some runs (rows ascending in each) that lie in a window."""
-    row_start, row_stop, col_start, col_stop = bounds
-    room = 0
-    spans = np.empty((runs.size, 2), np.int64)
-    for k in range(runs.size):
-        first, stop = starts[runs[k]], starts[runs[k] + 1]
-        spans[k, 0] = first + np.searchsorted(row[first:stop], row_start)
-        spans[k, 1] = first + np.searchsorted(row[first:stop], row_stop)
-        room += spans[k, 1] - spans[k, 0]
-    entries, count = np.empty(room, np.int64), 0
-    for k in range(runs.size):
-        for entry in range(spans[k, 0], spans[k, 1]):
-            if col_start <= col[entry] < col_stop:
-                entries[count] = entry
-                count += 1
-    return entries[:count].copy()
+def trace(
+    xs: Floats, ys: Floats, line: Longs, bounds: tuple[int, int, int, int]
+) -> tuple[Longs, Longs, Longs, Floats]:
+    """Return line, row, column and share of the segment of every piece of lines in a pixel.
+
+    Args:
+        xs: (p,) columns of all vertices, pixels of the grid.
+        ys: (p,) rows.
+        line: (p,) which part each vertex belongs to.
+        bounds: first row, stop row, first column, stop column of the window.
+
+    Returns:
+        Segment (position of its first vertex), row, column and share of the segment's length, in
+        the order of the lines.
+    """
+    count, room = 0, 1024
+    segment, row = np.empty(room, np.int64), np.empty(room, np.int64)
+    col, share = np.empty(room, np.int64), np.empty(room, np.float64)
+    for i in range(xs.size - 1):
+        if line[i] != line[i + 1]:
+            continue
+        dx, dy = xs[i + 1] - xs[i], ys[i + 1] - ys[i]
+        if dx == 0.0 and dy == 0.0:
+            continue
+        begin, end = _clipped(xs[i], dx, float(bounds[2]), float(bounds[3]), 0.0, 1.0)
+        begin, end = _clipped(ys[i], dy, float(bounds[0]), float(bounds[1]), begin, end)
+        at = begin
+        while at < end:
+            following = min(_crossing(xs[i], dx, at), _crossing(ys[i], dy, at), end)
+            middle = 0.5 * (at + following)
+            if count == room:
+                room *= 2
+                segment, row = _grown(segment, room), _grown(row, room)
+                col, share = _grown(col, room), _grown(share, room)
+            segment[count], share[count] = i, following - at
+            row[count], col[count] = (
+                math.floor(ys[i] + middle * dy),
+                math.floor(xs[i] + middle * dx),
+            )
+            count += 1
+            at = following
+    return segment[:count].copy(), row[:count].copy(), col[:count].copy(), share[:count].copy()
+
+
+@jit
+def _clipped(
+    start: float, step: float, low: float, high: float, begin: float, end: float
+) -> tuple[float, float]:
+    """Return the part of begin..end in which start + t * step lies in low..high."""
+    if step == 0.0:
+        return (begin, end) if low <= start < high else (1.0, 0.0)
+    one, other = (low - start) / step, (high - start) / step
+    return max(begin, min(one, other)), min(end, max(one, other))
+
+
+@jit
+def _crossing(start: float, step: float, after: float) -> float:
+    """Return the first t beyond `after` at which start + t * step is a whole number."""
+    if step == 0.0:
+        return np.inf
+    place = start + after * step
+    following = math.floor(place) + 1.0 if step > 0 else math.ceil(place) - 1.0
+    t = (following - start) / step
+    # Where rounding has not moved on, the next border is the one.
+    return t if t > after else (following + np.sign(step) - start) / step

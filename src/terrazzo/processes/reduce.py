@@ -206,18 +206,55 @@ def _with_stack(
     )
 
 
-def _labels_beside_time(
+def _dates_of_intervals(
     wanted: Labels, output: Cube, inputs: Mapping[str, Cube], arguments: Mapping[str, Any]
 ) -> Mapping[str, Labels]:
+    """Need the dates in the wanted intervals, and no other."""
     temporal = temporal_dimension(inputs["data"], arguments.get("dimension"))
-    return same_labels(without(wanted, temporal.name), output, inputs, arguments)
+    if temporal.name not in wanted:
+        return same_labels(wanted, output, inputs, arguments)
+    groups = _intervals(temporal, arguments["intervals"])
+    dates = {date for number in wanted[temporal.name] for date in groups[number]}
+    kept = {**wanted, temporal.name: tuple(sorted(dates))}
+    return same_labels(kept, output, inputs, arguments)
+
+
+def _intervals(temporal: Dimension, intervals: Sequence[Any]) -> list[list[int]]:
+    """Return the positions of the dates in each interval."""
+    tests = [_interval_test(start, end) for start, end in intervals]
+    instants = [parse_time(str(label)) for label in temporal.labels]
+    return [[i for i, instant in enumerate(instants) if test(instant)] for test in tests]
+
+
+def _dates_of_periods(
+    wanted: Labels, output: Cube, inputs: Mapping[str, Cube], arguments: Mapping[str, Any]
+) -> Mapping[str, Labels]:
+    """Need the dates in the wanted periods; of one without dates those next to it on both sides.
+
+    Those are why it is there: labels run from the first date to the last.
+    """
+    temporal = temporal_dimension(inputs["data"], arguments.get("dimension"))
+    if temporal.name not in wanted:
+        return same_labels(wanted, output, inputs, arguments)
+    ordinals = [
+        ordinal_of(arguments["period"], parse_time(str(label))) for label in temporal.labels
+    ]
+    dates: set[int] = set()
+    for number in wanted[temporal.name]:
+        asked = min(ordinals) + number
+        there = {date for date, one in enumerate(ordinals) if one == asked}
+        below = max((one, date) for date, one in enumerate(ordinals) if one <= asked)
+        above = min((one, date) for date, one in enumerate(ordinals) if one >= asked)
+        dates |= there or {below[1], above[1]}
+    kept = {**wanted, temporal.name: tuple(sorted(dates))}
+    return same_labels(kept, output, inputs, arguments)
 
 
 @process(
     "aggregate_temporal",
     Role.CUBE,
     categories=("cubes", "aggregate"),
-    rules=Rules(labels=_labels_beside_time, makes_all=True, scratch=2.0),
+    rules=Rules(labels=_dates_of_intervals, makes_all=True, scratch=2.0),
 )
 def aggregate_temporal(
     data: TemporalCube,
@@ -254,17 +291,15 @@ def aggregate_temporal(
         openEO process `aggregate_temporal` 2.0.0-rc.2.
     """
     temporal = temporal_dimension(data, dimension)
-    tests = [_interval_test(start, end) for start, end in intervals]
-    if labels and len(labels) != len(tests):
-        raise LabelMismatch(f"There are {len(tests)} intervals and {len(labels)} labels.")
+    groups = _intervals(temporal, intervals)
+    if labels and len(labels) != len(groups):
+        raise LabelMismatch(f"There are {len(groups)} intervals and {len(labels)} labels.")
     named: tuple[Label | None, ...] = tuple(labels) or tuple(start for start, _ in intervals)
     if None in named or len(set(named)) < len(named):
         raise DistinctDimensionLabelsRequired(
             f"The labels {', '.join(map(repr, named))} are not distinct texts or numbers. Give "
             "one label per interval with `labels`."
         )
-    instants = [parse_time(str(label)) for label in temporal.labels]
-    groups = [[i for i, instant in enumerate(instants) if test(instant)] for test in tests]
     kept: tuple[Label, ...] = tuple(label for label in named if label is not None)
     return aggregated(data, temporal, groups, kept, reducer, context)
 
@@ -273,7 +308,7 @@ def aggregate_temporal(
     "aggregate_temporal_period",
     Role.CUBE,
     categories=("aggregate", "climatology", "cubes"),
-    rules=Rules(labels=_labels_beside_time, scratch=2.0),
+    rules=Rules(labels=_dates_of_periods, scratch=2.0),
 )
 def aggregate_temporal_period(
     data: TemporalCube,

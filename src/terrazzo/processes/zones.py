@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import shapely
 
 from terrazzo.geo.blocks import Blocks
-from terrazzo.geo.coverage import coverage
 from terrazzo.geo.grid import Window
-from terrazzo.geo.lines import line_pixels
+from terrazzo.geo.runs import runs_of
+from terrazzo.geo.shapes import mended
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,45 +65,16 @@ class Entries:
         return Window(row, col, int(self.row.max()) - row + 1, int(self.col.max()) - col + 1)
 
 
-def covered(shapes: Sequence[BaseGeometry], grid: Grid, window: Window) -> Entries:
-    """Return the pixels that polygons touch, weighted by the exact share that they cover."""
-    found = coverage(shapes, grid, window)
-    polygon, row, col = (a.astype(np.int64) for a in (found.polygon, found.row, found.col))
-    return Entries(polygon, row, col, found.weight)
-
-
 def centred(shapes: Sequence[BaseGeometry], grid: Grid, window: Window) -> Entries:
     """Return the pixels that openEO counts to geometries, all with weight 1.
 
     Polygons have the pixels whose centre they hold or touch, points the pixel that they lie in,
     lines those that they run through.
     """
-    geometries = np.array([*shapes, None], dtype=object)[:-1]
-    linear = np.isin(
-        shapely.get_type_id(geometries),
-        (shapely.GeometryType.LINESTRING, shapely.GeometryType.MULTILINESTRING),
-    )
-    there = covered(
-        [None if line else s for s, line in zip(shapes, linear, strict=True)], grid, window
-    )
-    polygonal = np.isin(
-        shapely.get_type_id(geometries),
-        (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON),
-    )
-    shapely.prepare(geometries)
-    x = grid.left + (there.col + 0.5) * grid.pixel_x
-    y = grid.top - (there.row + 0.5) * grid.pixel_y
-    there = there.take(
-        shapely.intersects_xy(geometries[there.polygon], x, y) | ~polygonal[there.polygon]
-    )
-    lines = np.flatnonzero(linear)
-    line, row, col = line_pixels(list(geometries[lines]), grid, window)
-    return Entries(
-        np.concatenate([there.polygon, lines[line]]),
-        np.concatenate([there.row, row]),
-        np.concatenate([there.col, col]),
-        np.ones(len(there.polygon) + len(line)),
-    )
+    geometries, _ = mended(shapes)
+    found = runs_of(geometries, grid, window, "centre").pixels
+    polygon, row, col = (a.astype(np.int64) for a in (found.polygon, found.row, found.col))
+    return Entries(polygon, row, col, found.weight)
 
 
 @dataclass(eq=False)
@@ -151,14 +121,22 @@ class ZonePixels:
         finished = self._last == number
         if not finished.any():
             return None
-        done, self._pending = _split(self._pending, finished)
+        done, self._pending = split(self._pending, finished)
         return done
 
 
-def _split(
+def split(
     pending: list[tuple[Entries, Values, Mask]], finished: Mask
 ) -> tuple[PolygonPixels, list[tuple[Entries, Values, Mask]]]:
-    """Take the finished geometries out of what is pending."""
+    """Take the finished geometries out of what is pending.
+
+    Args:
+        pending: entries, and (pixel, label) values and masks of them, in any order.
+        finished: (geometry,) whether it is whole.
+
+    Returns:
+        The finished geometries, each with its pixels in row order; and what is left.
+    """
     taken, left = [], []
     for part, values, valid in pending:
         done = finished[part.polygon]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import threading
 from collections import Counter
 from contextlib import contextmanager
@@ -50,13 +51,15 @@ if TYPE_CHECKING:
     from terrazzo.cube import Mask, Values
     from terrazzo.drivers.ingestion.names import NameParts
     from terrazzo.geo.grid import Grid, Window
-    from terrazzo.storage.arrays.types import ArrayBand, ArrayCube, ArrayFile
+    from terrazzo.storage.arrays.types import ArrayBand, ArrayCube, ArrayFile, BitField
 
 _RECIPE: Final = "2"
 """Part of every digest; another one makes all files anew."""
+_LETTERS, _MOST_TEXT, _WORDS = 200, 5000, 50
 _UINT8_MAX: Final = 255
 _EDGE: Final = 4096
 _CLASSES: Final = "classification:classes"
+_BITS: Final = "classification:bitfields"
 
 _Image = tuple[int, int]
 """Position of a cube in its file, and of a date in it."""
@@ -79,6 +82,7 @@ def read(found: FoundFile, given: Given) -> Sequence[Draft]:
         if file.is_swath:
             return swath.read(found, given)
         images = _images(file, options, found.name, name)
+        about = _about(file.about)
         bands = _stored_bands(file.cubes, given)
         shared = _SharedFile(found, bands, tuple(cube.grid for cube in file.cubes), len(images),
                              options.crs)  # fmt: skip
@@ -90,8 +94,21 @@ def read(found: FoundFile, given: Given) -> Sequence[Draft]:
         item = safe_name(f"{prefix}_{date}" + (f"_{seen[date]}" if seen[date] > 1 else ""))
         notes = () if drafts else file.notes
         make = partial(_make, shared, tuple(parts), when, item, target, notes)
-        drafts.append(Draft(item, f"{found.name} [{date}]", make))
+        drafts.append(Draft(item, f"{found.name} [{date}]", make, about=about))
     return drafts
+
+
+def _about(told: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a file says of its data set as fields of a collection."""
+    words = [word.strip() for word in re.split("[,;]", told.get("keywords", ""))]
+    maker = told.get("institution", "")[:_LETTERS]
+    fields: dict[str, Any] = {
+        "title": told.get("title", "")[:_LETTERS],
+        "description": told.get("summary", "")[:_MOST_TEXT],
+        "keywords": list(dict.fromkeys(word[:_LETTERS] for word in words if word))[:_WORDS],
+        "providers": [{"name": maker, "roles": ["producer"]}] if maker else [],
+    }
+    return {name: value for name, value in fields.items() if value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +121,14 @@ class _StoredBand:
     """Key of its asset."""
     band: BandInfo
     """As stored: name and dtype may differ from the file's."""
-    classes: tuple[tuple[int, str], ...]
-    """Numbers and meanings of its classes, if it states them."""
+    told: ArrayBand
+    """As the file has it."""
 
     @property
     def nearest(self) -> bool:
         """Whether its values are classes as far as one can tell, so overviews don't mix them."""
-        return bool(self.classes) or self.band.dtype in CLASS_TYPES
+        told = self.told
+        return bool(told.classes) or told.flags or self.band.dtype in CLASS_TYPES
 
 
 class _SharedFile:
@@ -217,7 +235,7 @@ def _stored_bands(cubes: Sequence[ArrayCube], given: Given) -> tuple[tuple[_Stor
         keys[key] += 1
         key += f"_{keys[key]}" if keys[key] > 1 else ""
         described = _described(name, cube, band, given)
-        stored[id(cube)].append(_StoredBand(band.name, key, described, band.classes))
+        stored[id(cube)].append(_StoredBand(band.name, key, described, band))
     return tuple(tuple(stored[id(cube)]) for cube in cubes)
 
 
@@ -309,18 +327,38 @@ def _make(
 
 
 def _asset(path: Path, grid: Grid, band: _StoredBand, facts: Mapping[str, Any]) -> dict[str, Any]:
-    classes = [
-        {"value": value, "name": safe_name(meaning), "description": meaning}
-        for value, meaning in band.classes
-    ]
+    said: dict[str, Any] = {}
+    if band.told.classes:
+        said[_CLASSES] = _classes(band.told.classes)
+    if band.told.bits:
+        said[_BITS] = [_bits(field) for field in band.told.bits]
     return make_asset(
         str(path),
         bands=(band.band,),
         crs=grid.crs,
         shape=(grid.height, grid.width),
         transform=transform_of(grid),
-        extra={**facts, **({_CLASSES: classes} if classes else {})},
+        extra={**facts, **said},
     )
+
+
+def _classes(told: Iterable[tuple[int, str]]) -> list[dict[str, Any]]:
+    return [
+        {"value": value, "name": safe_name(meaning), "description": meaning}
+        for value, meaning in told
+    ]
+
+
+def _bits(field: BitField) -> dict[str, Any]:
+    """Return a bit field as STAC's classification extension has it."""
+    last = field.offset + field.length - 1
+    name = f"bit_{field.offset}" if field.length == 1 else f"bits_{field.offset}_{last}"
+    return {
+        "name": name,
+        "offset": field.offset,
+        "length": field.length,
+        "classes": _classes(field.classes),
+    }
 
 
 def _pieces(

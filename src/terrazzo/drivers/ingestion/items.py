@@ -20,6 +20,7 @@ from terrazzo.geo.grid import geographic_bounds
 from terrazzo.geo.times import parse_time
 from terrazzo.storage.gate import Gate
 from terrazzo.storage.raster import describe_for_item
+from terrazzo.storage.set_aside import MOST, is_kept
 from terrazzo.storage.writers.files import output_failed
 
 if TYPE_CHECKING:
@@ -203,6 +204,8 @@ class Draft:
     has it, or None."""
     roots: tuple[Path, ...] = ()
     """Folders that the item's files are read from in place."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of STAC that its file states of the collection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,6 +456,12 @@ def band_info(
     stated = options.nodata
     if stated is not None and not _has(np.dtype(dtype), stated):
         raise ArgumentInvalid(f"band {name!r} is {dtype}, which has no number --nodata {stated:g}.")
+    if stated is not None and not is_kept(np.dtype(dtype), stated):
+        raise ArgumentInvalid(
+            f"band {name!r} is {dtype}, of which no-data is kept from {-MOST} to {MOST} only, as "
+            f"float64 has no others exactly, and --nodata is {stated:.0f}. If the file says it "
+            "itself, leave --nodata out and give --copy, which puts another number in its place."
+        )
     if stated is not None:
         nodata = stated
     elif nodata is None and np.dtype(dtype).kind == "f":

@@ -20,7 +20,8 @@ from terrazzo.drivers.ingestion.names import read_name, safe_name, when_of
 from terrazzo.drivers.ingestion.product_files import number_of, read_xml, text_of, time_of
 from terrazzo.drivers.ingestion.swath import Measured, Part, Swath, draft_of, positions_in
 from terrazzo.errors import ArgumentInvalid, SourceUnreadable
-from terrazzo.storage.arrays.swath import Place, Size, TiePositions, open_swath
+from terrazzo.storage.arrays.swath import Place, Size, open_swath
+from terrazzo.storage.arrays.swath_ties import TiePositions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +45,7 @@ _NUMBERS: Final = re.compile(r"-?\d+(?:\.\d+)?")
 _IMAGE: Final = ("rows", "columns")
 """Names of the dimensions of images."""
 _MISSING: Final = (
-    "it is missing, and there are no tie points (tie_geo_coordinates.nc, geodetic_tx.nc) to find "
+    "is missing, and there are no tie points (tie_geo_coordinates.nc, geodetic_tx.nc) to find "
     "the pixels by. Get the product again"
 )
 _NANOMETRES: Final = 100.0
@@ -188,7 +189,8 @@ def _parts(name: str, contents: Sequence[_Content], wavelengths: Mapping[str, fl
         elif not any(one.band.plain for one in measured):
             continue
         elif ties is None:
-            raise SourceUnreadable(name, _file_of_positions(key[0]), _MISSING)
+            lost = _file_of_positions(key[0])
+            raise SourceUnreadable(name, lost, f"{lost} {_MISSING}")
         else:
             content, at = ties, _tie_at(name, ties, told[key])
             shape = key[1][1], key[2][1]

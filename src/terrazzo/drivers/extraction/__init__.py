@@ -1,0 +1,1 @@
+"""What an extraction is made of: from scenes and polygons to tables, samples and pictures."""

@@ -1,0 +1,132 @@
+"""Columns of statistics, made from what was summed up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from terrazzo.drivers.extraction.statistics import kernels
+from terrazzo.drivers.extraction.statistics.names import column_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from terrazzo.drivers.extraction.statistics.names import Wanted
+    from terrazzo.drivers.extraction.statistics.part import Pixels
+
+    Longs = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+    Mask = NDArray[np.bool_]
+
+ALWAYS = ("count", "valid_share")
+"""Statistics that are there without a valid pixel; the others are null."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Makes the columns of some statistics."""
+
+    wanted: Wanted
+    dtype: np.dtype[Any]
+    """Of the pixels: classes of whole numbers are whole numbers."""
+
+    @property
+    def fields(self) -> tuple[pa.Field, ...]:
+        """Names and types of the columns."""
+        return tuple(pa.field(column_of(name), self._type(name)) for name in self.wanted.names)
+
+    def of(
+        self, moments: Floats, total: Floats, tallies: Floats, pixels: Pixels | None
+    ) -> dict[str, pa.Array]:
+        """Return the columns, a row per polygon and label.
+
+        Args:
+            moments: (polygon, label, moment)
+            total: (polygon,) sum of all weights.
+            tallies: (polygon, label, class or bin) sums of weights.
+            pixels: of each polygon; None where no statistic needs them.
+        """
+        wanted = self.wanted
+        known = _summed(moments, total)
+        empty = known["count"].ravel() == 0.0
+        with np.errstate(invalid="ignore"):
+            shares = tallies / known["count"][..., None]
+        known |= {name: shares[..., n] for n, name in enumerate(wanted.classes)}
+        nested: dict[str, pa.Array] = {}
+        at = len(wanted.classes)
+        for name, bins in wanted.bins.items():
+            nested[name] = _lists(tallies[..., at : at + bins.count], empty)
+            at += bins.count
+        if pixels is not None:
+            known |= self._ranked(pixels)
+        if pixels is not None and wanted.by_class:
+            first, values, sums = kernels.classes(
+                pixels.starts, pixels.weights, pixels.values, pixels.valid
+            )
+            known["mode"] = _modes(first, values, sums, known["sum"])
+            nested["histogram"] = self._maps(first, values, sums, empty)
+            covered = np.repeat(known["count"].ravel(), np.diff(first))
+            nested["fractions"] = self._maps(first, values, sums / covered, empty)
+        columns = {}
+        for name in wanted.names:
+            missing = None if name in ALWAYS else empty
+            column = nested[name] if name in nested else pa.array(known[name].ravel(), mask=missing)
+            columns[column_of(name)] = column
+        return columns
+
+    def _type(self, name: str) -> pa.DataType:
+        if name in self.wanted.bins:
+            return pa.list_(pa.float64())
+        if name in {"fractions", "histogram"}:
+            return pa.map_(self._key, pa.float64())
+        return pa.float64()
+
+    @property
+    def _key(self) -> pa.DataType:
+        return pa.int64() if self.dtype.kind in "iub" else pa.float64()
+
+    def _ranked(self, pixels: Pixels) -> dict[str, Floats]:
+        shares = np.array([*self.wanted.shares.values()], np.float64)
+        found = kernels.quantiles(
+            pixels.starts, pixels.weights, pixels.values, pixels.valid, shares
+        )
+        return {name: found[..., n] for n, name in enumerate(self.wanted.shares)}
+
+    def _maps(self, first: Longs, values: Floats, sums: Floats, empty: Mask) -> pa.Array:
+        keys = pa.array(values).cast(self._key)
+        starts = pa.array(first.astype(np.int32))
+        return pa.MapArray.from_arrays(starts, keys, pa.array(sums), mask=pa.array(empty))
+
+
+def _summed(moments: Floats, total: Floats) -> dict[str, Floats]:
+    count, weighted, spread, low, high = np.moveaxis(moments, -1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        variance = spread / count
+        return {
+            "count": count,
+            "valid_share": count / total[:, None],
+            "sum": weighted,
+            "mean": weighted / count,
+            "variance": variance,
+            "sd": np.sqrt(variance),
+            "min": low,
+            "max": high,
+        }
+
+
+def _modes(first: Longs, values: Floats, sums: Floats, total: Floats) -> Floats:
+    """Return the value with the most weight, of several the largest; NaN where there is a NaN."""
+    owner = np.repeat(np.arange(len(first) - 1), np.diff(first))
+    order = np.lexsort((values, sums, owner))
+    found = np.full(len(first) - 1, np.nan)
+    found[owner[order]] = values[order]
+    return np.where(np.isnan(total), np.nan, found.reshape(total.shape))
+
+
+def _lists(tallies: Floats, empty: Mask) -> pa.Array:
+    """Return a list of the tallies of each polygon and label; null where nothing is valid."""
+    first = pa.array(np.arange(len(empty) + 1, dtype=np.int32) * np.int32(tallies.shape[-1]))
+    return pa.ListArray.from_arrays(first, pa.array(tallies.ravel()), mask=pa.array(empty))

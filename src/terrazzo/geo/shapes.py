@@ -1,0 +1,83 @@
+"""Geometries as pixels can be found under them: checked, valid, of one kind each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import shapely
+
+from terrazzo.errors import ArgumentInvalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Geometries: TypeAlias = NDArray[np.object_]
+
+POINTS = (shapely.GeometryType.POINT, shapely.GeometryType.MULTIPOINT)
+LINES = (
+    shapely.GeometryType.LINESTRING,
+    shapely.GeometryType.LINEARRING,
+    shapely.GeometryType.MULTILINESTRING,
+)
+POLYGONS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
+_AREA = 2
+_AT_ONCE = 65_536
+"""Shapes whose coordinates are held at a time."""
+MIXED = shapely.GeometryType.GEOMETRYCOLLECTION
+
+
+def mended(shapes: Sequence[Any] | Geometries) -> tuple[Geometries, tuple[int, ...]]:
+    """Return shapes as valid points, lines or polygons, and which of them had to be repaired.
+
+    Invalid polygons go through `shapely.make_valid`, of which only areas are kept: what a repair
+    leaves besides has none. Of a collection the parts of the highest dimension are kept. None and
+    empty shapes become empty polygons.
+
+    Args:
+        shapes: shapely geometries or None.
+
+    Raises:
+        ArgumentInvalid: not a geometry, or coordinates that are not finite.
+    """
+    geometries = np.empty(len(shapes), dtype=object)
+    geometries[:] = shapes
+    wrong = ~(shapely.is_geometry(geometries) | shapely.is_missing(geometries))
+    if wrong.any():
+        index = int(np.flatnonzero(wrong)[0])
+        raise ArgumentInvalid(
+            f"Shape {index} is {type(geometries[index]).__name__}, no shapely geometry."
+        )
+    geometries[shapely.is_missing(geometries) | shapely.is_empty(geometries)] = shapely.Polygon()
+    for start in range(0, len(geometries), _AT_ONCE):
+        some = geometries[start : start + _AT_ONCE]
+        coordinates, owner = shapely.get_coordinates(some, return_index=True)
+        wrong = ~np.isfinite(coordinates).all(axis=1)
+        if wrong.any():
+            index = start + int(owner[wrong][0])
+            raise ArgumentInvalid(f"Shape {index} has coordinates that are not finite.")
+    broken = np.flatnonzero(~shapely.is_valid(geometries))
+    for index in broken.tolist():
+        areas = bool(shapely.get_dimensions(geometries[index]) == _AREA)
+        geometries[index] = _highest(shapely.make_valid(geometries[index]), areas=areas)
+    for index in np.flatnonzero(shapely.get_type_id(geometries) == MIXED).tolist():
+        geometries[index] = _highest(geometries[index])
+    return geometries, tuple(broken.tolist())
+
+
+def _highest(shape: shapely.Geometry, *, areas: bool = False) -> shapely.Geometry:
+    """Return the parts of the highest dimension, or of areas only, as one geometry."""
+    parts = np.array([shape], dtype=object)
+    while (shapely.get_type_id(parts) >= shapely.GeometryType.MULTIPOINT).any():
+        parts = shapely.get_parts(parts)
+    dimensions = shapely.get_dimensions(parts)
+    kept = parts[dimensions == (_AREA if areas else dimensions.max(initial=0))]
+    if not kept.size:
+        return shapely.Polygon()
+    kind = shapely.get_type_id(kept)[0]
+    if kind == shapely.GeometryType.POLYGON:
+        return shapely.MultiPolygon(list(kept))
+    many = shapely.MultiPoint if kind == shapely.GeometryType.POINT else shapely.MultiLineString
+    return many(list(kept))
