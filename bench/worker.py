@@ -1,7 +1,8 @@
 """One contestant in a process of its own: told by lines of JSON what to run, it answers with times.
 
 Started as `python -m bench.worker MODULE:FUNCTION PARAMETERS`; see `bench.measure`. The function
-returns its tasks by name; a task returns arrays, which are kept for comparison when asked for.
+returns its tasks by name; a task returns arrays, or what reads them from where they were written;
+they are kept for comparison when asked for.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    Arrays = Mapping[str, Any]
 
 NAMES = "names.json"
 """What the arrays in a folder are called."""
@@ -48,7 +50,7 @@ def forget_peak() -> None:
         return
 
 
-def run(task: Callable[[], Mapping[str, Any]], keep: str) -> dict[str, float]:
+def run(task: Callable[[], Arrays | Callable[[], Arrays]], keep: str) -> dict[str, float]:
     """Run a task once, measured; save its arrays if `keep` names a file."""
     gc.collect()
     forget_peak()
@@ -60,6 +62,8 @@ def run(task: Callable[[], Mapping[str, Any]], keep: str) -> dict[str, float]:
         "peak_mb": peak_mb(),
     }
     if keep:
+        if callable(arrays):
+            arrays = arrays()
         folder = Path(keep)
         folder.mkdir()
         for number, array in enumerate(arrays.values()):

@@ -9,14 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from terrazzo.client import connect
+    from terrazzo.drivers.extraction.result import open_extraction
     from terrazzo.notebook import udf
 
 __version__ = "0.1.0"
 
-_LATE = {"connect": "terrazzo.client", "udf": "terrazzo.notebook"}
+_LATE = {
+    "connect": "terrazzo.client",
+    "open_extraction": "terrazzo.drivers.extraction.result",
+    "udf": "terrazzo.notebook",
+}
 """What is loaded when somebody asks for it, and from where."""
 
-__all__ = ["__version__", "connect", "udf"]
+__all__ = ["__version__", "connect", "open_extraction", "udf"]
 
 
 def __getattr__(name: str) -> Any:

@@ -451,7 +451,7 @@ class PlanTooLarge(TerrazzoError):
 class SourceUnreadable(TerrazzoError):
     """A file cannot be read; names the item and asset, never the server's path."""
 
-    code, status = "SourceUnreadable", 500
+    code, status = "SourceUnreadable", 424
 
     def __init__(self, item: str, asset: str, reason: str, way_out: str = "") -> None:
         self.item, self.asset, self.reason = item, asset, reason

@@ -20,6 +20,8 @@ from tests.attacks.files import (
 from tests.attacks.world import SECRET, graph
 from tests.server.stac_written import item
 
+from terrazzo.storage import handles
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -74,6 +76,35 @@ def test_a_fetched_image_opens_nothing(attacked: Attacked, attack: str, tmp_path
     answer = attacked.ask("POST", "/result", graph("load_stac", url=attacked.site.url("item.json")))
 
     attacked.check(answer)
+
+
+def test_images_of_other_hosts_are_decoded_in_closed_processes(
+    attacked: Attacked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    content = tif(tmp_path / "a.tif")
+
+    def opened(*_: Any) -> None:
+        raise AssertionError("opened in the server")
+
+    monkeypatch.setattr(handles._RemoteDataset, "of", opened)
+    (attacked.site.folder / "good.tif").write_bytes(content)
+    bands = [{"name": "b", "data_type": "uint8"}]
+    data = {"href": attacked.site.url("good.tif"), "type": "image/tiff", "bands": bands}
+    document = item("good", assets={"data": data}, links=[], bbox=[15, 45, 15.1, 45.2])
+    (attacked.site.folder / "good.json").write_text(json.dumps(document))
+    load = {"process_id": "load_stac", "arguments": {"url": attacked.site.url("good.json")}}
+    save = {"data": {"from_node": "load"}, "format": "GTiff"}
+    nodes = {
+        "load": load,
+        "save": {"process_id": "save_result", "arguments": save, "result": True},
+    }
+
+    answer = attacked.ask("POST", "/result", {"process": {"process_graph": nodes}})
+
+    assert answer.status_code == 200, answer.text
+    (tmp_path / "made.tif").write_bytes(answer.content)
+    with rasterio.open(tmp_path / "made.tif") as file:
+        assert file.read().ravel().tolist() == list(range(64))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from bench.__main__ import main
+from bench.__main__ import BENCHMARKS, main
 from bench.contestants import rasterio_cubes, terrazzo_graphs
 from bench.contestants.cubes import blocks
 from bench.data import Dataset, dataset
@@ -36,10 +36,18 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecatio
 
 ROOT = Path(__file__).parents[2]
 SIZE, DATES = 1024, 3
+PARTS = (
+    "composite", "kernel", "parcels", "callbacks", "udf", "pixels", "planning", "scaling", "import",
+)  # fmt: skip
+"""What is run here."""
 TABLES = (
     f"Masked NDVI median, {DATES} dates",
     f"5 x 5 kernel, {DATES} dates",
-    "polygons x 3 images",
+    "87 parcels x 3 images",
+    "870 parcels x 3 images",
+    "where our time goes",
+    f"images in one run, {len(os.sched_getaffinity(0))} threads",
+    "(1 M parcels x 1,000 images)",
     "Callbacks, 10 dates of 256 x 256 pixels",
     "Blocks of 4 x 512 x 512 float32",
     "Warm map tiles with code of users",
@@ -81,12 +89,10 @@ def rows_of(page: str, title: str) -> list[list[str]]:
 
 @pytest.mark.slow
 def test_a_quick_run_has_every_table_and_all_results_agree(tmp_path: Path) -> None:
-    # `.ci/run` runs the rest of them.
-    parts = "composite kernel parcels callbacks udf pixels planning scaling import"
     out = tmp_path / "page.md"
     arguments = [f"--size={SIZE}", f"--dates={DATES}", f"--data={tmp_path}", f"--out={out}"]
 
-    done = bench("--quick", *parts.split(), *arguments)
+    done = bench("--quick", *PARTS, *arguments)
 
     # 0: all results agree (tile.ALIKE, tile.EXACT, Rival.tolerance, parcels.TOLERANCE) and the
     # targets that depend on no machine are met, such as pixels.MOST.
@@ -103,11 +109,22 @@ def test_a_quick_run_has_every_table_and_all_results_agree(tmp_path: Path) -> No
     assert str(tmp_path) not in page
 
 
-def test_an_unknown_benchmark_is_refused_with_the_names_there_are() -> None:
-    done = bench("tiles")
+def test_the_others_are_run_by_continuous_integration() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
 
-    assert done.returncode == 2
-    assert "composite" in done.stderr
+    (names,) = re.findall(r'make bench ARGS="--quick ([a-z ]+)"', script)
+
+    assert {*names.split(), *PARTS} == set(BENCHMARKS)
+
+
+def test_an_unknown_benchmark_is_refused_with_the_names_there_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["tiles"])
+
+    assert end.value.code == 2
+    assert "composite" in capsys.readouterr().err
 
 
 def test_data_depends_on_the_seed_and_the_place_alone(small: Dataset, tmp_path: Path) -> None:
@@ -319,9 +336,25 @@ def test_the_status_is_0_unless_results_differ_or_a_sure_target_is_missed(
 
     monkeypatch.setattr("bench.__main__.BENCHMARKS", {"one": benchmark})
 
-    found = main(["--size=512", "--dates=1", f"--data={tmp_path}", f"--out={tmp_path / 'page.md'}"])
+    made, out = small.home.parent, tmp_path / "page.md"
+    found = main(["--size=512", "--dates=1", f"--data={made}", f"--out={out}"])
 
     assert found == status
+
+
+def test_a_run_of_everything_draws_all_comparisons_with_peers(
+    small: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = [Row("Terrazzo", ("1.0",), ratio=0.5), Row("peer", ("2.0",))]
+    section = Section("a", "A", "b", "c", [Table("A thing", ("CPU s",), rows)])
+    monkeypatch.setattr("bench.__main__.BENCHMARKS", {"one": lambda *_: section})
+    out = tmp_path / "page.md"
+
+    found = main(["--size=512", "--dates=1", f"--data={small.home.parent}", f"--out={out}"])
+
+    assert found == 0
+    assert "](images/bench-peers.svg)" in out.read_text()
+    assert "A thing" in (tmp_path / "images" / "bench-peers.svg").read_text()
 
 
 def test_equal_numbers_give_equal_plots(tmp_path: Path) -> None:

@@ -106,7 +106,8 @@ def test_the_time_of_another_process_and_its_children_is_known() -> None:
         process.communicate(b"\n")
 
     assert both > alone + 0.01
-    assert cpu_of(os.getpid()) == pytest.approx(time.process_time(), abs=0.1)
+    before, own, after = time.process_time(), cpu_of(os.getpid()), time.process_time()
+    assert before - 0.1 <= own <= after + 0.1  # the system counts in hundredths
 
 
 def test_a_search_of_many_finds_what_looking_at_each_finds(tmp_path: Path) -> None:

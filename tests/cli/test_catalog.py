@@ -123,7 +123,7 @@ def on_terminal(home: Path, columns: int, *arguments: str) -> str:
         while part := os.read(ours, 65536):
             shown += part
     os.close(ours)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=300) == 0
     return shown.decode()
 
 

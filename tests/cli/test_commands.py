@@ -363,6 +363,27 @@ def test_extract_reduces_polygons(home: Path, graph: Path, tmp_path: Path) -> No
         assert row["mean"] == pytest.approx(((a - b) / (a + b)).mean(), rel=1e-6)
 
 
+def test_extract_tells_beforehand_and_goes_on(home: Path, graph: Path, tmp_path: Path) -> None:
+    polygons, out = tmp_path / "parcels.gpkg", tmp_path / "out"
+    box = shapely.box(LEFT + 100 * PIXEL, TOP - 120 * PIXEL, LEFT + 130 * PIXEL, TOP - 100 * PIXEL)
+    far = shapely.box(0, 0, 1, 1)
+    geopandas.GeoDataFrame(geometry=[box, far], crs="EPSG:32634").to_file(polygons)
+    command = ("extract", graph, polygons, "-o", out, "--stats", "mean", "--buffer", "-5")
+
+    told = call(home, *command, "--dry-run")
+    before = out.exists()
+    first, again = (call(home, *command) for _ in range(2))
+
+    assert not before
+    assert f"{len(DATES)} (dates), {len(DATES)} to do" in told.stdout
+    assert "of which 1 cover a pixel" in told.stdout
+    assert json.loads(first.stdout) == json.loads(again.stdout)
+    assert json.loads(first.stdout)["scenes"] == len(DATES)
+    assert "1 polygons cover no pixel and have no rows: 1" in first.stderr
+    assert f"{len(DATES)} of {len(DATES)} scenes were there already." in again.stderr
+    call(home, *command, "--by", "image", status=2)
+
+
 def test_extract_may_be_exact(home: Path, tmp_path: Path) -> None:
     document = small_graph()
     document["process_graph"]["ndvi"]["result"] = False

@@ -52,7 +52,8 @@ def test_demo_table_is_what_rasterio_and_numpy_say(demo: tuple[Path, str]) -> No
     with rasterio.open(path) as file:
         pixels = file.read(1)[ALIGNED].astype(float)
 
-    rows = pq.read_table(home / "parcels" / "polygons.parquet").to_pylist()
+    (folder,) = home.glob("parcels-*")
+    rows = pq.read_table(folder / "table").to_pylist()
 
     (row,) = [row for row in rows if row["id"] == 1 and str(row["t"]).startswith("2020")]
     assert row["count"] == pytest.approx(pixels.size)

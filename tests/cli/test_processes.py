@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.cli.conftest import PROGRAM
+from tests.server.small import EDGE
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
 
-BLOCK = ("--block", 4, "--workers", 1)
-"""5625 blocks, so that there is time to stop a run."""
+BLOCK = ("--block", 8, "--workers", 1)
+BLOCKS = math.ceil(EDGE / 8) ** 2
+"""More than a thousand, so that there is time to stop a run."""
 
 
 def blocks_done(folder: Path) -> int:
@@ -25,7 +28,8 @@ def blocks_done(folder: Path) -> int:
 
 
 def wait_for_blocks(process: subprocess.Popen[str], folder: Path, count: int = 20) -> None:
-    for _ in range(3000):
+    end = time.monotonic() + 300
+    while time.monotonic() < end:
         if blocks_done(folder) >= count:
             return
         if process.poll() is not None:
@@ -63,7 +67,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(
     wait_for_blocks(process, out)
 
     os.killpg(process.pid, stop)
-    told = process.communicate(timeout=120)
+    told = process.communicate(timeout=300)
     before = blocks_done(out)
     resumed = shell(*arguments, *BLOCK)
 
@@ -72,7 +76,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(
         assert told[0] == ""
         assert "the same command again" in told[1]
         assert "Traceback" not in told[1]
-    assert 0 < before < 5625
+    assert 0 < before < BLOCKS
     assert resumed.returncode == 0, resumed.stderr
     assert "blocks were there already" in resumed.stderr
     written = [Path(json.loads(line)["path"]).read_bytes() for line in resumed.stdout.splitlines()]
@@ -84,7 +88,7 @@ def test_a_reader_that_goes_away_is_no_error(shell: Shell) -> None:
     assert process.stdout is not None
     process.stdout.close()
 
-    process.wait(timeout=60)
+    process.wait(timeout=300)
 
     assert process.stderr is not None
     assert "Traceback" not in (text := process.stderr.read())
@@ -133,7 +137,7 @@ def test_serve_stops_on_ctrl_c(shell: Shell) -> None:
     line = process.stderr.readline()
 
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
 
     assert "http://127.0.0.1:" in line
     assert (process.returncode, out, err) == (0, "", "")

@@ -177,7 +177,7 @@ def test_it_is_said_exactly_who_sees_a_collection(home: Path, arguments: tuple[s
 def test_a_server_without_accounts_is_not_opened_to_others(home: Path):
     ended = subprocess.run(
         [*PROGRAM, "--home", str(home), "serve", "--host", "0.0.0.0", "--port", "0"],  # noqa: S104
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
 
     assert ended.returncode == 2
@@ -189,7 +189,7 @@ def test_a_wrong_list_of_providers_is_told(home: Path, tmp_path: Path):
     (tmp_path / "providers.toml").write_text('[[provider]]\nid = "a"\n')
     ended = subprocess.run(
         [*PROGRAM, "--home", str(home), "serve", "--oidc", str(tmp_path / "providers.toml")],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
 
     assert ended.returncode == 2

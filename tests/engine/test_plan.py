@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from terrazzo.engine import check_memory, cost, evaluate, infer, make_plan
+from terrazzo.engine import check_memory, cost, evaluate, infer, labels_read, make_plan
 from terrazzo.engine.explain import explain, explain_text
 from terrazzo.errors import (
     ArgumentInvalid,
@@ -278,6 +278,36 @@ def test_a_callback_called_twice_gives_its_own_result_each_time():
     assert [str(label) for label in cube.dimension("t").labels] == ["2020-01", "2020-02", "2020-03"]
     both = cube.valid[0] & cube.valid[2]
     assert not np.array_equal(cube.values[0][both], cube.values[2][both])
+
+
+@pytest.mark.parametrize(
+    ("process", "arguments"),
+    [
+        ("aggregate_temporal_period", {"period": "month"}),
+        ("aggregate_temporal_period", {"period": "week"}),
+        (
+            "aggregate_temporal",
+            {"intervals": [["2020-01-01", "2020-03-01"], ["2020-02-01", None], ["1999", "2000"]]},
+        ),
+    ],
+)
+def test_a_period_reads_its_own_dates_and_those_beside_it_at_most(process, arguments):
+    counted = callback("count", data={"from_parameter": "data"}, condition=True)
+    held = node(process, True, data=ref("load"), reducer=counted, **arguments)
+    graph = {"load": LOAD, "held": held}
+    whole = planned(graph)
+    inference = infer(parse(graph, specs=SPECS), collections())
+    count = len(whole.probe.dimension("t").labels)
+    choices = [{"t": (number,)} for number in range(count)]
+
+    read = [one["load"]["t"] for one in labels_read(inference, choices)]
+
+    pixels = evaluate(whole, whole.window)
+    for number, dates in enumerate(read):
+        plan = make_plan(inference, labels=choices[number])
+        assert_same_pixels(evaluate(plan, plan.window), pixels.take("t", (number,)))
+        there = pixels.values[number].max()
+        assert len(dates) == (there or (2 if process == "aggregate_temporal_period" else 0))
 
 
 def test_explain_says_what_runs_and_is_json():

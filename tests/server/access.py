@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import geopandas
+from shapely import box
 from starlette.testclient import TestClient
 from tests.server.people import bearer, closed, ledger, newcomer
 from tests.server.small import DATES, graph, made_service, write_images
@@ -34,15 +36,17 @@ if TYPE_CHECKING:
 PUBLIC, GROUPED, LICENSED, SECRET, MISSING = "open", "qqqq1111", "wwww2222", "eeee3333", "zzzz4444"
 """Collections; their names share no letters, so that none is suggested for another."""
 COLLECTIONS = (PUBLIC, GROUPED, LICENSED, SECRET)
+GEOMETRIES = "vvvv5555"
+"""A private collection of geometries of the owner's."""
 PERSONS = ("anonymous", "owner", "stranger", "member", "accepted", "admin")
 SHUT_OUT = ("disabled", "expired")
 SEES = {
     "anonymous": {PUBLIC},
-    "owner": {PUBLIC, SECRET},
+    "owner": {PUBLIC, SECRET, GEOMETRIES},
     "stranger": {PUBLIC},
     "member": {PUBLIC, GROUPED},
     "accepted": {PUBLIC, LICENSED},
-    "admin": set(COLLECTIONS),
+    "admin": {*COLLECTIONS, GEOMETRIES},
 }
 EVERYBODY = frozenset(PERSONS)
 KNOWN = EVERYBODY - {"anonymous"}
@@ -72,7 +76,8 @@ class World:
     def normal(self, text: str) -> str:
         """Return an answer without the names of things and the mark of the request."""
         gone = {NO_JOB, NO_SERVICE, NO_FILE, NO_PROCESS, MISSING}
-        for name in sorted({*self.names.values(), *COLLECTIONS[1:]} - {""} | gone, key=len)[::-1]:
+        known = {*self.names.values(), *COLLECTIONS[1:], GEOMETRIES}
+        for name in sorted(known - {""} | gone, key=len)[::-1]:
             text = text.replace(name, "NAME")
         return text
 
@@ -103,7 +108,15 @@ class Row:
 
 def rows() -> list[Row]:
     """Return the matrix."""
-    return [*_jobs(), *_links(), *_files(), *_processes(), *_services(), *_collections()]
+    return [
+        *_jobs(),
+        *_links(),
+        *_files(),
+        *_processes(),
+        *_services(),
+        *_collections(),
+        *_features(),
+    ]
 
 
 def _jobs() -> Iterator[Row]:
@@ -188,6 +201,24 @@ def _collections() -> Iterator[Row]:
     yield from _writes(route)
 
 
+def _features() -> Iterator[Row]:
+    """Features of geometries, and of images, which have none."""
+    route = "/features/collections/{collection_id:path}"
+    for name, seen in ((GEOMETRIES, SEEING), (SECRET, NOBODY)):
+        for template, tail in {
+            "": "",
+            "/items": "/items",
+            "/items/{feature_id}": "/items/fields.0",
+            "/queryables": "/queryables",
+            "/schema": "/schema",
+            "/tiles": "/tiles",
+            "/tiles/{matrix}": "/tiles/WebMercatorQuad",
+            "/tiles/{matrix}/{z}/{y}/{x}": "/tiles/WebMercatorQuad/0/0/0",
+        }.items():
+            mine, gone = (f"/features/collections/{one}{tail}" for one in (name, MISSING))
+            yield Row("GET", route + template, mine, gone, seen, user=False)
+
+
 def _writes(route: str) -> Iterator[Row]:
     """Writes to a collection that others do not see; see test_transaction_rights.py for more."""
     for method, tail in (
@@ -207,6 +238,10 @@ def world(home: Path) -> Iterator[World]:
     for name in COLLECTIONS:
         options = IngestOptions(bands=("red", "nir"), title=f"Title of {name}")
         ingest([images], name, Workspace.of(home), options=options)
+    fields = geopandas.GeoDataFrame({"crop": ["rye"]}, geometry=[box(21, 45, 22, 46)], crs=4326)
+    fields.to_file(home / "fields.gpkg")
+    dated = IngestOptions(datetime="2024", title=f"Title of {GEOMETRIES}")
+    ingest([home / "fields.gpkg"], GEOMETRIES, Workspace.of(home), options=dated)
     workspace, database = Workspace.of(home), ledger(home)
     people = _people(database)
     try:
@@ -231,7 +266,8 @@ def _people(database: Database) -> dict[str, dict[str, str]]:
     accept_licence(database, find_user(database, "stranger").id, "agri")
     set_access(database, CollectionAccess(GROUPED, Visibility.GROUP, "agri"))
     set_access(database, CollectionAccess(LICENSED, Visibility.LICENCE, "vhr"))
-    set_access(database, CollectionAccess(SECRET, Visibility.PRIVATE, owner=owner))
+    for name in (SECRET, GEOMETRIES):
+        set_access(database, CollectionAccess(name, Visibility.PRIVATE, owner=owner))
     return people
 
 

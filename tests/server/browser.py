@@ -210,6 +210,6 @@ def browsing(folder: Path) -> Iterator[Browser]:
         yield Browser(reading, writing)
     finally:
         os.close(writing)
-        process.terminate()
-        process.wait(30)
+        process.kill()  # its processes end with it, and what it has in its folder is nobody's
+        process.wait()
         os.close(reading)

@@ -15,6 +15,7 @@ import pytest
 from tests.server.access import (
     COLLECTIONS,
     FILE,
+    GEOMETRIES,
     GROUPED,
     KNOWN,
     LICENSED,
@@ -50,11 +51,19 @@ LISTS: dict[str, Callable[[Any], set[str]]] = {
     "/collections": lambda told: {one["id"] for one in told["collections"]},
     "/search": lambda told: {one["collection"] for one in told["features"]},
     "/children": lambda told: {one["id"] for one in told["children"]},
+    "/features/collections": lambda told: {one["id"] for one in told["collections"]},
+    "/features/api": lambda told: {
+        path.split("/")[2] for path in told["paths"] if path.startswith("/collections/")
+    },
 }
+OPEN = {"/collections", "/search", "/maps", "/children", "/features/collections", "/features/api"}
+"""Lists that are not empty for somebody who is not logged in."""
 FOR_ALL = {
     "/", "/.well-known/openeo", "/conformance", "/file_formats", "/udf_runtimes", "/service_types",
     "/processes", "/credentials/oidc", "/credentials/basic", "/health", "/health/ready", "/metrics",
     "/favicon.ico", "/editor", "/queryables", "/aggregations", "/collection-queryables",
+    "/features", "/features/conformance", "/features/tileMatrixSets",
+    "/features/tileMatrixSets/{matrix}",
 }  # fmt: skip
 """Routes that name nothing of anybody."""
 TESTED_BELOW = {
@@ -81,7 +90,7 @@ def told(there: World, answer: Any) -> tuple[int, str, str]:
 
 def hidden_from(there: World, role: str) -> set[str]:
     """Return names that no answer may tell somebody who does not name them."""
-    names = {name for name in COLLECTIONS if name not in SEES[role]}
+    names = {name for name in (*COLLECTIONS, GEOMETRIES) if name not in SEES[role]}
     if role not in {"owner", "admin"}:
         names |= {there.names[name] for name in ("job", "file", "process", "private", "asset")}
     if role == "anonymous":
@@ -176,6 +185,8 @@ def test_lists_hold_what_somebody_sees_and_no_more(there: World, role: str, path
         "/collections": SEES[role],
         "/search": SEES[role],
         "/children": SEES[role],
+        "/features/collections": SEES[role] & {GEOMETRIES},
+        "/features/api": SEES[role] & {GEOMETRIES},
     }  # fmt: skip
     if role == "stranger":
         mine["/jobs"] = {names["job_of_other"]}
@@ -183,7 +194,7 @@ def test_lists_hold_what_somebody_sees_and_no_more(there: World, role: str, path
     answers = [there.ask(role, "GET", path), there.ask(role, "GET", f"{path}?limit=1000")]
 
     for answer in answers:
-        if role == "anonymous" and path not in {"/collections", "/search", "/maps", "/children"}:
+        if role == "anonymous" and path not in OPEN:
             assert answer.status_code == 401
         else:
             assert LISTS[path](answer.json()) == mine[path]

@@ -66,7 +66,7 @@ def shot(
                 BROWSER, *FLAGS, *flags, f"--user-data-dir={home / 'browser'}",
                 f"--window-size={width},{height}", f"--screenshot={path}", f"{url}/{mark}",
             ],
-            check=True, capture_output=True, timeout=120,
+            check=True, capture_output=True, timeout=300,
         )  # fmt: skip
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
 

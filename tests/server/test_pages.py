@@ -113,7 +113,7 @@ def browse(url: str, folder: Path) -> tuple[str, set[str], list[str]]:
             BROWSER, *FLAGS, f"--user-data-dir={folder / 'browser'}", f"--log-net-log={log}",
             "--net-log-capture-mode=Default", "--window-size=1280,800", "--dump-dom", url,
         ],
-        check=True, capture_output=True, text=True, timeout=180,
+        check=True, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     errors = [line for line in done.stderr.splitlines() if "CONSOLE" in line and "Error" in line]
     return done.stdout, asked(log), errors

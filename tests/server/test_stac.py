@@ -155,7 +155,7 @@ def test_an_asset_is_read_over_http(url: str) -> None:
     # In a process of its own: GDAL's opening keeps the interpreter that serves it.
     read = "import rasterio, sys; sys.stdout.buffer.write(rasterio.open(sys.argv[1]).read(1).data)"
     done = subprocess.run(
-        [sys.executable, "-c", read, href], capture_output=True, check=True, timeout=60
+        [sys.executable, "-c", read, href], capture_output=True, check=True, timeout=300
     )
 
     pixels = np.frombuffer(done.stdout, np.uint16).reshape(EDGE, EDGE)

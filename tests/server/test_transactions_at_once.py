@@ -8,6 +8,7 @@ import random
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 WRITERS, ROUNDS = 4, 12
 ITEMS = "/collections/c/items"
 BATCH = 50
+PATIENCE = 60.0
 
 
 @pytest.fixture
@@ -45,12 +47,15 @@ def there(tmp_path: Path) -> Iterator[World]:
 
 def test_with_tags_every_one_of_many_changes_counts(there: World) -> None:
     """Each reads the number and adds one to it, again where somebody was faster."""
+    all_have_read = threading.Barrier(WRITERS)
 
     def add() -> int:
         refused = 0
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             while True:
                 got = there.ask("admin", "GET", f"{ITEMS}/a")
+                if number + refused == 0:
+                    all_have_read.wait(PATIENCE)
                 more = {"properties": {"n": got.json()["properties"]["n"] + 1}}
                 answer = there.ask(
                     "admin", "PATCH", f"{ITEMS}/a", more, if_match=got.headers["etag"]
@@ -66,7 +71,7 @@ def test_with_tags_every_one_of_many_changes_counts(there: World) -> None:
 
     told = there.ask("admin", "GET", f"{ITEMS}/a").json()
     assert told["properties"]["n"] == WRITERS * ROUNDS
-    assert refused > 0
+    assert refused >= WRITERS - 1
 
 
 def test_without_tags_patches_of_different_members_all_count(there: World) -> None:
@@ -116,17 +121,17 @@ def test_a_killed_server_has_whole_requests_or_nothing_of_them(tmp_path: Path) -
                 made = requests.post(f"{program.url}/collections", json=collection("c"), timeout=60)
                 assert made.status_code == 201
             end = threading.Timer(
-                chance.uniform(0.05, 0.8), os.kill, (program.process.pid, signal.SIGKILL)
+                chance.uniform(0.0, 0.5), os.kill, (program.process.pid, signal.SIGKILL)
             )
-            end.start()
-            try:
+            with suppress(requests.ConnectionError):
                 while True:
                     number += 1
                     answer = requests.post(f"{program.url}{ITEMS}", json=batch(number), timeout=60)
                     assert answer.status_code == 201, answer.text
                     acknowledged.add(number)
-            except requests.ConnectionError:
-                end.join()
+                    if end.ident is None:
+                        end.start()
+            end.join()
             reader.join()
 
         with open_catalog(tmp_path / "catalog.sqlite") as catalog:

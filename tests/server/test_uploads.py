@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import geopandas
@@ -18,8 +19,10 @@ from tests.server.people import CHEAP, closed, ledger, newcomer
 
 from terrazzo.drivers.ingest import ingest
 from terrazzo.drivers.job import Workspace
+from terrazzo.drivers.uploads import PROGRAM
 from terrazzo.ledger import passwords
 from terrazzo.ledger.files import UserFiles
+from terrazzo.sandbox import closed as closed_worker
 from terrazzo.server.app import create_app
 
 if TYPE_CHECKING:
@@ -294,3 +297,27 @@ def test_formats_of_uploads_are_listed(server: Server):
     for name in ("GTiff", "JP2OpenJPEG", "netCDF", "GRIB"):
         assert {"datetime", "bands"} <= told[name]["parameters"].keys()
     assert "crs" in told["ESRI Shapefile"]["parameters"]
+
+
+def test_an_account_whose_turn_does_not_come_is_asked_to_come_again(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    image(tmp_path / "turn_20240501.tif")
+    server.put("turn_20240501.tif", (tmp_path / "turn_20240501.tif").read_bytes())
+    limits = replace(closed_worker.LIMITS, wait_seconds=0.2, workers=2)
+    monkeypatch.setattr(closed_worker, "LIMITS", limits)
+    load = uploaded("turn_20240501.tif")
+    (alice,) = {one.name for one in (server.home / "files").iterdir() if _has(one, "turn_")}
+    given = {"name": "a_20240501.tif", "datetime": "", "bands": []}
+    files = {"a_20240501.tif": tmp_path / "turn_20240501.tif"}
+
+    with closed_worker.reading(PROGRAM, files, given, owner=alice):
+        answer = server.result(load)
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "ServerBusy")
+    assert int(answer.headers["retry-after"]) > 1
+    assert server.result(load).status_code == 200
+
+
+def _has(folder: Path, name: str) -> bool:
+    return any(path.name.startswith(name) for path in folder.rglob("*"))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.ports import free_port
 from tests.server.program import PATIENCE, Program, serve
 from tests.server.small import graph, make_home
 
@@ -169,13 +170,6 @@ def prometheus(shared: Path, home: Path, target: int) -> Iterator[str]:
         subprocess.run(["bash", str(script), "stop"], env=environment, check=True, timeout=60)
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
 @pytest.mark.slow
 def test_a_real_prometheus_reads_the_numbers(
     program: Program, shared: Path, tmp_path: Path
@@ -184,6 +178,7 @@ def test_a_real_prometheus_reads_the_numbers(
     before = count(program, "/conformance")
     for _ in range(ASKED):
         program.get("/conformance")
+    wait_for(lambda: count(program, "/conformance") == before + ASKED)  # counted after its answer
     query = 'sum(terrazzo_requests_total{route="/conformance"})'
 
     target = urllib.parse.urlsplit(program.url).port or 0

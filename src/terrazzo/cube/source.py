@@ -45,6 +45,9 @@ class Source(Protocol):
     def items(self) -> tuple[str, ...]:
         """Ids of the images that it is made of, in reading order: its provenance."""
 
+    def items_of(self, labels: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+        """Return the ids of the images that are read for some labels, in reading order."""
+
     def version(self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]) -> str:
         """Changes when pixels of a window may have: other images, or their files were changed."""
 

@@ -73,6 +73,17 @@ class _Quota:
         if self._left < 0:
             raise full(self._quota - self._left, self._quota)
 
+    def reserve(self, size: int) -> None:
+        """See that so many bytes could be kept, before any is written.
+
+        Raises:
+            QuotaExceeded: there is no room for them.
+        """
+        if size > self._left:
+            self._look()
+        if size > self._left:
+            raise full(self._quota - self._left + size, self._quota)
+
     def _look(self) -> None:
         self._left, self._unseen = self._quota - self._files.used(), 0
 
@@ -134,7 +145,7 @@ class OwnUploads:
         return [
             read_closed(
                 files, name, crs=request.crs, id_column=request.id, layer=request.layer,
-                mode=self.mode, room=room,
+                mode=self.mode, room=room, owner=self.account,
             )
             for files, name in found
         ]  # fmt: skip
@@ -151,8 +162,9 @@ class OwnUploads:
                 _make_room(kept.parent)
                 quota = _Quota(self.files, self.quota)
                 take_in(
-                    place, name, kept, kept=quota.take, datetime=wanted.datetime,
-                    bands=wanted.bands, mode=self.mode,
+                    place, name, kept, reserve=quota.reserve, kept=quota.take,
+                    datetime=wanted.datetime, bands=wanted.bands, mode=self.mode,
+                    owner=self.account,
                 )  # fmt: skip
             items = items_in(kept)
         except (FileNotFoundError, OutputFailed):

@@ -14,6 +14,7 @@ from terrazzo import __version__
 from terrazzo.ledger import Database, Signer, database_url
 from terrazzo.server import health, scratch
 from terrazzo.server.description import describe
+from terrazzo.server.features import routes as features
 from terrazzo.server.login.oidc import Providers
 from terrazzo.server.maps.kept import KeptTiles
 from terrazzo.server.maps.maps import Maps
@@ -53,8 +54,8 @@ if TYPE_CHECKING:
 
 STATIC = Path(__file__).parent / "static"
 ROUTERS = (
-    health.router, preview.router, stac.router, aggregation.router, collections.router,
-    transactions.router,
+    health.router, features.router, preview.router, stac.router, aggregation.router,
+    collections.router, transactions.router,
     pages.router, home.router, capabilities.router, formats.router,
     jobs.router, job_results.router,
     processes.router, user_processes.router,

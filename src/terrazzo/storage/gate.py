@@ -78,6 +78,8 @@ class AssetName:
     """Key of the asset in the item, for messages."""
     address: Address | None = field(default=None, compare=False)
     """Where it is read, if that is over the network."""
+    closed_for: str | None = field(default=None, compare=False)
+    """The account for which a closed worker decodes it; None = it is decoded in this process."""
 
     @property
     def is_remote(self) -> bool:
@@ -129,13 +131,21 @@ class Gate:
     says."""
     places: tuple[str, ...] = ()
     """Further `https://host/folder`."""
+    trusted: bool = False
+    """Whether files of strangers are decoded in this process, and not in a closed worker."""
+    owner: str = ""
+    """The account that asks."""
+    strange: bool = False
+    """Whether it is for names that anybody may have written."""
 
     def for_strangers(self) -> Gate:
         """Return the gate for what anybody may have written: without what ingestion remembered.
 
-        Who may see the items of a remembered place is another matter than who may name it.
+        Who may see the items of a remembered place is another matter than who may name it. What
+        it lets through of other hosts has been looked at by nobody, so it is decoded in closed
+        workers.
         """
-        return replace(self, stores=(), places=())
+        return replace(self, stores=(), places=(), strange=True)
 
     def open_name(
         self, href: str, base: Path | str | None = None, *, item: str = "", asset: str = ""
@@ -158,10 +168,14 @@ class Gate:
         item, asset = item or _stem(text), asset or "data"
         if text[: len(_S3)].lower() == _S3:
             name, where = self._object(text[len(_S3) :])
-            return AssetName(name, name, _driver(name), item, asset, where)
-        if _is_url(text):
+        elif _is_url(text):
             where = self._url(text)
-            return AssetName(where.url, where.url, _driver(where.url), item, asset, where)
+            name = where.url
+        else:
+            where = None
+        if where is not None:
+            closed_for = self.owner if self.strange and not self.trusted else None
+            return AssetName(name, name, _driver(name), item, asset, where, closed_for)
         path = self.local_path(text, base)
         return AssetName(str(path), str(path), _driver_of_file(path), item, asset)
 

@@ -22,6 +22,7 @@ from typing_extensions import override
 
 from terrazzo.errors import AssetForbidden, SourceUnreadable
 from terrazzo.spans import span
+from terrazzo.storage.closed_dataset import ClosedDataset
 from terrazzo.storage.gate import SAFE_OPTIONS
 from terrazzo.storage.remote.files import Opener, RemoteFile, version_of
 from terrazzo.storage.remote.transport import RemoteFailed
@@ -84,7 +85,8 @@ class HandlePool:
             RemoteFailed: what GDAL could not read could not be fetched.
         """
         name = (asset.key, stamp, level)
-        dataset = self._take(name)
+        closed = asset.closed_for is not None  # whose worker is for one read
+        dataset = None if closed else self._take(name)
         if dataset is None:
             with span("open"):
                 dataset = open_dataset(asset, level)
@@ -99,7 +101,10 @@ class HandlePool:
             if isinstance(error, CPLE_BaseError):  # damage that rasterio does not expect there
                 raise unreadable(asset, error) from None
             raise
-        self._give(name, dataset)
+        if closed:
+            dataset.close()
+        else:
+            self._give(name, dataset)
 
     def close(self) -> None:
         """Close the idle datasets."""
@@ -202,6 +207,8 @@ def open_dataset(asset: AssetName, level: int = 0) -> Any:
             with gdal_environment():
                 return _Dataset(asset.gdal, driver=asset.driver, **options)
         remote, context = RemoteFile(asset.address, version_of(asset.address)), copy_context()
+        if asset.closed_for is not None:
+            return ClosedDataset(remote, asset.driver, level, asset.closed_for)
         with gdal_environment():
             return context.run(_RemoteDataset.of, remote, context, asset.driver, options)
     except NotGeoreferencedWarning:

@@ -18,7 +18,7 @@ import numpy as np
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 
 from terrazzo.errors import ArgumentInvalid, SourceUnreadable
-from terrazzo.geo.crs import crs_name
+from terrazzo.geo.crs import WGS84, crs_name, transformer
 from terrazzo.geo.grid import SAME_PLACE, Grid
 from terrazzo.storage.handles import NO_GEOREFERENCE, unreadable
 
@@ -232,9 +232,13 @@ def _crs_of(asset: AssetName, dataset: Any) -> str:
     if found is None:
         raise NotNorthUp(asset.item, asset.asset, NO_GEOREFERENCE)
     try:
-        return crs_name(found.to_wkt())
+        name = crs_name(found.to_wkt())
+        transformer(name, WGS84)
     except ArgumentInvalid:
-        raise unreadable(asset, "its coordinate reference system is not known") from None
+        raise unreadable(
+            asset, "its coordinate reference system is not known, or not bound to the earth"
+        ) from None
+    return name
 
 
 def _lattice_of(asset: AssetName, dataset: Any) -> tuple[tuple[float, float, float, float], bool]:

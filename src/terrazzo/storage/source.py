@@ -149,7 +149,11 @@ class RasterSource:
     @property
     def items(self) -> tuple[str, ...]:
         """Ids of the items, in reading order: the provenance of what is made of them."""
-        return tuple(item.id for group in self.groups for item in group)
+        return self.items_of({})
+
+    def items_of(self, labels: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+        """Return the ids of the items of some labels, in reading order."""
+        return tuple(item.id for group in self._chosen(labels)[0] for item in group)
 
     def version(self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]) -> str:
         """Digest of the items that a window touches: files, sizes, times of change, scaling."""

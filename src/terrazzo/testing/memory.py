@@ -47,6 +47,11 @@ class CubeSource:
         """None: it was read from nothing."""
         return ()
 
+    def items_of(self, labels: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+        """None: it was read from nothing."""
+        del labels
+        return ()
+
     def version(self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]) -> str:
         """One: it never changes."""
         del grid, window, labels

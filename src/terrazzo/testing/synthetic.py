@@ -69,6 +69,10 @@ class SyntheticSource:
         """One image per date."""
         return self.times
 
+    def items_of(self, labels: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+        """One image per date."""
+        return tuple(self.times[n] for n in labels.get("t", range(len(self.times))))
+
     def version(self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]) -> str:
         """One: what it is made of never changes."""
         del grid, window, labels

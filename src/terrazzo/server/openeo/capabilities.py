@@ -159,5 +159,6 @@ def _links(request: Request, shared: Parts) -> list[dict[str, str]]:
         link(QUERYABLES, to("queryables"), SCHEMA, "Filters of all items"),
         *aggregation_links(to),
         link("children", to("children"), title="Collections, each whole"),
+        link("related", to("features"), title="Features of geometries: OGC API Features and Tiles"),
         link("service-desc", to("openapi.json"), OPENAPI, "The API of this server"),
     ]

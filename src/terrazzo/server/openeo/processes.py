@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from terrazzo.processes import PROCESSES
 from terrazzo.server.openeo import pages
 from terrazzo.server.parts import Parts, parts
-from terrazzo.server.web.accept import wants_page
+from terrazzo.server.web.accept import takes_gzip, wants_page
 from terrazzo.server.web.links import address, link
 
 router = APIRouter()
@@ -51,7 +51,7 @@ def processes(request: Request, shared: Annotated[Parts, Depends(parts)]) -> Res
     known = request.headers.get("if-none-match", "").split(",")
     if listing.tag in {one.strip().removeprefix("W/") for one in known}:
         return Response(status_code=NOT_MODIFIED, headers=headers)
-    if _takes_gzip(request):
+    if takes_gzip(request):
         headers["Content-Encoding"] = "gzip"
         return Response(listing.squeezed, 200, headers, JSON)
     return Response(listing.content, 200, headers, JSON)
@@ -72,11 +72,3 @@ def _listing(here: str) -> _Listing:
     content = json.dumps(listed(here), separators=(",", ":")).encode()
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
     return _Listing(content, gzip.compress(content, _LEVEL, mtime=0), tag)
-
-
-def _takes_gzip(request: Request) -> bool:
-    for entry in request.headers.get("accept-encoding", "").split(","):
-        name, *options = (part.strip().lower() for part in entry.split(";"))
-        if name == "gzip":
-            return "q=0" not in options
-    return False

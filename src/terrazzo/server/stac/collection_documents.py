@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from terrazzo.catalog import read_bands
 from terrazzo.catalog.stac import extensions
 from terrazzo.catalog.stored import STAC_VERSION
+from terrazzo.drivers.features.tables import holds_geometries
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.server.web.links import address, link
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from terrazzo.catalog import BandInfo, Catalog
     from terrazzo.server.settings import ServerSettings
 
+TILESETS = "http://www.opengis.net/def/rel/ogc/1.0/tilesets-vector"
 QUERYABLES = "http://www.opengis.net/def/rel/ogc/1.0/queryables"
 SCHEMA = "application/schema+json"
 GEOJSON = "application/geo+json"
@@ -245,7 +247,17 @@ def _links(
         link("items", to("collections", name, "items"), GEOJSON, "Its items"),
         link(QUERYABLES, to("collections", name, "queryables"), SCHEMA, "Filters of its items"),
         *aggregation_links(to, "collections", name),
+        *(feature_links(to, name) if holds_geometries(document) else ()),
         *kept,
+    ]
+
+
+def feature_links(to: Callable[..., str], name: str) -> list[dict[str, Any]]:
+    """Return links to what a collection of geometries is in OGC API Features and Tiles."""
+    here = ("features", "collections", name)
+    return [
+        link("related", to(*here), title="Its features: OGC API Features, and a map"),
+        link(TILESETS, to(*here, "tiles"), title="Its vector tiles"),
     ]
 
 

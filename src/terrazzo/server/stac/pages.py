@@ -38,6 +38,11 @@ PAGES: Mapping[str, str] = {
     "/collections/{collection_id:path}/items": "items",
     "/collections/{collection_id:path}/items/{item_id}": "item",
     "/search": "search",
+    "/features": "features",
+    "/features/collections": "features",
+    "/features/collections/{collection_id:path}": "feature-map",
+    "/features/collections/{collection_id:path}/items": "feature-map",
+    "/features/collections/{collection_id:path}/items/{feature_id}": "feature-map",
 }
 """Which page a browser gets at the address of a route."""
 FOUND, NOT_FOUND = 200, 404
@@ -81,7 +86,7 @@ async def page(request: Request, kind: str) -> Response:
         "kind": kind,
         "root": to_root(request.scope),
         "collection": named.get("collection_id", ""),
-        "item": named.get("item_id", ""),
+        "item": named.get("item_id", named.get("feature_id", "")),
         "accounts": "" if shared.settings.open else "yes",
     }
     filled = _shell().substitute({name: escape(text) for name, text in told.items()})

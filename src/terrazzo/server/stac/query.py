@@ -288,7 +288,7 @@ def _condition(told: Mapping[str, Any]) -> Filter | None:
     if "q" in told:
         parts.append(Filter.of_words(FreeText.of(_words(told["q"]))))
     if "datetime" in told:
-        parts.append(Filter.during(*_period(_text(told, "datetime"))))
+        parts.append(Filter.during(*period_of(_text(told, "datetime"))))
     return Filter.all_of(parts) if parts else None
 
 
@@ -360,8 +360,8 @@ def _number_in(value: Any) -> float | None:
     return int(value) if value.lstrip("-").isdecimal() else float(value)
 
 
-def _period(text: str) -> tuple[datetime | None, datetime | None]:
-    """Return the ends of a STAC `datetime`; None where open.
+def period_of(text: str) -> tuple[datetime | None, datetime | None]:
+    """Return the ends of a `datetime`, as STAC and OGC API have it; None where open.
 
     Raises:
         RequestInvalid: it is none.

@@ -50,3 +50,12 @@ def _quality(options: list[str]) -> float:
             except ValueError:
                 return 1.0
     return 1.0
+
+
+def takes_gzip(request: Request) -> bool:
+    """Tell whether an answer may be gzipped."""
+    for entry in request.headers.get("accept-encoding", "").split(","):
+        name, *options = (part.strip().lower() for part in entry.split(";"))
+        if name == "gzip":
+            return "q=0" not in options
+    return False

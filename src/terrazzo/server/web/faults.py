@@ -22,6 +22,7 @@ from terrazzo.errors import (
     TerrazzoError,
 )
 from terrazzo.ledger.tokens import TooManyFailures
+from terrazzo.sandbox.pool import WorkersBusy
 from terrazzo.server.web.accept import prefers_page
 from terrazzo.server.web.error_pages import HEADERS, error_page
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BUSY = 503
+FILES_BUSY_S = 10
+"""Seconds after which a file may be asked for again that had to wait for others for too long."""
 
 
 class ServiceUnsupported(TerrazzoError):
@@ -186,6 +189,8 @@ def _headers(error: Exception) -> dict[str, str]:
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, TooManyFailures):
         return {"Retry-After": str(error.seconds)}
+    if isinstance(error, WorkersBusy):
+        return {"Retry-After": str(FILES_BUSY_S)}
     return {}
 
 

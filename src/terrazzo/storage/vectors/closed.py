@@ -120,6 +120,7 @@ def read_closed(
     layer: str = "",
     mode: Mode = Mode.SANDBOXED,
     room: Room | None = None,
+    owner: str = "",
 ) -> tuple[dict[str, Any], str]:
     """Read a file of geometries in a closed worker.
 
@@ -131,6 +132,7 @@ def read_closed(
         layer: of a GeoPackage.
         mode: whether workers are shut in.
         room: what it may become, shared with files that are loaded with it.
+        owner: account that has it read.
 
     Returns:
         A GeoJSON FeatureCollection in the CRS of the file, and the name of that CRS.
@@ -139,10 +141,11 @@ def read_closed(
         SourceUnreadable: damaged, not of the kind that its name says, or too large.
         ArgumentInvalid: no geometry in it, no CRS known, no such layer or attribute, or no room.
         UdfRefused: this machine cannot shut workers in.
+        WorkersBusy: another file of the account, or files of others, are read for too long.
     """
     request = {"name": name, "crs": crs, "id": id_column, "layer": layer}
     try:
-        with reading(__name__, files, request, mode=mode) as answer:
+        with reading(__name__, files, request, mode=mode, owner=owner) as answer:
             text = answer.text(_NAME, MOST_BYTES)
         (room or Room()).take(len(text))
         told = json.loads(text)

@@ -35,7 +35,8 @@ MOST_FEATURES, MOST_BYTES = 500_000, 1_000_000_000
 """What a graph may load: features become Python objects, some kB each."""
 _BATCH: Final = 1024
 """Rows that are decoded at once: a text may be stored once for all rows of a group."""
-_DAMAGED: Final = (OSError, ValueError, TypeError, LookupError, pa.ArrowException)
+DAMAGED: Final = (OSError, ValueError, TypeError, LookupError, pa.ArrowException)
+"""What Arrow raises for files that are damaged or cut short."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +74,7 @@ def table_facts(path: Path, gate: Gate) -> TableFacts:
     try:
         with real.open("rb") as file:
             return TableFacts.of_json(pq.read_schema(file).metadata[FACTS])
-    except _DAMAGED:
+    except DAMAGED:
         raise SourceUnreadable(
             real.parent.name, real.stem, "the file is gone, damaged or another one"
         ) from None
@@ -102,7 +103,7 @@ def read_features(path: Path, gate: Gate, choice: Choice, *, room: int = MOST_FE
     try:
         with recognised(path, gate).open("rb") as file, span("decode"):
             parquet = pq.ParquetFile(file)
-            groups = _groups(parquet, facts, choice.boxes)
+            groups = groups_touching(parquet, facts, choice.boxes)
             for batch in parquet.iter_batches(_BATCH, row_groups=groups):
                 table = _chosen(pa.Table.from_batches([batch]), facts, choice)
                 size += table.nbytes
@@ -110,13 +111,13 @@ def read_features(path: Path, gate: Gate, choice: Choice, *, room: int = MOST_FE
                     raise _too_many(room)
                 rows.append(table.column(facts.row).to_numpy())
                 shapes += shapely.from_wkb(table.column(facts.geometry).to_pylist()).tolist()
-                named = _attributes(table, facts)
+                named = attributes_of(table, facts)
                 ids += named[facts.id] if facts.id else [None] * len(table)
                 properties += [
                     dict(zip(named, values, strict=True))
                     for values in zip(*named.values(), strict=True)
                 ] or [{} for _ in range(len(table))]
-    except (*_DAMAGED, shapely.errors.GEOSException) as error:
+    except (*DAMAGED, shapely.errors.GEOSException) as error:
         raise SourceUnreadable(
             path.parent.name, path.stem, f"it is damaged or cut short ({type(error).__name__})"
         ) from None
@@ -137,7 +138,7 @@ def _too_many(room: int) -> PlanTooLarge:
     )
 
 
-def _groups(parquet: Any, facts: TableFacts, boxes: Sequence[Bounds] | None) -> list[int]:
+def groups_touching(parquet: Any, facts: TableFacts, boxes: Sequence[Bounds] | None) -> list[int]:
     """Return the row groups that may hold something that touches one of the boxes."""
     meta = parquet.metadata
     if boxes is None:
@@ -153,12 +154,12 @@ def _groups(parquet: Any, facts: TableFacts, boxes: Sequence[Bounds] | None) -> 
             found += [] if empty else [group]
             continue
         whole = np.array([[held[0].min, held[1].min, held[2].max, held[3].max]])
-        if _touching(whole, boxes).any():
+        if touching(whole, boxes).any():
             found.append(group)
     return found
 
 
-def _touching(held: NDArray[np.float64], boxes: Sequence[Bounds]) -> NDArray[np.bool_]:
+def touching(held: NDArray[np.float64], boxes: Sequence[Bounds]) -> NDArray[np.bool_]:
     """Tell which of (n, 4) boxes touch one of several; NaN touches none."""
     found = np.zeros(len(held), np.bool_)
     for left, bottom, right, top in boxes:
@@ -178,7 +179,7 @@ def _chosen(table: Any, facts: TableFacts, choice: Choice) -> Any:
         struct = table.column(facts.box).combine_chunks()
         edges = [struct.field(n).to_numpy(zero_copy_only=False) for n in range(4)]
         there = struct.is_valid().to_numpy(zero_copy_only=False)
-        kept &= _touching(np.stack(edges, axis=1).astype(np.float64), choice.boxes) & there
+        kept &= touching(np.stack(edges, axis=1).astype(np.float64), choice.boxes) & there
     if choice.interval is not None and facts.date:
         interval = choice.interval
         kept &= _meets(table, facts.date, lambda value: contains(interval, as_instant(value)))
@@ -199,7 +200,7 @@ def _meets(table: Any, name: str, test: Callable[[Any], bool]) -> NDArray[np.boo
     return np.array(found, np.bool_)
 
 
-def _attributes(table: Any, facts: TableFacts) -> dict[str, list[Any]]:
+def attributes_of(table: Any, facts: TableFacts) -> dict[str, list[Any]]:
     """Return the attributes of rows as JSON values, by name."""
     own = {facts.geometry, facts.box, facts.row}
     found = {}

@@ -121,7 +121,7 @@ def _open_parquet(path: Path, asked: Asked, stack: ExitStack) -> Features:
     file = stack.enter_context(path.open("rb"))  # a single file: no folder of partitions
     parquet = stack.enter_context(pq.ParquetFile(file))
     schema = parquet.schema_arrow
-    geo = _geo(schema)
+    geo = _geo(parquet.metadata.metadata)
     column = _geometry_column(schema, geo, asked.geometry)
     facts = geo.get("columns", {}).get(column, {})
     crs = _parquet_crs(facts if column in geo.get("columns", {}) else None, asked)
@@ -138,8 +138,9 @@ def _open_parquet(path: Path, asked: Asked, stack: ExitStack) -> Features:
     return Features(crs, wanted, batches())
 
 
-def _geo(schema: Any) -> dict[str, Any]:
-    found = json.loads((schema.metadata or {}).get(b"geo", b"{}"))
+def _geo(told: Any) -> dict[str, Any]:
+    """Return what a file says of its geometries; the schema that Arrow keeps may not say it."""
+    found = json.loads((told or {}).get(b"geo", b"{}"))
     if not isinstance(found, dict) or not isinstance(found.get("columns", {}), dict):
         raise TypeError("The member `geo` is no object")
     return found

@@ -263,8 +263,9 @@ def _read_parquet(path: Path) -> tuple[list[BaseGeometry | None], dict[str, list
     try:
         # A single file object: no folder of partitions, no other file system.
         with path.open("rb") as file:
-            table = pq.read_table(file)
-        metadata = _object(json.loads((table.schema.metadata or {}).get(b"geo", b"{}")))
+            parquet = pq.ParquetFile(file)
+            table = parquet.read()
+        metadata = _object(json.loads((parquet.metadata.metadata or {}).get(b"geo", b"{}")))
         told = str(metadata.get("primary_column", ""))
         column = told or next((n for n in GEOMETRY_COLUMNS if n in table.column_names), "")
         if not column or column not in table.column_names:

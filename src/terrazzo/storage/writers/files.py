@@ -68,7 +68,8 @@ def output_failed(path: Path, error: Exception) -> OutputFailed:
         reason = f"{type(error).__name__} ({error.args[-1] if error.args else 'no reason given'})"
     return OutputFailed(
         f"{path.name!r} could not be written: {reason} ({free}). Make room or choose another "
-        "folder with `--output`, then run again; finished blocks are kept."
+        "folder (`--output` for results, `--home` for the catalogue and what is ingested), then "
+        "run again; what is finished is kept."
     )
 
 

@@ -84,7 +84,9 @@ def in_degrees(shapes: Sequence[BaseGeometry], crs: str) -> list[BaseGeometry]:
                 f"A geometry in {crs[:60]!r} has a vertex that is not on the globe, so that it "
                 "cannot be written as GeoJSON. Save as GeoParquet, which keeps its CRS."
             )
-        for number in np.flatnonzero(shapely.get_dimensions(found) > 0):
+        bounds = shapely.bounds(found)
+        wide = bounds[:, 2] - bounds[:, 0] > HALF_TURN
+        for number in np.flatnonzero(wide & (shapely.get_dimensions(found) > 0)):
             found[number] = _rejoined(given[number], found[number], to)
     placed = np.empty(len(shapes), dtype=object)
     placed[:] = [_cut(shape) for shape in found]
