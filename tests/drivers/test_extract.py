@@ -344,12 +344,13 @@ def test_polygons_across_the_antimeridian_are_found_on_both_sides(tmp_path: Path
     job = job_of({"load": {**load(["B"], collection="c"), "result": True}})
 
     made = extract(
-        job, workspace, polygons, tmp_path / "out", statistics=("count", "mean"), by="image",
-        block=256,
+        job, workspace, polygons, tmp_path / "out", statistics=("count", "valid_share", "mean"),
+        by="image", block=256,
     )  # fmt: skip
 
     rows = rows_of(made.table)
     assert made.outside == ()
+    assert rows["valid_share"].tolist() == [1.0] * 4
     world_rows, east_rows = rows[rows["date"] == "2024-01-01"], rows[rows["date"] == "2024-02-01"]
     assert world_rows["count"].tolist() == pytest.approx([8, 8])
     # Columns 3598 and 3599 lie west of the antimeridian, 0 and 1 east of it.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -32,6 +35,7 @@ from terrazzo.errors import ArgumentInvalid, PlanTooLarge
 from terrazzo.testing.graphs import callback
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from terrazzo.drivers.extraction.result import Extraction
@@ -276,6 +280,100 @@ def test_folders_without_an_extraction_are_refused(tmp_path: Path, work: Extract
     (tmp_path / "polygons.parquet").write_bytes((work.folder / "polygons.parquet").read_bytes())
     with pytest.raises(ArgumentInvalid, match="is done yet"):
         terrazzo.open_extraction(tmp_path)
+
+
+def put(content: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def statements(*texts: str) -> Callable[[Path], None]:
+    def run(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            for text in texts:
+                connection.execute(text)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut,
+        put(b"x" * 9000),
+        put(b""),
+        statements("UPDATE scene SET skipped = '{'"),
+        statements("UPDATE scene SET log = '[1]'"),
+        statements("UPDATE scene SET log = '[{}]'"),
+        statements("UPDATE scene SET rows = 'many'"),
+        statements("DROP TABLE scene", "CREATE TABLE scene (key)"),
+    ],
+    ids=["cut", "no database", "empty", "skipped", "log", "entry", "rows", "columns"],
+)
+def test_a_damaged_scene_table_is_named_with_the_way_out(
+    work: Extracted, tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    folder = shutil.copytree(work.folder, tmp_path / "table")
+    damage(folder / "scenes.sqlite")
+    broken = terrazzo.open_extraction(folder)
+    said = r"table/scenes\.sqlite is damaged \(.*\)\. Delete the folder and extract again"
+
+    for read in (
+        lambda: broken.scenes,
+        broken._repr_html_,
+        lambda: publish(folder, "p", work.workspace),
+    ):
+        with pytest.raises(ArgumentInvalid, match=said):
+            read()
+    if (folder / "scenes.sqlite").stat().st_size:  # an empty one is that of a run that begins
+        with pytest.raises(ArgumentInvalid, match=said):
+            take(work, folder)
+
+
+TABLE_AGAIN, FOLDER_AGAIN = "Delete it and give the extraction again", "Delete the folder and"
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + bytes(100)])
+def test_damaged_parquet_is_named_with_the_way_out(
+    work: Extracted, tmp_path: Path, content: bytes
+) -> None:
+    folder = shutil.copytree(work.folder, tmp_path / "table")
+    (part, *_), polygons = sorted(folder.rglob("date=*/*.parquet")), folder / "polygons.parquet"
+
+    for path, way in ((part, TABLE_AGAIN), (polygons, FOLDER_AGAIN)):
+        whole = path.read_bytes()
+        path.write_bytes(content)
+        broken = terrazzo.open_extraction(folder)
+        for read in (
+            broken._repr_html_,
+            lambda broken=broken: broken.profile("nobody"),
+            lambda broken=broken: broken.to_xarray(["mean"]),
+            lambda: publish(folder, "p", work.workspace),
+        ):
+            with pytest.raises(ArgumentInvalid, match=f"{path.name} is damaged .*{way}"):
+                read()
+        path.write_bytes(whole)
+
+    part.unlink()
+    take(work, folder)
+    assert part.is_file()
+
+
+def test_a_damaged_page_within_a_file_is_found(work: Extracted, tmp_path: Path) -> None:
+    folder = shutil.copytree(work.folder, tmp_path / "table")
+    (*_, part), polygons = sorted(folder.rglob("date=*/*.parquet")), folder / "polygons.parquet"
+
+    for path, way in ((part, TABLE_AGAIN), (polygons, FOLDER_AGAIN)):
+        whole = path.read_bytes()
+        ids = pq.read_metadata(path).row_group(0).column(0)
+        start = ids.dictionary_page_offset or ids.data_page_offset
+        path.write_bytes(whole[:start] + b"\xff" * 40 + whole[start + 40 :])
+        with pytest.raises(ArgumentInvalid, match=f"{path.name} is damaged .*{way}"):
+            terrazzo.open_extraction(folder).to_xarray(["mean"])
+        path.write_bytes(whole)
 
 
 def test_a_notebook_shows_what_there_is_and_no_markup_of_others(found: Extraction) -> None:

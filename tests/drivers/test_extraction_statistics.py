@@ -223,6 +223,83 @@ def test_valid_share_is_that_of_the_covered_area(tmp_path: Path) -> None:
     np.testing.assert_allclose(numbers(table, "valid_share") * whole, numbers(table, "count"))
 
 
+def test_a_polygon_without_a_gap_is_valid_to_exactly_1(tmp_path: Path) -> None:
+    table = reduced(tmp_path, ("valid_share",), valid=np.ones(pixels()[0].shape, np.bool_))
+
+    window = shapely.box(*GRID.bounds)
+    inside = shapely.contains(window, np.array(fields()))[table["polygon"].to_numpy()]
+    assert inside.sum() > 50
+    assert set(numbers(table, "valid_share")[inside]) == {1.0}
+    assert 0.0 < numbers(table, "valid_share")[~inside].max() < 1.0
+
+
+def test_a_sliver_on_the_image_is_a_sliver_of_the_polygon(tmp_path: Path) -> None:
+    left, top = GRID.left, GRID.top
+    field = shapely.box(left - 2000, top - 200, left + 50, top - 100)
+
+    (row,) = reduced(
+        tmp_path,
+        ("count", "valid_share"),
+        shapes=[field],
+        values=pixels()[0][:, :1],
+        valid=np.ones((1, 1, 600, 700), np.bool_),
+    ).to_pylist()
+
+    assert row["count"] == 50.0
+    assert row["valid_share"] == pytest.approx(50 / 2050)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("infinite", [[(100, 100)], [(101, 103)], [(100, 100), (100, 101)]])
+def test_infinity_counts_as_numpy_has_it(tmp_path: Path, masked: bool, infinite) -> None:
+    values, valid = np.ones((1, 1, 600, 700), np.float32), np.ones((1, 1, 600, 700), np.bool_)
+    for row, col in infinite:
+        values[..., row, col] = np.inf
+    valid[..., 102, 102] = not masked
+    left, top = GRID.left, GRID.top
+    field = shapely.box(left + 1000, top - 1040, left + 1040, top - 1000)
+    names = ("sum", "mean", "sd", "min", "max", "median", "q99", "mode")
+
+    (row,) = reduced(tmp_path, names, shapes=[field], values=values, valid=valid).to_pylist()
+
+    inside = values[0, 0, 100:104, 100:104][valid[0, 0, 100:104, 100:104]].astype(float)
+    with np.errstate(invalid="ignore"):
+        spread = inside.std()
+    expected = [inside.sum(), inside.mean(), spread, inside.min(), inside.max(), 1.0, np.inf, 1.0]
+    np.testing.assert_array_equal([row[name] for name in names], expected)
+
+
+def test_where_all_is_infinite_so_is_the_median(tmp_path: Path) -> None:
+    values = np.full((1, 1, 600, 700), -np.inf, np.float32)
+    names = ("mean", "min", "max", "median", "q05", "mode")
+
+    table = reduced(
+        tmp_path, names, values=values, valid=np.ones(values.shape, np.bool_), shapes=fields()[:5]
+    )
+
+    assert len(table)
+    for name in names:
+        assert set(numbers(table, name)) == {-np.inf}
+
+
+def test_both_infinities_leave_the_extremes(tmp_path: Path) -> None:
+    values = np.ones((1, 1, 600, 700), np.float32)
+    values[..., 100, 100], values[..., 101, 101] = np.inf, -np.inf
+    left, top = GRID.left, GRID.top
+    field = shapely.box(left + 1000, top - 1040, left + 1040, top - 1000)
+
+    (row,) = reduced(
+        tmp_path,
+        ("mean", "min", "max", "median", "mode"),
+        shapes=[field],
+        values=values,
+        valid=np.ones(values.shape, np.bool_),
+    ).to_pylist()
+
+    assert np.isnan(row["mean"])
+    assert (row["min"], row["max"], row["median"], row["mode"]) == (-np.inf, np.inf, 1.0, 1.0)
+
+
 def test_a_valid_nan_makes_all_but_the_count_nan(tmp_path: Path) -> None:
     values = np.ones((1, 1, 600, 700), np.float32)
     values[..., 100, 100] = np.nan

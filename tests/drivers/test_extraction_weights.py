@@ -8,10 +8,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
 
+from terrazzo.drivers.extraction import placed, polygons
+from terrazzo.drivers.extraction import weights as weighing
 from terrazzo.drivers.extraction.weights import FOLDER, Weights
 from terrazzo.errors import ArgumentInvalid, OutputFailed
 from terrazzo.geo.grid import Grid, Window
@@ -81,7 +84,47 @@ def test_what_is_known_of_polygons_is_the_same_for_any_block(tmp_path: Path) -> 
         np.testing.assert_array_equal(weights.pixels, pixels)
         assert weights.total.tobytes() == found[0].total.tobytes()
     sums = np.bincount(whole.pixels.polygon, whole.pixels.weight, minlength=len(shapes))
-    np.testing.assert_allclose(found[0].total, sums, rtol=1e-12)
+    box = shapely.box(*GRID.bounds_of(WINDOW))
+    inside = shapely.contains(box, mended(shapes)[0])
+    assert inside.any()
+    np.testing.assert_allclose(found[0].total[inside], sums[inside], rtol=1e-12)
+
+
+def test_the_total_is_that_of_the_whole_shape_though_part_lies_outside(tmp_path: Path) -> None:
+    shapes = fields()
+
+    weights = Weights.of(tmp_path, shapes, GRID, WINDOW, block=256)
+
+    here = weights.fragments > 0
+    box = shapely.box(*GRID.bounds_of(WINDOW))
+    assert (here & ~shapely.contains(box, np.array(shapes))).any()
+    geometries = mended(shapes)[0]
+    areas = here & (shapely.get_dimensions(geometries) == 2)
+    np.testing.assert_allclose(
+        weights.total[areas], shapely.area(geometries[areas]) / 100.0, rtol=1e-7
+    )
+    assert not weights.total[~here].any()
+
+
+@pytest.mark.parametrize(("how", "whole"), [("exact", 50.0), ("centre", 6.0), ("touched", 6.0)])
+def test_a_line_that_leaves_the_grid_has_its_whole_length(tmp_path: Path, how, whole) -> None:
+    left, top = GRID.left, GRID.top
+    line = shapely.LineString([(left - 25, top - 45), (left + 25, top - 45)])
+
+    weights = Weights.of(tmp_path, [line], GRID, GRID.window, how=how)
+
+    assert weights.pixels.tolist() == [3]
+    assert weights.total.tolist() == pytest.approx([whole])
+
+
+def test_a_point_at_the_border_has_a_whole_square(tmp_path: Path) -> None:
+    left, top = GRID.left, GRID.top
+    corner, both = shapely.Point(left + 5, top - 5), [(left + 5, top - 500), (left + 15, top - 500)]
+
+    weights = Weights.of(tmp_path, [corner, shapely.MultiPoint(both)], GRID, GRID.window, around=3)
+
+    assert weights.pixels.tolist() == [4, 9]
+    assert weights.total.tolist() == pytest.approx([9.0, 12.0])
 
 
 def test_the_last_cell_of_a_polygon_is_the_last_that_holds_it(tmp_path: Path) -> None:
@@ -131,6 +174,21 @@ def test_the_same_weights_are_computed_once(tmp_path: Path, monkeypatch) -> None
 
     assert again.path == first.path
     assert again.cells == first.cells
+
+
+def test_weights_of_another_version_are_not_used_again(tmp_path: Path, monkeypatch) -> None:
+    shapes = gpd.GeoSeries([shapely.box(500_100, 4_999_000, 500_900, 4_999_900)], crs=GRID.crs)
+    shapes.to_file(tmp_path / "p.gpkg")
+    kept = polygons.take_in(tmp_path / "p.gpkg", tmp_path)
+    first = placed.Placed(tmp_path, kept, "stamp").weights(GRID, WINDOW)
+    again = placed.Placed(tmp_path, kept, "stamp").weights(GRID, WINDOW)
+
+    for module in (placed, weighing):
+        monkeypatch.setattr(module, "VERSION", weighing.VERSION + 1)
+    other = placed.Placed(tmp_path, kept, "stamp").weights(GRID, WINDOW)
+
+    assert again.path == first.path
+    assert other.path != first.path
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,11 @@ from pyproj import Geod
 from tests.drivers.farm import DATES, ODD, crops, make_farm
 
 from terrazzo.drivers.extraction import polygons
-from terrazzo.drivers.extraction.compared import Measure
+from terrazzo.drivers.extraction.compared import Compared, Measure
 from terrazzo.drivers.extraction.outliers import outliers, write_outliers
 from terrazzo.drivers.extraction.peers import peer_profile, peers
 from terrazzo.errors import ArgumentInvalid
+from terrazzo.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,43 @@ def with_table(folder: Path, rows: pd.DataFrame, statistics: Sequence[str]) -> P
         table = table.replace_schema_metadata({b"terrazzo": told})
         pq.write_table(table, folder / "table" / f"date={date}" / "part.parquet")
     return folder
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("statistics", [("count", "mean", "valid_share"), ("mean", "valid_share")])
+def test_of_several_images_of_a_day_that_counts_which_saw_most(
+    tmp_path: Path, statistics: Sequence[str], *, turned: bool
+):
+    rows = pd.DataFrame(
+        {
+            "date": "2024-05-01",
+            "id": ["part", "part", "same", "same"],
+            "t": pd.to_datetime(["2024-05-01T10:00Z", "2024-05-01T10:05Z"] * 2),
+            "count": [198.0, 5.0, 40.0, 40.0],
+            "mean": [1.0, 99.0, 2.0, 3.0],
+            "valid_share": [0.98, 0.5, 1.0, 1.0],
+        }
+    )
+    rows = rows.iloc[[1, 0, 2, 3]] if turned else rows
+    folder = with_table(tmp_path, rows.drop(columns={"count"} - {*statistics}), statistics)
+    ids = pa.array(["part", "same"])
+
+    table = Compared.of(folder, Measure())
+
+    ((day, values),) = table.observations(ids, Progress())
+    assert (day, values.tolist()) == ("2024-05-01", [1.0, 2.0])
+    np.testing.assert_array_equal(table.profiles(ids)[1][:, 0], values)
+
+
+def test_more_pixels_count_for_more_than_a_larger_share(tmp_path: Path):
+    rows = pd.DataFrame(
+        {"date": "2024-05-01", "id": "a", "count": [198.0, 5.0], "mean": [1.0, 99.0]}
+    ).assign(valid_share=[0.99, 1.0])
+    folder = with_table(tmp_path, rows, ("count", "mean", "valid_share"))
+
+    ((_, values),) = Compared.of(folder, Measure()).observations(pa.array(["a"]), Progress())
+
+    assert values.tolist() == [1.0]
 
 
 def test_peers_are_the_nearest_of_their_class_on_the_ellipsoid(tmp_path: Path):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from terrazzo.sandbox.closed import Answer
+    from terrazzo.sandbox.handle import Worker
 
 SPY = """
 import ctypes, json, os, socket, threading
@@ -209,3 +211,19 @@ def test_an_account_has_one_file_read_at_a_time_and_does_not_wait_for_ever(
 
 def _read(owner: str) -> AbstractContextManager[Answer]:
     return reading("terrazzo_spy", {}, "save", owner=owner)
+
+
+def test_nothing_is_given_any_more_when_the_time_is_up(monkeypatch: pytest.MonkeyPatch):
+    given: list[Any] = []
+    short = replace(closed.LIMITS, wall_seconds=-1.0)
+    heap = SimpleNamespace(messages=lambda _: iter([{"asked": {}}] * 1000), scratch="/none")
+    monkeypatch.setattr(closed, "request_of", lambda *_: None)
+
+    def give(asked: Any) -> bytes:
+        given.append(asked)
+        return b""
+
+    with pytest.raises(Refused, match="takes too long"):
+        closed._told(cast("Worker", heap), {}, short, give)
+
+    assert given == []

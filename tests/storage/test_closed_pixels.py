@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
 from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioIOError
 from rasterio.transform import Affine
 from tests.drivers.corrupt_files import damaged_data, good_jp2, huge, tiffs
 from tests.storage.hostile import Hostile, hostile
 from tests.storage.test_remote import cog
 
-from terrazzo.errors import AssetForbidden, SourceUnreadable
+from terrazzo.errors import AssetForbidden, SourceUnreadable, UdfRefused
 from terrazzo.geo.grid import Window
-from terrazzo.sandbox import closed
+from terrazzo.sandbox import closed, pool
+from terrazzo.sandbox.channel import SharedMemory
 from terrazzo.sandbox.closed import Conversation
+from terrazzo.sandbox.layers import Machine
 from terrazzo.sandbox.pool import WorkersBusy
-from terrazzo.storage import closed_dataset, handles
+from terrazzo.storage import closed_dataset, closed_pixels, handles
 from terrazzo.storage.blocks import BlockCache
+from terrazzo.storage.closed_dataset import ClosedDataset
 from terrazzo.storage.gate import AssetName, Gate
 from terrazzo.storage.handles import HandlePool
 from terrazzo.storage.raster import RasterReader
@@ -32,6 +38,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.storage.hostile import Handler
+
+    from terrazzo.storage.remote.files import RemoteFile
 
 EDGE = 300
 PART = Window(40, 30, 200, 150)
@@ -280,8 +288,9 @@ def test_pixels_of_another_shape_or_type_are_refused(
         {"offsets": [-1], "sizes": [1]}, {"offsets": [0], "sizes": [2**40]}, {"offsets": [0]},
         {"offsets": [], "sizes": []}, {"offsets": [0, 1], "sizes": [1]},
         {"offsets": [0] * 9, "sizes": [2**27] * 9}, {"offsets": "0", "sizes": [1]},
+        {"offsets": [0] * 4097, "sizes": [0] * 4097},
     ],
-    ids=str,
+    ids=lambda asked: str(asked)[:60],
 )  # fmt: skip
 def test_a_worker_is_given_parts_of_its_file_only(
     server: Hostile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]
@@ -296,6 +305,150 @@ def test_a_worker_is_given_parts_of_its_file_only(
 
     with pytest.raises(SourceUnreadable, match="upsets its reader"):
         reader().describe(stranger(server))
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {
+            "count": 3, "dtypes": ["uint8"] * 3, "nodata": [None] * 3, "scales": ["1"] * 3,
+            "offsets": ["0"] * 3, "blocks": [[10, 10]] * 3, "masked": [False] * 3,
+            "descriptions": [""] * 3, "colours": [1] * 3,
+        },
+        {"dtypes": ["complex128"]},
+        {"blocks": [[5, 10]]},
+        {"height": 9},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_second_worker_may_not_tell_another_story(
+    server: Hostile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forged: dict[str, Any]
+):
+    server.content = image(tmp_path, numbers("uint8"))
+    answers = iter([GOOD, GOOD | forged])
+    monkeypatch.setattr(Conversation, "ask", lambda *_: next(answers))
+
+    with pytest.raises(SourceUnreadable, match="described otherwise than at first"):
+        reader().read_window(stranger(server), FULL, (1,), Window(0, 0, 10, 10))
+
+
+def opened(give: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> ClosedDataset:
+    """Return a dataset whose worker does with what it is given as is told."""
+    file = SimpleNamespace(
+        size=2**40, failure=None, get_byte_ranges=lambda _, sizes: [b""] * len(sizes)
+    )
+    monkeypatch.setattr(Conversation, "__init__", lambda *_: None)
+    monkeypatch.setattr(Conversation, "close", lambda *_: None)
+    monkeypatch.setattr(Conversation, "ask", lambda _, __, ask, *___: give(ask))
+    return ClosedDataset(cast("RemoteFile", file), "GTiff", FULL, "anna")
+
+
+def test_no_memory_is_taken_for_more_than_a_read_may_have(monkeypatch: pytest.MonkeyPatch):
+    many = 65_535
+    forged = GOOD | {
+        "count": many, "dtypes": ["complex128"] * many, "nodata": [None] * many,
+        "scales": ["1"] * many, "offsets": ["0"] * many, "blocks": [[1, 1]] * many,
+        "masked": [False] * many, "descriptions": [""] * many, "colours": [1] * many,
+    }  # fmt: skip
+    dataset = opened(lambda _: forged, monkeypatch)
+    monkeypatch.setattr(closed_dataset, "SharedMemory", refuse_all)
+
+    with pytest.raises(RasterioIOError, match="more memory than there is"):
+        dataset.read(window=((0, 512), (0, 512)))
+
+
+def refuse_all(size: int) -> None:
+    raise AssertionError(f"{size} bytes were asked for")
+
+
+def test_pixels_that_there_is_no_memory_for_are_an_error_of_the_image(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    answers = iter([GOOD, {"dtype": "uint8", "shape": [1, 10, 10]}])
+    dataset = opened(lambda _: next(answers), monkeypatch)
+
+    class Full(SharedMemory):
+        def array(self, *_: Any) -> Any:
+            raise MemoryError
+
+    monkeypatch.setattr(closed_dataset, "SharedMemory", Full)
+
+    with pytest.raises(RasterioIOError, match="more memory than there is"):
+        dataset.read([1], window=((0, 10), (0, 10)))
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "counted"), [(4096, 1, closed_dataset.BLOCK), (4, 2**26, 2**26)]
+)
+def test_a_worker_asks_for_so_many_bytes_in_all(
+    monkeypatch: pytest.MonkeyPatch, count: int, size: int, counted: int
+):
+    given = []
+
+    def ask_for_ever(give: Callable[[Any], Any]) -> Any:
+        while True:
+            give({"offsets": [0] * count, "sizes": [size] * count})
+            given.append(count * counted)
+
+    with pytest.raises(RasterioIOError, match="upsets its reader"):
+        opened(ask_for_ever, monkeypatch)
+
+    assert sum(given) == 2**33
+
+
+def test_parts_are_fetched_a_few_at_a_time_until_the_time_is_up(monkeypatch: pytest.MonkeyPatch):
+    asked = {"offsets": list(range(150)), "sizes": [1] * 150}
+    fetched: list[int] = []
+
+    def fetch(offsets: list[int], sizes: list[int]) -> list[bytes]:
+        fetched.append(len(offsets))
+        if len(fetched) == 5:
+            dataset._until = 0.0
+        return [b"x"] * len(sizes)
+
+    dataset = opened(lambda _: GOOD, monkeypatch)
+    dataset._until = math.inf
+    monkeypatch.setattr(dataset._file, "get_byte_ranges", fetch)
+
+    assert dataset._bytes(asked) == b"x" * 150
+    with pytest.raises(RasterioIOError, match="takes too long"):
+        dataset._bytes(asked)
+    assert fetched == [64, 64, 22, 64, 64]
+
+
+def test_a_worker_of_ours_asks_for_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(closed_pixels, "MOST_BYTES", 100)
+    content = bytes(range(256)) * 40
+    asked: list[list[int]] = []
+
+    def ask(question: Any) -> bytes:
+        asked.append(question["sizes"])
+        pairs = zip(question["offsets"], question["sizes"], strict=True)
+        return b"".join(content[at : at + size] for at, size in pairs)
+
+    file = closed_pixels._Asked(ask, len(content))
+
+    assert file.get_byte_ranges([5, 500, 0, 10_200], [60, 60, 150, 99]) == [
+        content[5:65], content[500:560], content[:150], content[10_200:],
+    ]  # fmt: skip
+    assert asked == [[60], [60], [150], [40]]
+    asked.clear()
+    assert file.get_byte_ranges(range(9000), [0] * 9000) == [b""] * 9000
+    assert [len(sizes) for sizes in asked] == [4096, 4096, 808]
+
+
+def test_a_machine_that_shuts_nobody_in_says_what_an_operator_may_do(
+    server: Hostile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    server.content = image(tmp_path, numbers("uint8"))
+    monkeypatch.setattr(closed_dataset, "LIMITS", replace(closed_dataset.LIMITS, idle_seconds=1.0))
+    for module in (pool, closed_dataset):
+        monkeypatch.setattr(module, "this_machine", lambda: Machine("darwin"))
+    known = Gate((), (server.host,), trusted=True).for_strangers().open_name(server.url())
+
+    with pytest.raises(UdfRefused, match=r"workers need Linux, .* darwin.*`terrazzo --udf trusted"):
+        reader().describe(stranger(server))
+    assert reader().describe(known).grid.height == EDGE
 
 
 def test_an_account_has_some_of_the_workers_and_others_the_rest():

@@ -156,7 +156,7 @@ def _at_work(folder: Path, extraction: Extraction) -> Iterator[SceneTable]:
     except OSError as error:
         raise output_failed(folder, error) from error
     with scene_table(folder) as table:
-        extraction.record.keep(folder)
+        extraction.record.check(folder)
         try:
             shutil.rmtree(folder / ASIDE, ignore_errors=True)
             (folder / ASIDE).mkdir(parents=True)
@@ -178,7 +178,8 @@ def _extracted(
         raise _beside(scenes, polygons, extraction.given.polygons.name)
     for scene in places(scenes):
         work.check(scene)
-    todo = table.plan(scenes)
+    extraction.record.keep(folder)
+    todo = table.plan(scenes, skip_bad=extraction.given.job.skip_bad)
     reasons = _computed(extraction, work, table, todo, len(scenes), cells)
     done = [one for one in table.all() if one.state == DONE]
     logs.retell(_told(table), again=True)

@@ -77,7 +77,7 @@ def _canonical(text: str) -> str:
         # A datum shift written into old WKT (TOWGS84): PROJ has better ones, so it is left out.
         crs = crs.source_crs
     code = crs.to_epsg() or _stated_code(crs)
-    if code is not None and _same_projection(crs, CRS.from_epsg(code)):
+    if code is not None and _is_of(crs, code):
         return f"EPSG:{code}"
     return str(crs.to_wkt("WKT2_2019"))
 
@@ -87,7 +87,16 @@ def _stated_code(crs: CRS) -> int | None:
     stated = crs.to_json_dict().get("id") or {}
     if stated == _LONGITUDE_FIRST:
         return 4326
-    return int(stated["code"]) if stated.get("authority") == "EPSG" else None
+    code = str(stated.get("code"))
+    known = stated.get("authority") == "EPSG" and re.fullmatch("[0-9]{1,6}", code)
+    return int(code) if known else None
+
+
+def _is_of(crs: CRS, code: int) -> bool:
+    try:
+        return _same_projection(crs, CRS.from_epsg(code))
+    except CRSError:  # what a definition states need not exist
+        return False
 
 
 def _same_projection(one: CRS, other: CRS) -> bool:
@@ -124,6 +133,12 @@ def transformer(source: str, target: str) -> Transformer:
 def is_geographic(name: str) -> bool:
     """Tell whether coordinates are degrees of longitude and latitude."""
     return bool(crs_object(name).is_geographic)
+
+
+@lru_cache(maxsize=256)
+def is_projected(name: str) -> bool:
+    """Tell whether coordinates are those of a map projection."""
+    return bool(crs_object(name).is_projected)
 
 
 @lru_cache(maxsize=256)

@@ -143,6 +143,30 @@ def runs_of(
     return _merged(found, grid)
 
 
+def shares_inside(shapes: Geometries, grid: Grid, window: Window, *, around: int = 1) -> Floats:
+    """Return (shape,) how much of each shape lies in a window: of its area, length or pixels.
+
+    Shapes, grid, window and `around` are those of `runs_of`.
+    """
+    window = grid.window.intersection(window)
+    box = shapely.box(*grid.bounds_of(window))
+    found = np.ones(len(shapes))
+    kinds = shapely.get_type_id(shapes)
+    for kind, size in ((POLYGONS, shapely.area), (LINES, shapely.length)):
+        mine = np.flatnonzero(np.isin(kinds, kind))
+        whole = size(shapes[mine])
+        inside = size(shapely.intersection(shapes[mine], box))
+        np.divide(inside, whole, out=inside, where=whole > 0.0)
+        found[mine] = np.where(inside > 0.0, inside, 1.0)
+    points = np.flatnonzero(np.isin(kinds, POINTS))
+    if points.size:
+        under = _around_points(shapes, points, grid, None, around)[0]
+        within = _around_points(shapes, points, grid, window, around)[0]
+        whole, inside = (np.bincount(each, minlength=len(shapes)) for each in (under, within))
+        found[points] = inside[points] / whole[points]
+    return found
+
+
 def across(grid: Grid) -> int:
     """Return how many squares lie beside each other in a grid."""
     return -(-grid.width // EDGE)
@@ -243,7 +267,7 @@ def _touched_by_lines(
 
 
 def _around_points(
-    shapes: Geometries, points: Longs, grid: Grid, window: Window, around: int
+    shapes: Geometries, points: Longs, grid: Grid, window: Window | None, around: int
 ) -> tuple[Longs, Longs, Longs, Floats]:
     at, owner = shapely.get_coordinates(shapes[points], return_index=True)
     col = np.floor((at[:, 0] - grid.left) / grid.pixel_x + ON_BORDER).astype(np.int64)
@@ -252,8 +276,10 @@ def _around_points(
     row = (row[:, None, None] + steps[:, None] + 0 * steps).ravel()
     col = (col[:, None, None] + 0 * steps[:, None] + steps).ravel()
     owner = points[owner].repeat(around * around)
-    inside = (row >= window.row) & (row < window.row_stop)
-    inside &= (col >= window.col) & (col < window.col_stop)
+    inside = np.ones(len(owner), np.bool_)
+    if window is not None:
+        inside &= (row >= window.row) & (row < window.row_stop)
+        inside &= (col >= window.col) & (col < window.col_stop)
     found = np.unique(np.stack([owner[inside], row[inside], col[inside]]), axis=1)
     return found[0], found[1], found[2], np.ones(found.shape[1])
 

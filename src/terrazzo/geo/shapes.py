@@ -61,14 +61,19 @@ def mended(shapes: Sequence[Any] | Geometries) -> tuple[Geometries, tuple[int, .
     broken = np.flatnonzero(~shapely.is_valid(geometries))
     for index in broken.tolist():
         areas = bool(shapely.get_dimensions(geometries[index]) == _AREA)
-        geometries[index] = _highest(shapely.make_valid(geometries[index]), areas=areas)
+        geometries[index] = highest(shapely.make_valid(geometries[index]), areas=areas)
     for index in np.flatnonzero(shapely.get_type_id(geometries) == MIXED).tolist():
-        geometries[index] = _highest(geometries[index])
+        geometries[index] = highest(geometries[index])
     return geometries, tuple(broken.tolist())
 
 
-def _highest(shape: shapely.Geometry, *, areas: bool = False) -> shapely.Geometry:
-    """Return the parts of the highest dimension, or of areas only, as one geometry."""
+def highest(shape: shapely.Geometry, *, areas: bool = False) -> shapely.Geometry:
+    """Return the parts of the highest dimension, as one geometry.
+
+    Args:
+        shape: may be a collection of collections; its parts are valid.
+        areas: keep areas only; an empty polygon where there are none.
+    """
     parts = np.array([shape], dtype=object)
     while (shapely.get_type_id(parts) >= shapely.GeometryType.MULTIPOINT).any():
         parts = shapely.get_parts(parts)
@@ -76,8 +81,4 @@ def _highest(shape: shapely.Geometry, *, areas: bool = False) -> shapely.Geometr
     kept = parts[dimensions == (_AREA if areas else dimensions.max(initial=0))]
     if not kept.size:
         return shapely.Polygon()
-    kind = shapely.get_type_id(kept)[0]
-    if kind == shapely.GeometryType.POLYGON:
-        return shapely.MultiPolygon(list(kept))
-    many = shapely.MultiPoint if kind == shapely.GeometryType.POINT else shapely.MultiLineString
-    return many(list(kept))
+    return shapely.union_all(kept)

@@ -18,6 +18,7 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -255,12 +256,14 @@ def _told(
     files: Sequence[int] = (),
 ) -> Mapping[str, Any]:
     """Send a request, give what is asked for meanwhile, and return the answer."""
+    deadline = time.monotonic() + limits.wall_seconds
     try:
         request_of(worker, request, files)
         for answer in worker.messages(limits):
             asked = answer.get("asked")
             if give is None or not isinstance(asked, dict):
                 break
+            _in_time(deadline)  # many questions may have come at once
             _give(worker, give(asked))
     except UdfFailed as error:
         raise Refused("", _stopped(str(error))) from None
@@ -272,6 +275,11 @@ def _told(
     code, reason = str(answer.get("code", "")), str(answer.get("reason", ""))
     shown = "".join(letter for letter in reason.replace(folder, "") if letter.isprintable())
     raise Refused(code[:40], shown[:_LETTERS] or "it upsets its reader")
+
+
+def _in_time(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise UdfFailed("It takes more seconds than it may.")
 
 
 def _give(worker: Worker, content: bytes) -> None:

@@ -8,6 +8,7 @@ a description, every member of which is checked, and plain numbers.
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,9 +17,12 @@ from affine import Affine
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import RasterioIOError
 
+from terrazzo.errors import UdfRefused
 from terrazzo.sandbox.channel import SharedMemory
 from terrazzo.sandbox.closed import Conversation, Refused
+from terrazzo.sandbox.layers import this_machine
 from terrazzo.sandbox.limits import Limits
+from terrazzo.storage.remote.files import BLOCK, RANGES_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 
 PROGRAM: Final = "terrazzo.storage.closed_pixels"
 MASK: Final = -1
+"""What is asked for in place of bands."""
 LIMITS: Final = Limits(
     wall_seconds=300.0,
     cpu_seconds=120.0,
@@ -49,8 +54,15 @@ _TYPES: Final = frozenset(
      "complex64", "complex128"}
 )  # fmt: skip
 _MOST_BANDS, _MOST_EDGE, _MOST_LEVELS, _LETTERS = 65_535, 2**31, 64, 1000
-_MOST_BYTES: Final = 2**28
-"""Bytes of the file that may be asked for at once."""
+MOST_RANGES: Final = 4096
+"""Parts of the file that may be asked for at once."""
+MOST_BYTES: Final = 2**28
+"""Their bytes."""
+_MOST_IN_ALL: Final = 2**33
+"""Bytes of the file that a worker may ask for, a part being a block at least."""
+_SIDE_BY_SIDE: Final = 4 * RANGES_AT_ONCE
+"""Parts that are fetched before others get their turn: all accounts share those who fetch."""
+_NO_ROOM: Final = "reading it takes more memory than there is"
 _UPSET: Final = (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError)
 
 
@@ -83,7 +95,11 @@ class ClosedDataset:
             WorkersBusy: there is no worker for it in time.
         """
         self._file = file
-        self._worker = Conversation(PROGRAM, LIMITS, owner)
+        self._asked, self._until = 0, 0.0
+        try:
+            self._worker = Conversation(PROGRAM, LIMITS, owner)
+        except UdfRefused as refused:
+            raise _refused(refused) from None
         try:
             told = self._ask({"size": file.size, "driver": driver, "level": level})
             self._describe(told)
@@ -114,8 +130,11 @@ class ClosedDataset:
         Raises:
             RasterioIOError: they cannot be decoded, or fetched.
         """
-        size = max(np.dtype(name).itemsize for name in self.dtypes)
-        return self._pixels(list(bands or ()), len(bands or self.dtypes), size, window)
+        try:
+            types = [self.dtypes[band - 1] for band in bands] if bands else self.dtypes
+        except IndexError:
+            raise RasterioIOError("it has fewer bands than were asked for") from None
+        return self._pixels(list(bands or ()), len(types), np.result_type(*set(types)), window)
 
     def read_masks(self, band: int, *, window: Span) -> Values:
         """Return (y, x) of the mask that all bands share.
@@ -124,42 +143,60 @@ class ClosedDataset:
             RasterioIOError: it cannot be decoded, or fetched.
         """
         del band
-        mask: Values = self._pixels([MASK], 1, 1, window)[0]
+        mask: Values = self._pixels([MASK], 1, np.dtype(np.uint8), window)[0]
         return mask
 
-    def _pixels(self, bands: list[int], count: int, size: int, window: Span) -> Values:
+    def _pixels(self, bands: list[int], count: int, dtype: np.dtype[Any], window: Span) -> Values:
         (row, row_stop), (col, col_stop) = window
         shape = count, row_stop - row, col_stop - col
+        size = math.prod(shape) * dtype.itemsize
+        if size > LIMITS.memory_bytes:
+            raise RasterioIOError(_NO_ROOM)
         try:
-            room = SharedMemory(math.prod(shape) * size)
+            room = SharedMemory(size)
         except OSError:
-            raise RasterioIOError("reading it takes more memory than there is") from None
+            raise RasterioIOError(_NO_ROOM) from None
         try:
             wanted = {"bands": bands, "window": [row, col, *shape[1:]]}
             told = self._ask(wanted, (room.file,))
-            dtype = np.dtype(_known(told["dtype"]))
-            if tuple(told["shape"]) != shape or dtype.itemsize > size:
+            if tuple(told["shape"]) != shape or told["dtype"] != dtype.name:
                 raise ValueError(told)
             pixels: Values = room.array(dtype, shape).copy()
         except _UPSET as error:
             raise RasterioIOError(f"it upsets its reader ({type(error).__name__})") from None
+        except MemoryError:
+            raise RasterioIOError(_NO_ROOM) from None
         finally:
             room.close()
         return pixels
 
     def _ask(self, request: Any, files: Sequence[int] = ()) -> Mapping[str, Any]:
+        self._until = time.monotonic() + LIMITS.wall_seconds
         try:
             return self._worker.ask(request, self._bytes, files)
         except Refused as refused:
             raise RasterioIOError(refused.reason) from None
 
     def _bytes(self, asked: Mapping[str, Any]) -> bytes:
-        """Return parts of the file one after the other."""
-        offsets = [_count(number, 2**62, 0) for number in asked["offsets"]]
-        sizes = [_count(number, _MOST_BYTES, 0) for number in asked["sizes"]]
-        if not offsets or len(offsets) != len(sizes) or sum(sizes) > _MOST_BYTES:
-            raise ValueError(asked)
-        return b"".join(self._file.get_byte_ranges(offsets, sizes))
+        """Return parts of the file one after the other; nothing where one cannot be fetched."""
+        offsets, sizes = asked["offsets"], asked["sizes"]
+        if not 0 < len(offsets) == len(sizes) <= MOST_RANGES:
+            raise ValueError(str(asked)[:100])
+        offsets = [_count(number, 2**62, 0) for number in offsets]
+        sizes = [_count(number, MOST_BYTES, 0) for number in sizes]
+        self._asked += sum(max(size, BLOCK) for size in sizes)
+        if sum(sizes) > MOST_BYTES or self._asked > _MOST_IN_ALL:
+            raise ValueError(str(asked)[:100])
+        found: list[bytes] = []
+        before = self._file.failure
+        while len(found) < len(sizes):
+            if time.monotonic() > self._until:
+                raise RasterioIOError("it takes too long to read")
+            part = slice(len(found), len(found) + _SIDE_BY_SIDE)
+            found += self._file.get_byte_ranges(offsets[part], sizes[part])
+            if self._file.failure is not before:
+                return b""
+        return b"".join(found)
 
     def _describe(self, told: Mapping[str, Any]) -> None:
         self.count = _count(told["count"], _MOST_BANDS)
@@ -188,6 +225,19 @@ class ClosedDataset:
         )
         self.interleaving = Interleaving(told["interleaving"]) if told["interleaving"] else None
         self.colorinterp = [ColorInterp(int(c)) for c in _all(told["colours"], self.count)]
+
+
+def _refused(refused: UdfRefused) -> UdfRefused:
+    """Say what else can be done where this machine cannot shut workers in."""
+    missing = this_machine().missing
+    if not missing:
+        return refused
+    return UdfRefused(
+        "Images of other hosts that no ingestion has looked at are read in closed workers only, "
+        f"and this machine cannot shut workers in: {missing}. `terrazzo doctor` says how to get "
+        "what is missing. Whoever runs Terrazzo may ingest the images first, or, trusting the "
+        "hosts on the list and all users, have it read them itself: `terrazzo --udf trusted ...`."
+    )
 
 
 def _count(value: Any, most: int, least: int = 1) -> int:

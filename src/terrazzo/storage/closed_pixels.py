@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import mmap
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rasterio._err import CPLE_BaseError
@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.sandbox.closed import answer_many
+from terrazzo.storage.closed_dataset import MASK, MOST_BYTES, MOST_RANGES
 from terrazzo.storage.handles import gdal_environment
 from terrazzo.storage.remote.files import BLOCK, Opener
 
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from terrazzo.sandbox.limits import Limits
 
     Ask = Callable[[Any], bytes]
-
-MASK: Final = -1
-"""What is asked for in place of bands."""
 
 
 def warm_up() -> None:
@@ -138,11 +136,22 @@ class _Asked(io.RawIOBase):
 
     def _ranges(self, offsets: Sequence[int], sizes: Sequence[int]) -> list[bytes]:
         rooms = [max(min(n, self._size - at), 0) for at, n in zip(offsets, sizes, strict=True)]
-        content = self._ask({"offsets": list(map(int, offsets)), "sizes": rooms})
-        if len(content) != sum(rooms):
-            return [b""] * len(rooms)
-        ends = np.cumsum(rooms).tolist()
-        return [content[end - n : end] for end, n in zip(ends, rooms, strict=True)]
+        found: list[bytes] = []
+        while len(found) < len(rooms):
+            start = len(found)
+            some = rooms[start : start + _fitting(rooms[start : start + MOST_RANGES])]
+            places = list(map(int, offsets[start : start + len(some)]))
+            content = self._ask({"offsets": places, "sizes": some})
+            if len(content) != sum(some):
+                return [b""] * len(rooms)
+            ends = np.cumsum(some).tolist()
+            found += [content[end - n : end] for end, n in zip(ends, some, strict=True)]
+        return found
+
+
+def _fitting(sizes: Sequence[int]) -> int:
+    """Return how many of the first parts may be asked for at once; one at least."""
+    return max(int(np.searchsorted(np.cumsum(sizes), MOST_BYTES, side="right")), 1)
 
 
 def _pixels(dataset: Any, bands: Sequence[int], window: Sequence[int]) -> np.ndarray[Any, Any]:

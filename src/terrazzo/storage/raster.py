@@ -259,6 +259,8 @@ class Image:
                 dataset = stack.enter_context(lease)
                 if level in self.known.unchecked:
                     self._compare(level, dataset)
+                elif self.asset.closed_for is not None:
+                    self._hold_to(level, dataset)
             except SourceUnreadable:
                 if level not in self.known.unchecked:
                     raise
@@ -272,6 +274,21 @@ class Image:
             self.reader.describe_anew(self.asset, self.stamp)
             raise HeaderOutdated
         self.known.unchecked.discard(level)
+
+    def _hold_to(self, level: int, dataset: Any) -> None:
+        """Refuse what a closed worker says, each read having a new one, if it is another story.
+
+        Raises:
+            SourceUnreadable: its bands or tiles are not those that were told first.
+        """
+        known = self.known.levels.get(level)
+        told = level_of(dataset)
+        same = known is None or replace(told, masked=known.masked) == known
+        if tuple(dataset.dtypes) != self.info.dtypes or not same:
+            raise unreadable(
+                self.asset,
+                "it is described otherwise than at first: it was replaced, or upsets its reader",
+            )
 
     def read(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -70,8 +71,14 @@ class Asked:
         """Check what is asked for.
 
         Raises:
-            ArgumentInvalid: it contradicts itself, or a statistic is not known.
+            ArgumentInvalid: it contradicts itself, a statistic is not known, or the buffer is no
+                number of metres.
         """
+        if not math.isfinite(buffer_m):
+            raise ArgumentInvalid(
+                f"A buffer of {buffer_m} metres cannot be made. Give a finite number, for example "
+                "--buffer -10."
+            )
         if code is not None and sampling is not None:
             raise ArgumentInvalid("Code and samples exclude each other. Leave one of them out.")
         names = check_statistics(statistics)

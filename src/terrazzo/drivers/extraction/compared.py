@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
-from terrazzo.drivers.extraction.dense import dense
+from terrazzo.drivers.extraction.dense import RANKS, dense
 from terrazzo.drivers.extraction.parts import ID, TABLE, TIME, columns_of
 from terrazzo.errors import ArgumentInvalid, suggest
 
@@ -74,9 +74,9 @@ class Compared:
         return cls(dataset, measure, where)
 
     @property
-    def has_shares(self) -> bool:
-        """Whether rows tell how much of a parcel was seen."""
-        return SHARE in self.dataset.schema.names
+    def _rank(self) -> str:
+        """The statistic that tells which of several rows of a day saw most; "" if there is none."""
+        return next((name for name in RANKS if name in self.dataset.schema.names), "")
 
     def profiles(self, ids: Any) -> tuple[tuple[str, ...], Floats]:
         """Return the dates, and (id, date) values of some parcels; NaN for what was not seen."""
@@ -99,7 +99,7 @@ class Compared:
         for fragment in self.dataset.get_fragments():
             keys = pads.get_partition_keys(fragment.partition_expression)
             days.setdefault(str(keys.get("date") or ""), []).append(fragment)
-        columns = [ID, *dict.fromkeys((self.measure.statistic, *([SHARE] * self.has_shares)))]
+        columns = [*dict.fromkeys((ID, self.measure.statistic, self._rank or ID))]
         with progress:
             progress.start(len(days), "dates")
             for day, fragments in sorted(days.items()):
@@ -126,9 +126,10 @@ class Compared:
         """Return (id,) the values of one date."""
         place = pc.index_in(rows.column(ID), value_set=ids).fill_null(-1).to_numpy()
         values = _numbers(rows.column(self.measure.statistic))
-        share = _numbers(rows.column(SHARE)) if self.has_shares else np.ones(len(values))
+        seen = _numbers(rows.column(self._rank)) if self._rank else np.ones(len(values))
         order = np.flatnonzero((place >= 0) & np.isfinite(values))
-        order = order[np.argsort(share[order], kind="stable")]
+        # Of rows that saw as much the first counts, as in `dense`.
+        order = order[np.lexsort((-order, seen[order]))]
         found = np.full(len(ids), np.nan)
         found[place[order]] = values[order]
         return found

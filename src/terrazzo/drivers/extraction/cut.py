@@ -10,7 +10,7 @@ from terrazzo.cube import Kind
 from terrazzo.drivers.extraction.scenes import Scene
 from terrazzo.drivers.ingestion.names import date_id, safe_name
 from terrazzo.drivers.stages import settled
-from terrazzo.engine import labels_read, settle
+from terrazzo.engine import labels_read, pending_stages, settle
 from terrazzo.errors import ArgumentInvalid, NoDataAvailable, SpatialExtentEmpty
 from terrazzo.geo.times import format_time, parse_time
 from terrazzo.storage.blocks import BlockCache
@@ -64,7 +64,7 @@ class Cutter:
     @property
     def time(self) -> Dimension | None:
         """The dimension of dates of the result, if it has one."""
-        return _time_of(self.result)
+        return time_of(self.result)
 
     def scenes(self, progress: Progress) -> tuple[Scene, ...]:
         """Return what there is to do, in the order in which it is done.
@@ -156,8 +156,8 @@ class Cutter:
         chosen = _labels_of_image(inference, image)
         if any(not positions for positions in chosen.values()):
             return None
-        _, version = _sources(inference, {})
-        time = _time_of(source.source.probe)
+        _, version = _sources(inference, _read(inference, chosen, plan))
+        time = time_of(source.source.probe)
         label = str(time.labels[0]) if time is not None else ""
         key = _key(image[1], taken)
         day, place = day_of(label), (plan.grid, plan.window)
@@ -229,7 +229,8 @@ def _key(name: str, taken: set[str]) -> str:
     return key
 
 
-def _time_of(cube: Cube) -> Dimension | None:
+def time_of(cube: Cube) -> Dimension | None:
+    """Return the dimension of dates of a cube, if it has one."""
     return next((one for one in cube.dimensions if one.kind is Kind.TEMPORAL), None)
 
 
@@ -241,7 +242,7 @@ def _can_be_apart(inference: Inference, read: Sequence[Mapping[str, Labels]]) ->
     names = {name for one in read for name in one}
     for name in names:
         source = inference.nodes[name].source
-        time = None if source is None else _time_of(source.probe)
+        time = None if source is None else time_of(source.probe)
         if time is None:
             continue
         every = tuple(range(len(time.labels)))
@@ -305,13 +306,21 @@ def _source_of(inference: Inference, image: tuple[str, str]) -> Bound | None:
 
 def _labels_of_image(inference: Inference, image: tuple[str, str]) -> Labels:
     """Return the dates of the result that are made of an image; no choice where it has none."""
-    time = _time_of(inference.cube(inference.graph.result).result)
+    time = time_of(inference.cube(inference.graph.result).result)
     source = _source_of(inference, image)
     if time is None or source is None or len(time.labels) == 1:
         return {}
     choices: list[Labels] = [{time.name: (n,)} for n in range(len(time.labels))]
     read = labels_read(inference, choices)
     return {time.name: tuple(n for n, one in enumerate(read) if _reads(one.get(source.id)))}
+
+
+def _read(inference: Inference, chosen: Labels, plan: Plan) -> Mapping[str, Labels]:
+    """Return the labels by node that some labels of a result need; all before stages are done."""
+    if pending_stages(inference, inference.graph.result):
+        return {}
+    (read,) = labels_read(inference, (chosen,), grid=plan.grid)
+    return read
 
 
 def _reads(labels: Labels | None) -> bool:

@@ -168,7 +168,7 @@ def _moments(dataset: Any, *, daily: bool) -> Any:
             if bounds is not None and bounds["min"] == bounds["max"]:
                 found.append(pa.array([bounds["min"]], kind))
                 continue
-            part = fragment.subset(row_group_ids=[group.id]).to_table(["t"])["t"]
+            part = fragment.subset(row_group_ids=[group.id]).to_table(columns=["t"])["t"]
             found += part.cast(kind).chunks
     whole = pc.drop_null(pa.chunked_array(found, kind).unique())
     if daily:

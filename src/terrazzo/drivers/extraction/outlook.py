@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from terrazzo.drivers.extraction.prepared import places, weighed
-from terrazzo.drivers.extraction.scenes import DONE, states
+from terrazzo.drivers.extraction.scenes import states, undone
 from terrazzo.engine import cost
 from terrazzo.engine.demand import size_text
 
@@ -73,8 +73,8 @@ def foreseen(extraction: Extraction, aside: Path) -> Outlook:
     scenes = extraction.cut.scenes(progress)
     covered, cells = weighed(work, scenes, progress)
     known = states(extraction.folder)
-    done = {(one.key, one.version) for one in known if one.state == DONE}
-    todo = [scene for scene in scenes if (scene.key, scene.version) not in done]
+    skip_bad = extraction.given.job.skip_bad
+    todo = undone(extraction.folder, known, scenes, skip_bad=skip_bad)
     counts = Counter((scene.grid, scene.window) for scene in todo)
     read_pixels = read_bytes = memory = pixels = 0
     size = extraction.means.pool.size

@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from terrazzo.drivers.extraction.polygons import in_grid
-from terrazzo.drivers.extraction.weights import FOLDER, Weights
+from terrazzo.drivers.extraction.weights import FOLDER, VERSION, Weights
 from terrazzo.progress import Progress
 from terrazzo.storage.writers.files import output_failed, whole_file
 
@@ -55,7 +55,7 @@ class Placed:
             OutputFailed: the folder cannot be written.
         """
         how = self.stamp, self.polygons.buffer_m, self.how, self.around, self.block
-        told = repr((astuple(grid), astuple(window), how))
+        told = repr((VERSION, astuple(grid), astuple(window), how))
         key = hashlib.sha256(told.encode()).hexdigest()[:_SHORT]
         if key not in self._known:
             note = self.folder / FOLDER / f"{key}.txt"

@@ -18,6 +18,7 @@ from terrazzo.drivers.described import checksum
 from terrazzo.drivers.result_facts import degrees_box
 from terrazzo.errors import ArgumentInvalid, suggest
 from terrazzo.geo.crs import WGS84, is_geographic, transformer
+from terrazzo.geo.shapes import MIXED, highest
 from terrazzo.storage.gate import Gate
 from terrazzo.storage.vectors.features import Asked, open_features
 from terrazzo.storage.vectors.geotable import geotable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from shapely.geometry.base import BaseGeometry
 
     from terrazzo.geo.grid import Bounds, Grid
     from terrazzo.storage.vectors.features import Features
@@ -41,15 +43,12 @@ ID, REPAIRED, GEOMETRY = "id", "repaired", "geometry"
 _SOURCE: Final = b"terrazzo:source"
 _CRS: Final = b"terrazzo:crs"
 _ROWS: Final = 65_536
+_LONGEST: Final = 200
+"""Letters of somebody else's message."""
 _HALF, _TURN, _ZONES = 180.0, 360.0, 60
+_AREA: Final = 2
 _POLAR: Final = 84.0
 """Degrees beyond which there are no UTM zones."""
-_AREAS: Final = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
-_LINES: Final = (
-    shapely.GeometryType.LINESTRING,
-    shapely.GeometryType.LINEARRING,
-    shapely.GeometryType.MULTILINESTRING,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,12 +82,15 @@ class Polygons:
         return tuple(self.ids.take(pa.array(positions)).to_pylist())
 
     def attribute(self, name: str) -> Any:
-        """Return an attribute as an Arrow array.
+        """Return an attribute as an Arrow array; the one that names them may be asked for, too.
 
         Raises:
             ArgumentInvalid: there is none of that name.
         """
-        names = [n for n in pq.read_schema(self.path).names if n not in {GEOMETRY, REPAIRED}]
+        schema = pq.read_schema(self.path)
+        names = [n for n in schema.names if n not in {GEOMETRY, REPAIRED}]
+        if name and name == json.loads(schema.metadata[_SOURCE])[1]:
+            return self.ids
         if name not in names:
             raise ArgumentInvalid(
                 f"The polygons have no attribute {name!r}.{suggest(name, names)} Attributes: "
@@ -194,7 +196,7 @@ def _write(path: Path, features: Features, name: str, id_column: str, stamp: byt
         for batch, found in features.batches:
             shapes, mended = repaired(found)
             if id_column:
-                ids.append(batch.column(id_column).cast(kind))
+                ids.append(_ids(batch.column(id_column), kind, name, id_column))
             else:
                 ids.append(pa.array(np.arange(count, count + len(shapes))))
             columns = [batch.column(field.name) for field in attributes]
@@ -209,6 +211,22 @@ def _write(path: Path, features: Features, name: str, id_column: str, stamp: byt
 def _id_type(kind: Any) -> Any:
     """Return the type that ids have: whole numbers, or else texts."""
     return pa.int64() if pa.types.is_integer(kind) else pa.string()
+
+
+def _ids(column: Any, kind: Any, name: str, id_column: str) -> Any:
+    """Return an attribute as ids.
+
+    Raises:
+        ArgumentInvalid: it holds lists or the like, or whole numbers that are too large.
+    """
+    try:
+        return column.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ArgumentInvalid(
+            f"{id_column!r} of {name!r} cannot name the features: it holds {column.type}, and ids "
+            f"are texts or whole numbers below 2**63 ({str(error)[:_LONGEST]}). Choose another "
+            "attribute with --id, or leave it out to count them by their position."
+        ) from error
 
 
 def _check_ids(ids: Any, name: str, column: str) -> None:
@@ -239,37 +257,57 @@ def repaired(shapes: Shapes) -> tuple[Shapes, NDArray[np.bool_]]:
         found[np.unique(owner[~np.isfinite(points).all(axis=1)])] = None
         there = ~shapely.is_missing(found)
         broken = ~shapely.is_valid(found) & there
-    for index in np.flatnonzero(broken):
-        found[index] = shapely.make_valid(found[index])
-    mixed = shapely.get_type_id(found) == shapely.GeometryType.GEOMETRYCOLLECTION
-    for index in np.flatnonzero(mixed):
-        found[index] = _highest(found[index])
+    areas = shapely.get_dimensions(found) == _AREA
+    mixed = shapely.get_type_id(found) == MIXED
+    for index in np.flatnonzero(broken | mixed):
+        valid = shapely.make_valid(found[index]) if broken[index] else found[index]
+        kept = highest(valid, areas=bool(areas[index]))
+        found[index] = None if kept.is_empty else kept
     return found, broken
 
 
-def _highest(shape: Any) -> Any:
-    """Return the parts of a collection that have the highest dimension, as one geometry."""
-    parts = np.array([shape], dtype=object)
-    while (shapely.get_type_id(parts) == shapely.GeometryType.GEOMETRYCOLLECTION).any():
-        parts = shapely.get_parts(parts)
-    if not parts.size:
-        return None
-    kinds = shapely.get_dimensions(parts)
-    return shapely.union_all(parts[kinds == kinds.max()])
-
-
 def buffered(shapes: Shapes, crs: str, metres: float) -> Shapes:
-    """Return geometries grown by metres, each in the UTM zone of its place; negative shrinks."""
+    """Return geometries grown by metres, each in the UTM zone of its place; negative shrinks.
+
+    In degrees one that is split at the antimeridian becomes whole, with longitudes beyond 180.
+    """
     if not metres:
         return shapes
-    grown = np.full(len(shapes), None, dtype=object)
-    zones = _zones(shapes, crs)
+    turning = is_geographic(crs)
+    whole = _joined(shapes) if turning else shapes
+    grown: Shapes = np.full(len(shapes), None, dtype=object)
+    zones = _zones(whole, crs)
     for zone in np.unique(zones[zones > 0]):
         there = np.flatnonzero(zones == zone)
         local = f"EPSG:{zone}"
-        flat = shapely.buffer(_projected(shapes[there], crs, local), metres)
+        flat = shapely.buffer(_projected(whole[there], crs, local), metres)
         grown[there] = _projected(flat, local, crs)
-    return grown
+    return _turned_to(whole, grown) if turning else grown
+
+
+def _joined(shapes: Shapes) -> Shapes:
+    """Return geometries in degrees, those whose parts lie on both sides of the map as one."""
+    found = shapes.copy()
+    boxes = shapely.bounds(shapes)
+    for index in np.flatnonzero(boxes[:, 2] - boxes[:, 0] > _HALF):
+        parts = shapely.get_parts(shapes[index])
+        east = shapely.bounds(parts)[:, 2] <= 0
+        parts[east] = shapely.transform(parts[east], lambda xy: xy + np.array([_TURN, 0.0]))
+        joined = shapely.union_all(parts)
+        left, _, right, _ = joined.bounds
+        if right - left <= _HALF:
+            found[index] = joined
+    return found
+
+
+def _turned_to(shapes: Shapes, grown: Shapes) -> Shapes:
+    """Return geometries with longitudes that go on where those that they were made of do."""
+    boxes = shapely.bounds(shapes)
+    centre = (boxes[:, 0] + boxes[:, 2]) / 2
+    points, owner = shapely.get_coordinates(grown, return_index=True)
+    points[:, 0] += _TURN * np.round((centre[owner] - points[:, 0]) / _TURN)
+    turned: Shapes = shapely.set_coordinates(grown, points)
+    return turned
 
 
 def _zones(shapes: Shapes, crs: str) -> Ints:
@@ -298,9 +336,19 @@ def in_grid(shapes: Sequence[Any] | Shapes, crs: str, grid: Grid) -> Shapes:
     for turn in (-_TURN, _TURN):
         low, high = boxes[:, 0] + turn, boxes[:, 2] + turn
         for index in np.flatnonzero((low < right) & (high > left)):
-            moved = shapely.transform(placed[index], lambda xy, by=turn: xy + np.array([by, 0.0]))
-            placed[index] = shapely.union(placed[index], moved)
+            placed[index] = _turned(placed[index], left, right)
     return placed
+
+
+def _turned(shape: BaseGeometry, left: float, right: float) -> BaseGeometry:
+    """Return a geometry in the turn of longitudes that has a grid in its middle, all of it once."""
+    middle = (left + right) / 2
+    turn = shapely.box(middle - _HALF, -_TURN, middle + _HALF, _TURN)
+    copies = [
+        shapely.transform(shape, lambda xy, by=by: xy + np.array([by, 0.0]))
+        for by in (-_TURN, 0.0, _TURN)
+    ]
+    return shapely.union_all(shapely.intersection(copies, turn))
 
 
 def _projected(shapes: Shapes, crs: str, target: str) -> Shapes:

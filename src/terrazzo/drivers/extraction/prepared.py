@@ -84,8 +84,11 @@ class Given:
         by = wanted.get("by", BY[0])
         if by not in BY:
             raise ArgumentInvalid(f"A graph is cut by {' or '.join(BY)}, not by {by!r}.")
-        if not polygons.exists():
-            raise ArgumentInvalid(f"There is no file {polygons.name!r} of polygons.")
+        if not polygons.is_file():
+            raise ArgumentInvalid(
+                f"{polygons.name!r} is no file of polygons. Give a GeoPackage, Shapefile, GeoJSON "
+                "or GeoParquet file."
+            )
         asked = Asked.of(
             wanted.get("statistics", DEFAULT),
             wanted.get("code"),

@@ -139,9 +139,9 @@ def _period(extraction: Extraction, described: Mapping[str, Any]) -> Period:
 
 def _written(extraction: Extraction, chosen: Sequence[str], path: Path) -> TableFacts:
     """Write the polygons with their numbers."""
+    found = extraction.arrays(chosen)
     source = extraction.polygons_file.resolve()
     with open_features(source, Gate((source.parent,)), Asked()) as features:
-        found = extraction.arrays(chosen)
         columns = _columns(found, features.schema.names)
         if len(columns) > MOST_COLUMNS:
             raise ArgumentInvalid(

@@ -40,9 +40,11 @@ class Record:
         """A digest of what must stay the same while an extraction goes on.
 
         Of the graph that is all but the periods that collections are loaded for: images of another
-        period are other scenes, which come and go.
+        period are other scenes, which come and go. Whether bad images are left out may change, too:
+        the scene table knows which scenes lack some.
         """
         told = self._told()
+        del told["job"]["skip_bad"]
         told["job"]["document"] = _without_periods(json.loads(self.job.document))
         del told["terrazzo"]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
@@ -79,7 +81,7 @@ class Record:
             key
             for part in ("job", "polygons", "reduction")
             for key in mine[part].keys() | theirs[part].keys()
-            if mine[part].get(key) != theirs[part].get(key)
+            if mine[part].get(key) != theirs[part].get(key) and key != "skip_bad"
         )
         differing += ["by"] if self.by != known.by else []
         raise RunDiffers(

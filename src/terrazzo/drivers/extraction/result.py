@@ -15,6 +15,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from terrazzo.drivers.extraction.compared import MIN_VALID, Measure
+from terrazzo.drivers.extraction.damaged import names_damage
 from terrazzo.drivers.extraction.dense import dense
 from terrazzo.drivers.extraction.outliers import outliers
 from terrazzo.drivers.extraction.parts import TABLE, columns_of
@@ -63,6 +64,7 @@ class Extraction:
         return self._parts if self._clean is None else self._parts.filter(self._clean)
 
     @cached_property
+    @names_damage
     def polygons(self) -> Any:
         """The polygons as GeoDataFrame: attributes, `repaired` and geometry, by id."""
         import geopandas  # noqa: PLC0415 - takes two seconds, and only this needs it
@@ -162,6 +164,7 @@ class Extraction:
             )
         return replace(self, smoothing=how)
 
+    @names_damage
     def profile(self, polygon: Any) -> Any:
         """Return the observations of one polygon as DataFrame, by time.
 
@@ -189,6 +192,7 @@ class Extraction:
             frame = frame.set_index("t").sort_index(kind="stable")
         return frame.drop(columns=[name for name in ("id", "date") if name in frame.columns])
 
+    @names_damage
     def to_xarray(
         self,
         statistics: Sequence[str] = (),
@@ -224,6 +228,7 @@ class Extraction:
         how = replace(how, statistics=tuple(statistics) or how.statistics)
         return self._dataset(self._arrays(chosen, how), chosen)
 
+    @names_damage
     def peers(
         self, polygon: Any, *, by: str, most: int = MOST, within_m: float = WITHIN_M
     ) -> tuple[Peer, ...]:
@@ -240,6 +245,7 @@ class Extraction:
         """
         return peers(self.folder, str(polygon), by, most=most, within_m=within_m)
 
+    @names_damage
     def outliers(
         self,
         *,
@@ -267,6 +273,7 @@ class Extraction:
         measure = Measure(statistic, band, self.min_valid or MIN_VALID)
         return outliers(self.folder, by, measure, most=most, within_m=within_m).to_pandas()
 
+    @names_damage
     def arrays(self, statistics: Sequence[str]) -> Dense:
         """Return clean statistics of all polygons by day, as plain arrays.
 
@@ -280,6 +287,7 @@ class Extraction:
         self._check(statistics)
         return self._dense(self._ids, tuple(statistics), daily=self._has_instants)
 
+    @names_damage
     def _repr_html_(self) -> str:
         """Show what there is, as notebooks do."""
         return as_html(self._facts(), self.table.head(_SHOWN), self.polygons_file)
@@ -302,6 +310,7 @@ class Extraction:
             yield "smooth", f"{', '.join(how.statistics)}, every {how.every} d, by {how.method}"
 
     @cached_property
+    @names_damage
     def _parts(self) -> Any:
         """All parts of the table, not cleaned."""
         return pads.dataset(
@@ -311,6 +320,7 @@ class Extraction:
         )
 
     @cached_property
+    @names_damage
     def _ids(self) -> Any:
         """Ids of all polygons, an Arrow array."""
         with pq.ParquetFile(self.polygons_file) as file:

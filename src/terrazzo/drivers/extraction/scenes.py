@@ -19,7 +19,7 @@ from terrazzo.logs import Entry
 from terrazzo.storage.writers.files import output_failed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from terrazzo.geo.grid import Grid, Window
@@ -129,23 +129,20 @@ class SceneTable:
         with connection:
             connection.execute(_TABLE)
 
-    def plan(self, scenes: Sequence[Scene]) -> tuple[Scene, ...]:
+    def plan(self, scenes: Sequence[Scene], *, skip_bad: bool = False) -> tuple[Scene, ...]:
         """Take in what the graph selects now; return the scenes that are still to be done.
 
         Scenes that it does not select any more go, with their rows; those whose images have
         changed wait again. What a killed run left in the table without finishing it goes, too.
+
+        Args:
+            scenes: all that the graph selects.
+            skip_bad: see `undone`.
         """
         known = {one.key: one for one in self.all()}
-        selected = {scene.key: scene for scene in scenes}
-        done = {
-            key
-            for key, one in known.items()
-            if one.state == DONE
-            and key in selected
-            and one.version == selected[key].version
-            and one.file == selected[key].file
-            and (self._folder / one.file).is_file()
-        }
+        selected = {scene.key for scene in scenes}
+        todo = undone(self._folder, known.values(), scenes, skip_bad=skip_bad)
+        done = selected - {scene.key for scene in todo}
         self._sweep({known[key].file for key in done})
         with self._connection as open_:
             open_.executemany(
@@ -163,7 +160,7 @@ class SceneTable:
                     if one.key not in done
                 ],
             )
-        return tuple(scene for scene in scenes if scene.key not in done)
+        return todo
 
     def begin(self, key: str) -> None:
         """Note that a scene is being computed."""
@@ -201,12 +198,34 @@ class SceneTable:
 
     def _sweep(self, wanted: set[str]) -> None:
         """Delete the parts that belong to no scene that is done."""
-        for path in (self._folder / "table").rglob("*"):
-            if path.is_file() and path.relative_to(self._folder).as_posix() not in wanted:
-                path.unlink(missing_ok=True)
+        for pattern in ("[!._]*.parquet", "date=*/[!._]*.parquet"):
+            for path in (self._folder / "table").glob(pattern):
+                if path.is_file() and path.relative_to(self._folder).as_posix() not in wanted:
+                    path.unlink(missing_ok=True)
         for folder in (self._folder / "table").glob("date=*"):
-            if not any(folder.iterdir()):
+            if folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
+
+
+def undone(
+    folder: Path, known: Iterable[Kept], scenes: Iterable[Scene], *, skip_bad: bool
+) -> tuple[Scene, ...]:
+    """Return the scenes that are still to be done.
+
+    Args:
+        folder: of the extraction.
+        known: its scenes so far.
+        scenes: all that the graph selects now.
+        skip_bad: whether those are done that images were left out of.
+    """
+    done = {
+        (one.key, one.version, one.file)
+        for one in known
+        if one.state == DONE
+        and (skip_bad or not one.made.skipped)
+        and (not one.made.rows or (folder / one.file).is_file())
+    }
+    return tuple(one for one in scenes if (one.key, one.version, one.file) not in done)
 
 
 @contextmanager
@@ -233,20 +252,41 @@ def scene_table(folder: Path) -> Iterator[SceneTable]:
                 connection.execute("PRAGMA synchronous = NORMAL")
                 yield SceneTable(connection, folder)
     except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
+        if _out_of_reach(error):
             raise output_failed(path, error) from error
-        raise ArgumentInvalid(
-            f"{path} is damaged ({error}). Delete the folder and extract again."
-        ) from error
+        raise _damaged(path, error) from error
 
 
 def states(folder: Path) -> tuple[Kept, ...]:
-    """Return the scenes of an extraction as they are now; none where it has not begun."""
+    """Return the scenes of an extraction as they are now; none where it has not begun.
+
+    Raises:
+        ArgumentInvalid: the table is damaged, or cannot be read.
+    """
     path = folder / FILE
     if not path.exists():
         return ()
-    with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as open_:
-        return _all(open_)
+    name = f"file:{quote(str(path.absolute()))}?mode=ro"
+    try:
+        with closing(sqlite3.connect(name, uri=True)) as open_:
+            return _all(open_)
+    except sqlite3.DatabaseError as error:
+        if _out_of_reach(error):
+            raise ArgumentInvalid(
+                f"{path} cannot be read now ({error}). See that you may read the folder, and that "
+                "its disk is there."
+            ) from error
+        raise _damaged(path, error) from error
+
+
+def _out_of_reach(error: sqlite3.DatabaseError) -> bool:
+    """Tell whether a table cannot be opened, or written, and not that it holds something else."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR
+
+
+def _damaged(path: Path, error: Exception) -> ArgumentInvalid:
+    return ArgumentInvalid(f"{path} is damaged ({error}). Delete the folder and extract again.")
 
 
 def _all(connection: sqlite3.Connection) -> tuple[Kept, ...]:
@@ -258,9 +298,18 @@ def _all(connection: sqlite3.Connection) -> tuple[Kept, ...]:
 
 
 def _kept(row: tuple[Any, ...]) -> Kept:
+    """Return a scene as it was written.
+
+    Raises:
+        sqlite3.DataError: something else is there.
+    """
     key, state, version, attempts, error, file, t, rows, seconds, size, digest, skipped, log = row
-    made = Made(
-        rows, seconds, size, digest, tuple(json.loads(skipped)),
-        tuple(Entry.of(entry) for entry in json.loads(log)),
-    )  # fmt: skip
-    return Kept(key, state, version, attempts, error, file, t, made)
+    try:
+        made = Made(
+            int(rows), float(seconds), int(size), digest, tuple(json.loads(skipped)),
+            tuple(Entry.of(entry) for entry in json.loads(log)),
+        )  # fmt: skip
+        known = STATES[STATES.index(state)]
+        return Kept(key, known, version, int(attempts), error, str(file), t, made)
+    except (ValueError, TypeError, KeyError, AttributeError) as wrong:
+        raise sqlite3.DataError(f"scene {str(key)[:100]!r} cannot be read") from wrong

@@ -21,7 +21,7 @@ from typing_extensions import override
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.grid import Window
 from terrazzo.geo.hilbert import hilbert_order
-from terrazzo.geo.runs import HOW, Runs, across, runs_of
+from terrazzo.geo.runs import HOW, Runs, across, runs_of, shares_inside
 from terrazzo.geo.shapes import mended
 from terrazzo.storage.writers.files import output_failed
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FOLDER: Final = ".weights"
-VERSION: Final = 1
+VERSION: Final = 2
 """Goes into the digest: weights of another version are computed anew."""
 _AT_ONCE: Final = 65_536
 """Polygons that are digested at a time."""
@@ -96,7 +96,7 @@ class Weights:
     pixels: Longs
     """(polygon,) how many pixels it has."""
     total: Floats
-    """(polygon,) sum of its weights."""
+    """(polygon,) sum of its weights, and what they would be where it reaches beyond the window."""
     last: Ints
     """(polygon,) number of the last cell that it has pixels in; -1 if none."""
     peaks: Peaks
@@ -277,6 +277,7 @@ class _Making:
                 if progress:
                     progress.advance()
         peaks = tally.finish()
+        self._complete(tally.total)
         facts = {
             "across": across(self.grid),
             "cells": [astuple(cell) for cell in cells],
@@ -321,6 +322,20 @@ class _Making:
                     yield running.popleft().result()
             while running:
                 yield running.popleft().result()
+
+    def _complete(self, total: Floats) -> None:
+        """Add what shapes would have outside the window, so that part of one is never the whole."""
+        inside = self.grid.window.intersection(self.window)
+        left, bottom, right, top = self.grid.bounds_of(inside)
+        reach = (self.around // 2 + 1) * np.array([self.grid.pixel_x, self.grid.pixel_y])
+        first, last = np.split(shapely.bounds(self.geometries), 2, axis=1)
+        beyond = (first - reach < [left, bottom]) | (last + reach > [right, top])
+        shape = np.flatnonzero(beyond.any(axis=1) & (total > 0.0))
+        for start in range(0, len(shape), _AT_ONCE):
+            some = shape[start : start + _AT_ONCE]
+            total[some] /= shares_inside(
+                self.geometries[some], self.grid, inside, around=self.around
+            )
 
     def _members(self) -> tuple[Longs, Longs, list[Window]]:
         """Return positions of shapes by cell, where each cell's begin, and the cells."""

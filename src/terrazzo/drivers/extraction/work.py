@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from terrazzo import logs
 from terrazzo.drivers.described import checksum
-from terrazzo.drivers.extraction.cut import Cutter, cache_bytes, cutter
+from terrazzo.drivers.extraction.cut import Cutter, cache_bytes, cutter, time_of
 from terrazzo.drivers.extraction.parts import ASIDE, PartWriter, has_instants
 from terrazzo.drivers.extraction.scenes import Made
 from terrazzo.drivers.pool import Pool, end_with_parent, one_thread_each
@@ -87,12 +87,16 @@ class Work:
         weights = self.placed.weights(plan.grid, plan.window, self.means.pool.size)
         reducing = self.asked.begin(plan, weights, self.placed, self.cut.workspace)
         time_name = "" if self.cut.time is None else self.cut.time.name
-        labels = [str(one) for one in self.cut.time.labels] if self.cut.time else [scene.t]
+        instants = has_instants(self._dates(scene, plan))
         path = self.placed.folder / ASIDE / f"{scene.key}.{uuid.uuid4().hex[:8]}.parquet"
-        writer = PartWriter(
-            path, scene, self.placed.polygons, time_name, has_instants(labels), reducing.told
-        )
+        writer = PartWriter(path, scene, self.placed.polygons, time_name, instants, reducing.told)
         return Begun(scene, plan, weights, reducing, writer)
+
+    def _dates(self, scene: Scene, plan: Plan) -> list[str]:
+        """Return what the dates of rows are taken from: an image has its own, unless of several."""
+        time = self.cut.time if scene.image is None else time_of(plan.probe)
+        several = time is not None and (scene.image is None or len(time.labels) > 1)
+        return [str(label) for label in time.labels] if time and several else [scene.t]
 
     def check(self, scene: Scene) -> None:
         """See that a scene fits into memory.

@@ -9,7 +9,7 @@ what is drawn only.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,7 +19,8 @@ from terrazzo.engine.vector_collections import boxes_in
 from terrazzo.geo.crs import WGS84, is_geographic, transformer
 from terrazzo.geo.extent import SpatialExtent
 from terrazzo.storage.vectors.feature_rows import open_rows
-from terrazzo.storage.vectors.mvt import BUFFER, EXTENT, attributes, encode, in_units
+from terrazzo.storage.vectors.mvt import BUFFER, EXTENT, attributes, encode
+from terrazzo.storage.vectors.tile_shapes import in_units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -48,6 +49,10 @@ ITEM: Final = "_item"
 """Attribute of a tile's features: the item that they are of."""
 _TOLERANCE: Final = 4.0
 """How far a line may move, units: half a pixel of a map."""
+_COARSE: Final = (16.0, 64.0, 256.0)
+"""How far lines may move of a feature that would fill a tile alone, one after the other."""
+_AHEAD: Final = 8
+"""How many times more than fits is looked at for what fits."""
 _SQUARE: Final = 16.0
 """Below this areas are drawn as squares, units."""
 _SMALLEST: Final = 4.0
@@ -195,17 +200,18 @@ def vector_tile(
     if not len(seen):
         return None
     drawn = _drawn(known, gate, square, seen, names, check)
-    content = b""
-    for cell in CELLS:
-        chosen = drawn if cell == CELLS[0] else drawn.of(_thinned(drawn.seen, cell))
-        check()
-        content = chosen.encoded(layer)
-        if len(content) <= LARGEST:
-            break
-    else:
-        # The largest ones, as many as there is room for: outlines of what cannot be thinned.
-        room = int(len(chosen.seen) * LARGEST / len(content) * 0.8)
-        content = chosen.of(np.arange(room)).encoded(layer)
+    content = drawn.within(LARGEST, layer)
+    if content is None:
+        drawn = drawn.coarser(LARGEST // 4, layer, check)
+        for cell in CELLS:
+            chosen = drawn if cell == CELLS[0] else drawn.of(_thinned(drawn.seen, cell))
+            check()
+            content = chosen.within(LARGEST, layer)
+            if content is not None:
+                break
+        else:
+            # The largest ones that there is room for: outlines of what cannot be thinned.
+            content = chosen.fitting(LARGEST, layer, check)
     return content or None
 
 
@@ -299,11 +305,73 @@ class _Drawn:
             self.seen.of(which), self.shapes[which], self.ids[which], self.properties[which]
         )
 
+    def within(self, most: int, layer: str) -> bytes | None:
+        """Return the tile; None where it has more bytes: each corner takes one at least."""
+        if shapely.get_num_coordinates(self.shapes).sum() > most:
+            return None
+        content = self.encoded(layer)
+        return content if len(content) <= most else None
+
+    def coarser(self, most: int, layer: str, check: Callable[[], None]) -> _Drawn:
+        """Return them with fewer corners of each that would fill more bytes than that alone."""
+        shapes = self.shapes.copy()
+        for number in np.flatnonzero(shapely.get_num_coordinates(shapes) * 20 > most).tolist():
+            one = self.of(np.array([number]))
+            for tolerance in _COARSE:
+                check()
+                if one.within(most, layer) is not None:
+                    break
+                one = replace(one, shapes=in_units(one.shapes, tolerance, check))
+            if one.shapes[0].is_empty or one.within(most, layer) is None:
+                one = replace(one, shapes=_boxes(self.shapes[[number]]))
+            shapes[number] = one.shapes[0]
+        return replace(self, shapes=shapes)
+
+    def fitting(self, most: int, layer: str, check: Callable[[], None]) -> bytes:
+        """Return a tile of those that fit into so many bytes, the largest first."""
+        sizes: list[int] = []
+        whole = 0
+        while len(sizes) < len(self.seen) and whole <= _AHEAD * most:
+            check()
+            sizes.append(len(self.of(np.array([len(sizes)])).encoded(layer)))
+            whole += sizes[-1]
+        # What features share, as the names of attributes, is there once.
+        together = len(self.of(np.arange(len(sizes))).encoded(layer))
+        room = most * max(1.0, whole / max(1, together))
+        while True:
+            check()
+            chosen = _fits(sizes, room)
+            content = self.of(chosen).encoded(layer)
+            if len(content) <= most or len(chosen) <= 1:
+                return content
+            room *= 0.8
+
     def encoded(self, layer: str) -> bytes:
         """Return the tile; empty for one that shows nothing."""
         if shapely.is_empty(self.shapes).all():
             return b""
         return encode(layer, self.shapes, self.ids.tolist(), self.properties.tolist())
+
+
+def _fits(sizes: Sequence[int], room: float) -> NDArray[np.int64]:
+    """Return which of several are taken, one after the other, while there is room for each."""
+    found = []
+    for number, size in enumerate(sizes):
+        if size <= room or number == 0:
+            found.append(number)
+            room -= size
+    return np.array(found, np.int64)
+
+
+def _boxes(shapes: Shapes) -> Shapes:
+    """Return the boxes of areas, the diagonals of those of lines, and one of several points."""
+    low, high = np.split(np.round(shapely.bounds(shapes)), 2, axis=1)
+    found: Shapes = shapely.linestrings(np.stack([low, high], axis=1))
+    dimensions = shapely.get_dimensions(shapes)
+    areas, points = dimensions == _AREA, dimensions == 0
+    found[areas] = shapely.box(*low[areas].T, *high[areas].T)
+    found[points] = shapely.points(low[points])
+    return found
 
 
 def _drawn(
@@ -328,7 +396,7 @@ def _drawn(
             for group in np.unique(seen.group[seen.table == number]).tolist():
                 check()
                 here = np.flatnonzero((seen.table == number) & (seen.group == group))
-                _read(table, rows, group, here, square, found, names)
+                _read(table, rows, group, here, square, found, names, check)
     return found
 
 
@@ -340,6 +408,7 @@ def _read(
     square: Square,
     found: _Drawn,
     names: Sequence[str] | None,
+    check: Callable[[], None],
 ) -> None:
     """Read the features of a row group that are drawn; `here` says which they are."""
     start, stop = rows.starts[group : group + 2].tolist()
@@ -352,6 +421,7 @@ def _read(
     columns = known[:ATTRIBUTES] if names is None else [name for name in known if name in names]
     geometry = alike is None or not small.all()
     for batch in rows.features(group, wanted, columns=columns, geometry=geometry):
+        check()
         places = {int(position) - start: n for n, position in enumerate(batch.positions)}
         mine = [(n, places[k]) for n in here.tolist() if (k := int(found.seen.number[n])) in places]
         target, source = np.array(mine, np.int64).T
@@ -363,7 +433,7 @@ def _read(
         if len(large):
             centre = found.seen.centre[large]
             shapes = _units(batch.shapes[source[~tiny]], rows.facts.crs, square, centre)
-            found.shapes[large] = in_units(shapes, _TOLERANCE)
+            found.shapes[large] = in_units(shapes, _TOLERANCE, check)
         if alike is None:
             areas = shapely.get_dimensions(batch.shapes[source]) == _AREA
             points = shapely.get_dimensions(batch.shapes[source]) == 0

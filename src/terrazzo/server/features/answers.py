@@ -39,7 +39,7 @@ from terrazzo.server.web.paging import token
 from terrazzo.server.web.patience import Patience
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fastapi import Request
@@ -215,12 +215,20 @@ def _flipped(points: Any) -> Any:
     return points[:, ::-1]
 
 
-def _json(properties: Any) -> bytes:
-    """Return attributes as JSON, NaN and infinity as null."""
+def _json(properties: Mapping[str, Any]) -> bytes:
+    """Return attributes as JSON, NaN and infinity as null, and so what cannot be written."""
     try:
         return orjson.dumps(properties)
-    except orjson.JSONEncodeError:  # integers beyond 64 bits
-        return json.dumps(_finite(properties), ensure_ascii=True).encode()
+    except orjson.JSONEncodeError:  # integers beyond 64 bits, halves of characters, very deep lists
+        parts = (f"{json.dumps(name)}:{_text(value)}" for name, value in properties.items())
+        return b"".join([b"{", ",".join(parts).encode(), b"}"])
+
+
+def _text(value: Any) -> str:
+    try:
+        return json.dumps(_finite(value))
+    except (ValueError, RecursionError):  # of more digits, or deeper, than Python writes
+        return "null"
 
 
 def _finite(value: Any) -> Any:

@@ -156,7 +156,7 @@ def place_of(token: str | None) -> Place:
     """
     if not token:
         return Place()
-    keys = keys_of(token)
+    keys = keys_of(token, "token")
     if len(keys) != _PLACES or not (keys[1].isascii() and keys[1].isdecimal()):
         raise RequestInvalid(
             "`token` is not a place in these features. Follow the link with rel=next instead of "
@@ -231,7 +231,10 @@ def _equal(name: str, text: object, kind: str) -> Filter:
         raise RequestInvalid(f"The parameter {name[:80]!r} is given more than once.")
     value: Any = text
     if kind.startswith(("int", "uint", "float", "double", "halffloat", "decimal")):
-        value = numbers_of(name, text)[0]
+        numbers = numbers_of(name[:80], text)
+        if len(numbers) != 1:
+            raise RequestInvalid(f"{name[:80]} is one number, not {text[:80]!r}.")
+        value = numbers[0]
         value = int(value) if value.is_integer() else value
     elif kind == "bool":
         if text.lower() not in {"true", "false"}:

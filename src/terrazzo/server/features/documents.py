@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from terrazzo.catalog.tables import PRIMARY
 from terrazzo.drivers.features.tables import attributes_of, holds_geometries
 from terrazzo.drivers.features.tiles import DEEPEST, ITEM
-from terrazzo.errors import CollectionNotFound
+from terrazzo.errors import ArgumentInvalid, CollectionNotFound
+from terrazzo.geo.crs import crs_name, is_geographic, is_projected
 from terrazzo.geo.tiling import MERCATOR_HALF
 from terrazzo.server.features.asked import CRS84, EPSG, crs_offered
 from terrazzo.server.stac.collection_documents import (
@@ -129,7 +131,7 @@ def attributes_kept(catalog: Catalog, name: str) -> Attributes:
 
 
 def storage_crs(catalog: Catalog, name: str) -> tuple[str, ...]:
-    """Return in which EPSG systems the first tables of a collection are."""
+    """Return in which EPSG systems the first tables of a collection are, as far as known."""
     version = catalog.version(name)
 
     def look() -> dict[str, Any]:
@@ -137,10 +139,20 @@ def storage_crs(catalog: Catalog, name: str) -> tuple[str, ...]:
         codes = [
             one["properties"].get("proj:code") for one in items if PRIMARY in one["properties"]
         ]
-        return {"of": tuple(dict.fromkeys(str(code) for code in codes if code))}
+        return {"of": tuple(filter(_is_known, dict.fromkeys(map(str, codes))))}
 
     found: tuple[str, ...] = _kept.get(("crs", name, version), look)["of"]
     return found
+
+
+def _is_known(code: str) -> bool:
+    """Tell whether a code is the name of a CRS of maps: users write items as they like."""
+    if not re.fullmatch("EPSG:[0-9]{1,6}", code):
+        return False
+    try:
+        return crs_name(code) == code and (is_geographic(code) or is_projected(code))
+    except ArgumentInvalid:
+        return False
 
 
 def described(

@@ -50,6 +50,8 @@ router = APIRouter(tags=["Features"], route_class=PageRoute)
 
 searches = Waiting(4)
 """A filter that nothing meets looks at every feature: other routes keep their threads."""
+single = Waiting(4)
+"""One feature does not wait for searches."""
 Shared = Annotated[Parts, Depends(parts)]
 Anybody = Annotated[Principal, Depends(principal)]
 COLLECTION = f"/{ROOT}/collections/{{collection_id:path}}"
@@ -122,7 +124,7 @@ async def item(
     crs: Annotated[str, Query(max_length=200, description="CRS of the answer.")] = "",
 ) -> Response:
     """Give one feature."""
-    told = await searches.run(feature, shared, who, request, collection_id, feature_id, crs)
+    told = await single.run(feature, shared, who, request, collection_id, feature_id, crs)
     return GeoJson(told[0], headers={"Content-Crs": content_crs(told[1])})
 
 
@@ -184,9 +186,13 @@ async def tile(
             f"There is no tile {str(z)[:20]}/{str(y)[:20]}/{str(x)[:20]} (zoom, row, column): "
             f"zoom levels are 0 to {DEEPEST}, and each has 2^zoom rows and columns."
         )
-    return await shared.work.run(
-        request, lambda: _tile(shared, who, request, collection_id, Square(z, x, y), properties)
-    )
+    async with patience_of(request) as patience:
+        return await shared.work.run(
+            request,
+            lambda: _tile(
+                shared, who, request, collection_id, Square(z, x, y), properties, patience
+            ),
+        )
 
 
 def _tile(
@@ -196,9 +202,10 @@ def _tile(
     collection: str,
     square: Square,
     properties: str | None,
+    patience: Patience,
 ) -> Response:
     """Return a tile; what is made is kept until the collection changes."""
-    workspace, patience = shared.workspace_of(who), Patience()
+    workspace = shared.workspace_of(who)
     with workspace.catalog() as catalog:
         geometry_collection(catalog, collection)
         version = catalog.version(collection)

@@ -61,8 +61,12 @@ class Page:
         return keys
 
 
-def keys_of(text: str) -> tuple[str, ...]:
+def keys_of(text: str, parameter: str = "after") -> tuple[str, ...]:
     """Return the keys that `token` was given.
+
+    Args:
+        text: that it made.
+        parameter: in which it came.
 
     Raises:
         RequestInvalid: it made no such text.
@@ -70,17 +74,18 @@ def keys_of(text: str) -> tuple[str, ...]:
     try:
         keys: Any = json.loads(base64.urlsafe_b64decode(text.encode()))
     except (ValueError, RecursionError):
-        raise _nowhere() from None
+        raise _nowhere(parameter) from None
     if not isinstance(keys, list) or not all(
         isinstance(key, str) and _UNKEPT.search(key) is None for key in keys
     ):
-        raise _nowhere()
+        raise _nowhere(parameter)
     return tuple(keys)
 
 
-def _nowhere() -> RequestInvalid:
+def _nowhere(parameter: str = "after") -> RequestInvalid:
     return RequestInvalid(
-        "`after` is not a place in this list. Follow the link with rel=next instead of making one."
+        f"`{parameter}` is not a place in this list. Follow the link with rel=next instead of "
+        "making one."
     )
 
 

@@ -8,7 +8,7 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from terrazzo.server.web.faults import SearchTooLong
+from terrazzo.server.web.faults import SearchTooLong, ServerBusy
 from terrazzo.server.web.work import ClientGone, disconnected
 
 if TYPE_CHECKING:
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from fastapi import Request
 
 SECONDS = 60.0
-"""The longest search."""
+"""The longest search, and the longest wait for its begin."""
 
 
 class Patience:
     """Called by a search now and then; raises when nobody wants to wait for it any more."""
 
     def __init__(self, seconds: float = SECONDS) -> None:
-        """Begin to wait for so many seconds."""
-        self._seconds, self._end = seconds, time.monotonic() + seconds
+        """Wait for so many seconds, from when the search begins to look: when it calls first."""
+        self._seconds, self._made = seconds, time.monotonic()
+        self._end: float | None = None
         self._gone = threading.Event()
 
     def __call__(self) -> None:
@@ -34,10 +35,16 @@ class Patience:
         Raises:
             ClientGone: the client has gone.
             SearchTooLong: the time is over.
+            ServerBusy: a minute went by before the search began.
         """
         if self._gone.is_set():
             raise ClientGone
-        if time.monotonic() > self._end:
+        now = time.monotonic()
+        if self._end is None:
+            self._end = now + self._seconds
+            if now > self._made + SECONDS:
+                raise ServerBusy("Too many requests of this kind wait. Try again in a few seconds.")
+        if now > self._end:
             raise SearchTooLong(
                 f"The search looked at items for {self._seconds:.0f} s without coming to an end. "
                 "Narrow it: name collections, a bbox or a datetime."

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Mask = NDArray[np.bool_]
 
+WHOLE = 1e-9
+"""Shares nearer to 1 than this are 1: sums of weights are rounded, and those of areas more so."""
 ALWAYS = ("count", "valid_share")
 """Statistics that are there without a valid pixel; the others are null."""
 
@@ -66,7 +68,9 @@ class Columns:
             first, values, sums = kernels.classes(
                 pixels.starts, pixels.weights, pixels.values, pixels.valid
             )
-            known["mode"] = _modes(first, values, sums, known["sum"])
+            nan = pixels.valid & np.isnan(pixels.values)
+            poisoned = np.logical_or.reduceat(nan, pixels.starts[:-1], axis=1).T
+            known["mode"] = np.where(poisoned, np.nan, _modes(first, values, sums, poisoned.shape))
             nested["histogram"] = self._maps(first, values, sums, empty)
             covered = np.repeat(known["count"].ravel(), np.diff(first))
             nested["fractions"] = self._maps(first, values, sums / covered, empty)
@@ -105,9 +109,10 @@ def _summed(moments: Floats, total: Floats) -> dict[str, Floats]:
     count, weighted, spread, low, high = np.moveaxis(moments, -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = spread / count
+        share = count / total[:, None]
         return {
             "count": count,
-            "valid_share": count / total[:, None],
+            "valid_share": np.where(share > 1.0 - WHOLE, 1.0, share),
             "sum": weighted,
             "mean": weighted / count,
             "variance": variance,
@@ -117,13 +122,13 @@ def _summed(moments: Floats, total: Floats) -> dict[str, Floats]:
         }
 
 
-def _modes(first: Longs, values: Floats, sums: Floats, total: Floats) -> Floats:
-    """Return the value with the most weight, of several the largest; NaN where there is a NaN."""
+def _modes(first: Longs, values: Floats, sums: Floats, shape: tuple[int, ...]) -> Floats:
+    """Return the value with the most weight, of several the largest; NaN where there is none."""
     owner = np.repeat(np.arange(len(first) - 1), np.diff(first))
     order = np.lexsort((values, sums, owner))
     found = np.full(len(first) - 1, np.nan)
     found[owner[order]] = values[order]
-    return np.where(np.isnan(total), np.nan, found.reshape(total.shape))
+    return found.reshape(shape)
 
 
 def _lists(tallies: Floats, empty: Mask) -> pa.Array:

@@ -49,47 +49,63 @@ def moments(lines: Lines, values: Values, valid: Mask, masked: bool, extremes: b
             # Deviations from a value of the fragment: one pass, and next to nothing cancels.
             origin = _first(lines, values, valid, masked, label, fragment)
             count = total = first = second = 0.0
-            low, high, poisoned = np.inf, -np.inf, False
+            low, high = np.inf, -np.inf
             for run in range(starts[fragment], starts[fragment + 1]):
                 y = np.uint64(top[fragment] + row[run])
                 x = np.uint64(left[fragment] + col[run])
                 share = weight[run]
                 for c in range(x, x + np.uint64(length[run])):
-                    # Read before it is known to be valid, so that there is no branch.
+                    if masked and not valid[label, y, c]:
+                        continue
                     value = float(values[label, y, c])
-                    there = not masked or valid[label, y, c]
-                    value = value if there else origin
-                    part = share if there else 0.0
                     away = value - origin
-                    count += part
-                    total += part * value
-                    first += part * away
-                    second += part * away * away
-                    if extremes and there:
+                    count += share
+                    total += share * value
+                    first += share * away
+                    second += share * away * away
+                    if extremes:
                         low = value if value < low else low  # noqa: FURB136 - faster than min
                         high = value if value > high else high  # noqa: FURB136
-                        poisoned |= value != value  # noqa: PLR0124 - NaN
             spread = second - first * first / count if count > 0.0 else 0.0
             if spread < CANCELLED * second:
                 spread = _spread(lines, values, valid, masked, label, fragment, total / count)
+            if np.isnan(total) and _poisoned(lines, values, valid, masked, label, fragment):
+                low = high = np.nan
             out[fragment, label, COUNT], out[fragment, label, TOTAL] = count, total
             out[fragment, label, SPREAD] = spread
-            out[fragment, label, LOW] = np.nan if poisoned else low
-            out[fragment, label, HIGH] = np.nan if poisoned else high
+            out[fragment, label, LOW], out[fragment, label, HIGH] = low, high
     return out
+
+
+@jit
+def _poisoned(
+    lines: Lines, values: Values, valid: Mask, masked: bool, label: int, fragment: int
+) -> bool:
+    """Tell whether a valid pixel of a fragment is NaN; the sum is NaN for inf and -inf too."""
+    top, left, starts, row, col, length, _ = lines
+    for run in range(starts[fragment], starts[fragment + 1]):
+        y, x = top[fragment] + row[run], left[fragment] + col[run]
+        for c in range(x, x + length[run]):
+            if (not masked or valid[label, y, c]) and np.isnan(float(values[label, y, c])):
+                return True
+    return False
 
 
 @jit
 def _first(
     lines: Lines, values: Values, valid: Mask, masked: bool, label: int, fragment: int
 ) -> float:
-    """Return the first valid value of a fragment, 0 if there is none."""
+    """Return the first valid value of a fragment; 0 if there is none, or it is not finite.
+
+    What is not valid stands for it with weight 0: infinity would make NaN of that.
+    """
     top, left, starts, row, col, length, _ = lines
     for run in range(starts[fragment], starts[fragment + 1]):
         y, x = top[fragment] + row[run], left[fragment] + col[run]
         for c in range(x, x + length[run]):
             if not masked or valid[label, y, c]:
-                return float(values[label, y, c])
+                value = float(values[label, y, c])
+                return value if np.isfinite(value) else 0.0
     return 0.0
 
 
@@ -292,7 +308,8 @@ def _quantile(values: Floats, weights: Floats, share: float) -> float:
     for index in range(values.size):
         place = index * weights[index] + steps * before
         if place >= target:
-            if index == 0 or place == last_place:
+            # Between two infinities there is no line.
+            if index == 0 or place in (last_place, target) or values[index] == last:
                 return float(values[index])
             part = (target - last_place) / (place - last_place)
             return float(last + part * (values[index] - last))
