@@ -49,7 +49,7 @@ def problems(line: str) -> list[str]:
     for word in words[1:]:
         if skip:
             skip = False
-        elif word.startswith("-") and word != "-":
+        elif re.match("-[^0-9]", word):  # -10 is a value
             name = word.partition("=")[0]
             if name not in known:
                 found.append(f"{command or 'terrazzo'} has no option {name}")

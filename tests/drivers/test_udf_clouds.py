@@ -165,7 +165,7 @@ def test_parcels_have_the_classes_of_numpy(
     with rasterio.open(made, "w", **(profile | {"count": 1, "dtype": "float32"})) as file:
         file.write(classes, 1)
 
-    each = extract(job, workspace, points, tmp_path / "points", statistics=("max",), block=300)
+    each = extract(job, workspace, points, tmp_path / "points", statistics=("max",), block=256)
     fields = extract(job, workspace, parcels, tmp_path / "fields", statistics=("mean", "max"))
 
     pixels = pq.read_table(each.table).to_pandas()

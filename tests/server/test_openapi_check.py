@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 import yaml
+from starlette.testclient import TestClient
 from tests.server.openapi import NotOpenEO, check, checked, route_of, routes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from starlette.testclient import TestClient
 
 JSON = {"Content-Type": "application/json"}
 JOB = {
@@ -134,6 +134,6 @@ def refused_by_letter(name: str, value: Any, text: str) -> bool:
 
 
 def test_client_with_the_check_reads_answers_as_before(client: TestClient) -> None:
-    answer = checked(client).get("/nothing/here")
+    answer = checked(TestClient(client.app)).get("/nothing/here")
 
     assert answer.json()["code"] == "NotFound"
