@@ -211,15 +211,19 @@ def outline_of(
 
 
 def _in_one_place(grid: Grid, shape: BaseGeometry) -> BaseGeometry:
-    """Return what one picture can show of a parcel, which a grid in degrees may have twice."""
+    """Return a parcel that a grid in degrees has on both its sides in one piece, on one of them."""
     left, _, right, _ = shape.bounds
     if not is_geographic(grid.crs) or right - left <= HALF_TURN:
         return shape
     parts = shapely.get_parts([shape])
     seen = shapely.area(shapely.intersection(parts, shapely.box(*grid.bounds)))
     middles = shapely.get_x(shapely.centroid(parts))
-    near = np.abs(middles - middles[seen.argmax()]) <= HALF_TURN / 2
-    one: BaseGeometry = shapely.union_all(parts[near])
+    turns = 2 * HALF_TURN * np.round((middles[seen.argmax()] - middles) / (2 * HALF_TURN))
+    moved = [
+        shapely.transform(part, lambda xy, by=by: xy + np.array([by, 0.0]))
+        for part, by in zip(parts, turns, strict=True)
+    ]
+    one: BaseGeometry = shapely.union_all(moved)
     return one
 
 
