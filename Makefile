@@ -9,14 +9,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo check test bench reference lock clean
+.PHONY: help setup web demo check test bench reference lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
 
 setup: $(INSTALLED) ## Install the locked libraries and Terrazzo itself into .venv
 
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock pyproject.toml hatch_build.py
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "There is no $(PYTHON) here. Install Python 3.11 or newer, or name one:" \
 	    "make setup PYTHON=/path/to/python3.12" >&2; exit 1; }
@@ -29,10 +29,15 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
 	$(PIP) install --quiet --require-hashes -r requirements.lock
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@# Every process loads these modules, also where Python may keep nothing that it compiles.
+	$(BIN)/python -m compileall -q src
 	@# Without this the first tile of each kind would wait for compilers, once. It may fail.
 	@echo "Compiling kernels (once, a minute or two)"
 	-@$(BIN)/python -c "from terrazzo.drivers.ready import make_ready; make_ready()"
 	@touch $@
+
+web: setup ## Build anew what browsers are sent, from web/
+	$(BIN)/python hatch_build.py build
 
 demo: setup ## Sample data, catalogue, and a map in the browser; ARGS="--port 8000" and the like
 	$(BIN)/terrazzo demo $(ARGS)
@@ -42,6 +47,7 @@ check: setup ## Style, types, layers and changelog fragments
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python hatch_build.py check
 	$(BIN)/towncrier build --draft --version next >/dev/null
 
 test: check ## Everything that must hold before a commit; PYTEST_ARGS="-k tile" for a part
@@ -62,5 +68,5 @@ lock: ## Bring requirements.lock in line with pyproject.toml; ARGS=--upgrade for
 
 clean: ## Remove the environment, caches and builds, never data
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
-	  .benchmarks build dist
+	  .benchmarks build dist web/node_modules src/terrazzo/browser/built
 	find src tests bench -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true

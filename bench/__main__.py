@@ -18,6 +18,7 @@ from bench import (
     plots,
     real,
     scaling,
+    screen,
     served,
     tile,
     udf,
@@ -47,6 +48,7 @@ BENCHMARKS = {
     "catalogue": catalogue.run,
     "ingest": ingest.run,
     "scaling": scaling.run,
+    "screen": screen.run,
     "import": imports.run,
 }
 PAGE, DRAFT = Path("docs/benchmarks.md"), Path("bench/data/benchmarks.md")

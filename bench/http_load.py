@@ -85,18 +85,23 @@ def cpu_of(pid: int) -> float:
 
 
 @contextmanager
-def served(home: Path, *, tile_cache: int = 0, catalog: str = "") -> Iterator[Served]:
+def served(
+    home: Path, *, tile_cache: int = 0, catalog: str = "", cores: int = 0
+) -> Iterator[Served]:
     """Run a server of a workspace while the block runs.
 
     Args:
         home: the workspace.
         tile_cache: bytes of encoded tiles that it keeps; 0 = every request is computed.
         catalog: URL of a catalogue in PostgreSQL; empty is a file in the workspace.
+        cores: how many it may use; 0 = all.
 
     Raises:
         ServerFailedError: it did not start.
     """
-    command = [sys.executable, "-m", "bench.http_load", str(home), str(tile_cache), catalog]
+    command = [
+        sys.executable, "-m", "bench.http_load", str(home), str(tile_cache), catalog, str(cores)
+    ]  # fmt: skip
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True, cwd=ROOT,
         env=environment(),
@@ -176,8 +181,10 @@ def _ask(line: http.client.HTTPConnection, template: str, place: Place) -> tuple
     return took, len(content)
 
 
-def main(home: str, tile_cache: str, catalog: str = "") -> None:
+def main(home: str, tile_cache: str, catalog: str = "", cores: str = "0") -> None:
     """Serve a workspace until the standard input ends; its log is written, and read by nobody."""
+    if int(cores):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(cores)])
     from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - only the server needs it
     from terrazzo.server.running.listen import serving  # noqa: PLC0415 - as above
     from terrazzo.server.settings import ServerSettings  # noqa: PLC0415 - as above

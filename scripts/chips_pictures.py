@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from scripts.pages import DOCS
-from scripts.screenshot import take
+from scripts.screens import take
 from terrazzo.drivers.extraction.chips import Look
 from terrazzo.drivers.extraction.sheets import Wanted, calendar_sheet
 from terrazzo.drivers.tile import View
@@ -55,7 +55,7 @@ def main() -> None:
         page = Path(scratch) / "sheet.html"
         page.write_text(index.html())
         drawing = index.drawing()
-        take(page.as_uri(), SCREEN, f"{drawing.width + 16},{drawing.height + 16}")
+        take(page.as_uri(), SCREEN, (drawing.width + 16, drawing.height + 16))
     for path in (PICTURE, SCREEN):
         sys.stdout.write(f"{path}\n")
 

@@ -7,8 +7,7 @@
     |   +-- DimensionNotAvailable    lists the dimensions that there are
     |   +-- LabelNotAvailable        lists the labels that there are
     |   +-- LabelExists, DimensionExists, LabelMismatch, ...
-    |   +-- NirBandAmbiguous, KernelDimensionsUneven, IncompatibleDataCubes, ...
-    |   +-- MinMaxSwapped, QuantilesParameterMissing, ArrayNotLabeled, ...
+    |   +-- NirBandAmbiguous, IncompatibleDataCubes, MinMaxSwapped, ArrayNotLabeled, ...
     |   +-- UdfInvalid, UdfFailed    code of a user; says the line
     |   +-- InvalidRuntime, InvalidVersion
     +-- UdfRefused                   code of users is not run here; says why
@@ -45,6 +44,8 @@ class TerrazzoError(Exception):
 
     code: ClassVar[str] = "Internal"
     status: ClassVar[int] = 500
+    of_pixels: bool = False
+    """Whether it came up while pixels were computed: what failed is the graph, not a question."""
 
     @override
     def __reduce__(self) -> tuple[Any, ...]:

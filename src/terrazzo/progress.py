@@ -36,6 +36,9 @@ class Progress:
         """Report `count` more units that an earlier run had finished."""
         self.done += count
 
+    def check(self) -> None:
+        """Go on, or stop by raising, in the middle of a unit of work that takes long."""
+
     def note(self, message: str) -> None:
         """Tell the user something that is worth a line of its own."""
 
@@ -75,6 +78,15 @@ class Stoppable(Progress):
             Cancelled: `stopped` was set.
         """
         super().advance(count)
+        self.check()
+
+    @override
+    def check(self) -> None:
+        """Go on, or stop.
+
+        Raises:
+            Cancelled: `stopped` was set.
+        """
         if self.stopped:
             raise Cancelled
 

@@ -75,7 +75,7 @@ def test_another_node_is_drawn_in_other_colours(farm: Farm, tmp_path: Path):
         (("f6", "-o", "f6.png", "--class", "krop"), "'krop'"),
         (("f6", "-o", "f6.png", "--stat", "meen"), "meen"),
         (("f6", "-o", "f6.png", "--stat", "histogram:0:1:5"), "is not one number for a date"),
-        (("f6", "-o", "f6.png", "--colors", "jet"), "no colour map 'jet'"),
+        (("f6", "-o", "f6.png", "--colors", "jetty"), "no colour map 'jetty'"),
     ],
 )
 def test_what_cannot_be_drawn_is_one_clear_error(

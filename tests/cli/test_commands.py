@@ -32,8 +32,9 @@ import terrazzo.cli.group
 from terrazzo.catalog import PropertyFilter
 from terrazzo.cli import main
 from terrazzo.cli.catalogue import interval
-from terrazzo.cli.options import BBox, Bytes, Property, default_home
+from terrazzo.cli.options import BBox, Bytes, Property
 from terrazzo.drivers.extract import extract
+from terrazzo.drivers.home import default_home
 from terrazzo.drivers.job import Job, Workspace
 from terrazzo.errors import ArgumentInvalid, OutputFailed, RunIncomplete
 

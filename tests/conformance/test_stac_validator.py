@@ -38,7 +38,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             # The validator begins by deleting an item, and wants it to be there.
             catalog.put_collection(make_collection(CHANGING, title="Changing"))
             catalog.put_items([item(0, CHANGING) | {"id": CHANGED}])
-        with serving(workspace, settings=ServerSettings()) as url:
+        with serving(workspace, settings=ServerSettings(job_workers=0)) as url:
             yield url
 
 

@@ -68,6 +68,16 @@ def test_months_are_columns_and_years_are_rows():
     assert at["2022-03-01"][1] == at["2022-05-09"][1] < at["2023-03-30"][1] == at["2023-05-02"][1]
 
 
+@pytest.mark.parametrize("months", [True, False])
+def test_periods_stand_in_months_only_where_they_are_months(months: bool):
+    made = sheet(["2021-03", "2021-04", "2021-07"], months=months).drawing()
+
+    left = [picture.corner[0] for picture in pictures(made).values()]
+    heads = {m.text for m in made.marks if isinstance(m, Text)} & {"Mar", "Apr", "Jul"}
+    assert (left[2] - left[1]) / (left[1] - left[0]) == (3 if months else 1)
+    assert len(heads) == (3 if months else 0)
+
+
 def test_a_row_can_begin_with_another_month():
     made = sheet(["2022-10-05", "2023-02-05", "2023-10-05"], first_month=10).drawing()
 

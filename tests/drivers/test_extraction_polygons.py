@@ -10,7 +10,13 @@ import pandas as pd
 import pytest
 import shapely
 
-from terrazzo.drivers.extraction.polygons import buffered, in_grid, repaired, take_in
+from terrazzo.drivers.extraction.polygons import (
+    buffered,
+    in_grid,
+    repaired,
+    same_polygons,
+    take_in,
+)
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.grid import Grid
 
@@ -111,3 +117,25 @@ def test_the_attribute_that_names_polygons_is_an_attribute(tmp_path: Path) -> No
     assert polygons.attribute("crop").to_pylist() == ["x", "y"]
     with pytest.raises(ArgumentInvalid, match="no attribute 'kind'"):
         polygons.attribute("kind")
+
+
+def test_polygons_written_anew_are_the_same_and_changed_ones_are_not(tmp_path: Path) -> None:
+    frame = gpd.GeoDataFrame(
+        {"k": ["a", "b"], "crop": [1, 2]},
+        geometry=[shapely.box(0, 0, 1, 1), shapely.box(2, 0, 3, 1)],
+        crs="EPSG:4326",
+    )
+    frame.to_parquet(tmp_path / "first.parquet")
+    folder = tmp_path / "made"
+    folder.mkdir()
+    take_in(tmp_path / "first.parquet", folder, id_column="k")
+    frame.to_parquet(tmp_path / "again.parquet", compression="gzip")
+    frame.assign(crop=[1, 3]).to_parquet(tmp_path / "other.parquet")
+    frame.set_geometry(frame.translate(1e-9)).to_parquet(tmp_path / "moved.parquet")
+
+    same = [
+        same_polygons(tmp_path / f"{name}.parquet", folder, "k", "")
+        for name in ("again", "other", "moved")
+    ]
+
+    assert same == [True, False, False]

@@ -398,7 +398,7 @@ def test_a_run_of_too_many_blocks_is_refused_with_the_number_before_any_read(
         ("PNG", {"min": "0", "max": 1}, "`min` is a number"),
         ("PNG", {"min": 0}, "given together"),
         ("PNG", {"min": 1, "max": 0}, "the lower one first"),
-        ("PNG", {"colormap": "rainbows"}, "'gray' or"),
+        ("PNG", {"colormap": "rainbows"}, "Did you mean 'rainbow'"),
     ],
 )
 def test_values_of_options_that_mean_nothing_are_told_before_any_read(

@@ -24,7 +24,7 @@ from typing_extensions import override
 from terrazzo.drivers import batch
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.record import BLOCKS
-from terrazzo.errors import ArgumentInvalid, RunIncomplete
+from terrazzo.errors import ArgumentInvalid, OutputFailed, RunIncomplete, TerrazzoError
 from terrazzo.progress import Cancelled, Progress
 
 if TYPE_CHECKING:
@@ -365,7 +365,7 @@ def test_a_full_disk_stops_the_run_which_completes_once_there_is_room(
     calm, full, job = tmp_path / "calm", disk / "out", job_of(GRAPHS["smoothed"])
     batch.run(job, scenes.workspace, calm, block=100)
 
-    with pytest.raises(batch.OutputFailed) as caught:
+    with pytest.raises(OutputFailed) as caught:
         batch.run(job, scenes.workspace, full, block=100)
     kept = blocks_in(full)
     assert_way_out(str(caught.value))
@@ -412,12 +412,12 @@ def test_a_quota_reached_by_a_worker_process_is_said(scenes: Scenes, tmp_path: P
 def test_an_unwritable_folder_is_refused_before_any_read(scenes: Scenes, tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
 
-    with pytest.raises(batch.OutputFailed, match=r"could not be written.*another folder"):
+    with pytest.raises(OutputFailed, match=r"could not be written.*another folder"):
         batch.run(job_of(composite()), scenes.workspace, tmp_path / "file" / "out")
 
 
 def test_the_collection_that_is_not_there_is_named(scenes: Scenes, tmp_path: Path):
-    with pytest.raises(batch.TerrazzoError, match=COLLECTION):
+    with pytest.raises(TerrazzoError, match=COLLECTION):
         batch.run(
             job_of({"a": {**load(["B04"], collection="scene"), "result": True}}),
             scenes.workspace,

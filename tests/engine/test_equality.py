@@ -86,6 +86,22 @@ def test_blocks_of_any_size_make_the_same_image(graph, edge):
         assert_same_pixels(evaluate(plan, window), whole.crop(window))
 
 
+@given(graph=graphs(), data=st.data(), edge=st.sampled_from((5, 16, 23)))
+@settings(max_examples=MANY // 3, suppress_health_check=[HealthCheck.too_slow])
+def test_spots_have_the_pixels_that_they_have_in_the_whole(graph, data, edge):
+    plan = make_plan(infer(parse(graph, specs=SPECS), collections()))
+    whole = evaluate(plan, plan.window)
+    blocks = list(plan.window.blocks(edge))
+    chosen = data.draw(st.lists(st.sampled_from(blocks), max_size=len(blocks) // 2, unique=True))
+    spots = [(one.row, one.col, one.height, one.width) for one in chosen]
+
+    part = evaluate(plan, plan.window, np.array(spots, np.int64).reshape(-1, 4))
+
+    assert part.window == plan.window
+    for spot in chosen:
+        assert_same_pixels(part.crop(spot), whole.crop(spot))
+
+
 @given(graph=graphs(steps=4, kinds=(*STEPS, *STAGES, *STAGES)), data=st.data())
 @settings(max_examples=MANY // 3, suppress_health_check=[HealthCheck.too_slow])
 def test_what_stages_find_does_not_depend_on_blocks_and_windows(graph, data):

@@ -32,7 +32,7 @@ from terrazzo.sandbox.sandbox import _digest
 SECRET = "TERRAZZO_TEST_SECRET"  # noqa: S105 - the name of one
 LIMITS = Limits(
     wall_seconds=4.0,
-    cpu_seconds=2.0,
+    cpu_seconds=1.0,
     memory_bytes=600_000_000,
     scratch_bytes=8_000_000,
     scratch_files=200,

@@ -53,7 +53,7 @@ KNOWN = EVERYBODY - {"anonymous"}
 OWN = frozenset({"owner"})
 SEEING = frozenset({"owner", "admin"})
 NOBODY: frozenset[str] = frozenset()
-NO_JOB, NO_SERVICE = "j-" + "0" * 32, "0" * 16
+NO_JOB, NO_SERVICE, NO_LAYER = "j-" + "0" * 32, "0" * 16, "0" * 64
 NO_FILE, NO_PROCESS = "mine-0000.txt", "mine_0000"
 PATIENCE = 300.0
 FILE = b"only the owner's"
@@ -75,7 +75,7 @@ class World:
 
     def normal(self, text: str) -> str:
         """Return an answer without the names of things and the mark of the request."""
-        gone = {NO_JOB, NO_SERVICE, NO_FILE, NO_PROCESS, MISSING}
+        gone = {NO_JOB, NO_SERVICE, NO_LAYER, NO_FILE, NO_PROCESS, MISSING}
         known = {*self.names.values(), *COLLECTIONS[1:], GEOMETRIES}
         for name in sorted(known - {""} | gone, key=len)[::-1]:
             text = text.replace(name, "NAME")
@@ -116,6 +116,7 @@ def rows() -> list[Row]:
         *_services(),
         *_collections(),
         *_features(),
+        *_layers(),
     ]
 
 
@@ -219,6 +220,29 @@ def _features() -> Iterator[Row]:
             yield Row("GET", route + template, mine, gone, seen, user=False)
 
 
+def _layers() -> Iterator[Row]:
+    """Layers that the owner or an admin opened: computed with the rights of whoever asks."""
+    route, gone = "/layers/{layer_id}", f"/layers/{NO_LAYER}"
+    box = {"bounds": [500_000, 4_997_000, 503_000, 5_000_000], "width": 8, "height": 8}
+    line = {"type": "LineString", "coordinates": [[21.01, 45.13], [21.02, 45.14]]}
+    for name in COLLECTIONS:
+        seen = frozenset(role for role in PERSONS if name in SEES[role])
+        mine = f"/layers/{{layer_{name}}}"
+        yield Row("GET", route, mine, gone, seen, user=False)
+        tile, template = "/tiles/native/0/0/0.png", "/tiles/{matrix}/{z}/{x}/{y}.{form}"
+        yield Row("GET", route + template, mine + tile, gone + tile, seen, user=False)
+        for method, body in {
+            "legend": {}, "values": {"lon": 21.01, "lat": 45.14}, "statistics": box,
+            "picture": box, "transect": {"geometry": line, "samples": 5},
+            "profile": {"geometry": line}, "timelapse": box,
+        }.items():  # fmt: skip
+            if method != "values" and name != SECRET:  # one way in for all of them
+                continue
+            asked, missing = f"{mine}/{method}", f"{gone}/{method}"
+            template = f"{route}/{{method}}"
+            yield Row("POST", template, asked, missing, seen, user=False, body=body)
+
+
 def _writes(route: str) -> Iterator[Row]:
     """Writes to a collection that others do not see; see test_transaction_rights.py for more."""
     for method, tail in (
@@ -299,6 +323,10 @@ def _furnish(made: World, workspace: Workspace) -> None:
         )
         told = made.ask("owner", "GET", f"/services/{names[scope]}").json()
         names[f"{scope}_key"] = _key(told["url"])
+    for name in COLLECTIONS:
+        role = "owner" if name in SEES["owner"] else "admin"
+        opened = made.ask(role, "POST", "/layers", json=graph(name))
+        names[f"layer_{name}"] = opened.json()["id"]
     items = made.ask("owner", "GET", f"/collections/{SECRET}/items").json()["features"]
     assert len(items) == len(DATES)
     names["item"], names["key"] = items[0]["id"], next(iter(items[0]["assets"]))

@@ -62,7 +62,7 @@ FOR_ALL = {
     "/", "/.well-known/openeo", "/conformance", "/file_formats", "/udf_runtimes", "/service_types",
     "/processes", "/credentials/oidc", "/credentials/basic", "/health", "/health/ready", "/metrics",
     "/favicon.ico", "/editor", "/queryables", "/aggregations", "/collection-queryables",
-    "/features", "/features/conformance", "/features/tileMatrixSets",
+    "/colormaps", "/places", "/features", "/features/conformance", "/features/tileMatrixSets",
     "/features/tileMatrixSets/{matrix}",
 }  # fmt: skip
 """Routes that name nothing of anybody."""
@@ -71,7 +71,7 @@ TESTED_BELOW = {
     ("DELETE", "/me/licences/{licence}"), ("PUT", "/files/{path:path}"), ("POST", "/search"),
     ("GET", "/aggregate"), ("POST", "/aggregate"),
     ("POST", "/collections"), ("POST", "/jobs"), ("POST", "/services"), ("POST", "/result"),
-    ("POST", "/validation"),
+    ("POST", "/layers"), ("POST", "/validation"),
     ("PUT", "/process_graphs/{process_graph_id}"),
 }  # fmt: skip
 
@@ -277,6 +277,8 @@ def in_graphs(there: World, role: str, name: str) -> dict[str, Any]:
         "service": there.ask(
             role, "POST", "/services", json={"type": "XYZ", "process": graph(name)}
         ),
+        "layer": there.ask(role, "POST", "/layers", json=graph(name)),
+        "process in layer": there.ask(role, "POST", "/layers", json=call),
         "process in result": there.ask(role, "POST", "/result", json={"process": call}),
         "process in validation": there.ask(role, "POST", "/validation", json=call),
     }

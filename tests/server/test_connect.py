@@ -137,18 +137,21 @@ def test_the_server_ends_with_python_however_that_ends(home: Path, end: str) -> 
     assert all_gone([int(pid)])
 
 
-def test_a_server_that_has_ended_is_started_again(tmp_path: Path) -> None:
-    home = tmp_path / "new"
+def test_a_server_that_has_ended_is_started_again_with_its_log_where_it_is_wanted(
+    tmp_path: Path,
+) -> None:
+    home, log = tmp_path / "new", tmp_path / "server.log"
     first = terrazzo.connect(home=home)
     server = client._servers[home]
     os.kill(server._process.pid, signal.SIGKILL)
     server._process.wait()
 
-    second = terrazzo.connect(home=home)
+    second = terrazzo.connect(home=home, log=log)
 
     assert second.root_url != first.root_url
     assert second.list_collection_ids() == []
     client._servers.pop(home).end()
+    assert '"path": "/collections"' in log.read_text()
 
 
 def test_why_a_server_did_not_start_is_said(tmp_path: Path) -> None:
@@ -156,15 +159,6 @@ def test_why_a_server_did_not_start_is_said(tmp_path: Path) -> None:
 
     with pytest.raises(client.ServerNotStarted, match="file"):
         terrazzo.connect(home=tmp_path / "file")
-
-
-def test_its_log_is_kept_where_it_is_wanted(tmp_path: Path) -> None:
-    log = tmp_path / "server.log"
-
-    terrazzo.connect(home=tmp_path / "home", log=log).list_collection_ids()
-    client._servers.pop(tmp_path / "home").end()
-
-    assert '"path": "/collections"' in log.read_text()
 
 
 def test_a_client_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

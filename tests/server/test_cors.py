@@ -37,7 +37,7 @@ def listed(value: str) -> set[str]:
     return {part.strip() for part in value.split(",")}
 
 
-@pytest.mark.parametrize("path", ["/", "/jobs", "/nothing", "/static/page.css"])
+@pytest.mark.parametrize("path", ["/", "/jobs", "/nothing", "/static/icon.svg"])
 def test_with_log_ins_every_answer_can_be_read_by_every_page(home: Workspace, path: str) -> None:
     with client_of(home, open=False) as client:
         answer = client.get(path, headers={"Origin": EDITOR})

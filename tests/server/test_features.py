@@ -461,3 +461,16 @@ def test_real_parcels_come_as_geopandas_reads_them(shared, tmp_path):
         assert (told["GIS_ID"], told["NUTZUNG"]) == (row.GIS_ID, row.NUTZUNG)
         shape = shapely.geometry.shape(by_row[number]["geometry"])
         assert shape.equals_exact(row.geometry, 1e-6, normalize=True)
+
+
+def test_browsers_get_pages_where_programs_get_documents(client):
+    paths = ("/features", ROOT, f"{ROOT}/fields", ITEMS, f"{ITEMS}/fields.3")
+
+    for path in paths:
+        page = client.get(path, headers={"Accept": "text/html,*/*;q=0.8"})
+        document = client.get(path, headers={"Accept": "application/json"})
+
+        assert page.headers["content-type"].startswith("text/html")
+        assert "json" in document.headers["content-type"]
+        assert "Accept" in document.headers["vary"]
+    assert client.get(f"{ROOT}/none", headers={"Accept": "text/html"}).status_code == 404

@@ -207,7 +207,7 @@ def test_refusals_come_soon_and_before_any_pixel_is_read(
     def computed(*_: Any, **__: Any) -> None:
         pytest.fail("a pixel was computed")
 
-    monkeypatch.setattr("terrazzo.drivers.batch.evaluate", computed)
+    monkeypatch.setattr("terrazzo.drivers.executors.work.evaluate", computed)
     monkeypatch.setattr("terrazzo.storage.source.RasterSource.read", computed)
     limits, body = too_large()[what]
     content = json.dumps(body).encode()

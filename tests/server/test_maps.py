@@ -30,6 +30,7 @@ from terrazzo.server.maps.maps import Maps
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from terrazzo.drivers.screen.layer import Layer
     from terrazzo.server.maps.maps import OpenMap
     from terrazzo.server.parts import Parts
 
@@ -125,13 +126,13 @@ def test_a_map_that_many_want_at_once_is_opened_once(
     shared: Parts = client.app.state.parts  # type: ignore[attr-defined]
     maps = Maps(shared.database, shared.workspace)
     seen, made = maps.seen(LOCAL, service["id"]), list[int]()
-    open_one = maps._opened
+    open_one = maps.layers.opened
 
-    def slowly(*given: Any) -> OpenMap:
+    def slowly(*given: Any, **named: Any) -> Layer:
         made.append(1)
-        return open_one(*given)
+        return open_one(*given, **named)
 
-    monkeypatch.setattr(maps, "_opened", slowly)
+    monkeypatch.setattr(maps.layers, "opened", slowly)
     with ThreadPoolExecutor(4) as pool:
         tiles = {id(one.tiles) for one in pool.map(lambda _: maps.open(seen), range(20))}
 

@@ -142,7 +142,7 @@ BAD_SETTINGS = {
     "scope": ({"scope": "friends"}, "ServiceConfigInvalid", "restricted"),
     "a list": ({"scope": ["public"]}, "ServiceConfigInvalid", "restricted"),
     "range": ({"min": 2, "max": 1}, "ServiceConfigInvalid", "max"),
-    "colours": ({"colors": "pink"}, "ServiceConfigInvalid", "viridis"),
+    "colours": ({"colors": "virids"}, "ServiceConfigInvalid", "viridis"),
     "two bands": ({"bands": ["a", "b"]}, "ServiceConfigInvalid", "one or 3"),
     "no list": ({"bands": "red"}, "ServiceConfigInvalid", "bands"),
     "time": ({"time": 2018}, "ServiceConfigInvalid", "text"),

@@ -89,7 +89,7 @@ def client(workspace: Workspace) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="module")
 def url(workspace: Workspace) -> Iterator[str]:
-    with serving(workspace, settings=ServerSettings(open=False)) as url:
+    with serving(workspace, settings=ServerSettings(open=False, job_workers=0)) as url:
         yield url
 
 

@@ -39,7 +39,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             catalog.put_collection(make_collection(NAME, title="Scenes", description="Scenes."))
             catalog.put_collection(OTHER)
             catalog.put_items(items())
-        with serving(workspace, settings=ServerSettings()) as url:
+        with serving(workspace, settings=ServerSettings(job_workers=0)) as url:
             yield url
 
 

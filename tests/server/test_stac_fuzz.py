@@ -73,7 +73,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with workspace.catalog(create=True) as catalog:
         catalog.put_collection(make_collection(NAME, title="Scenes"))
         catalog.put_items(items())
-    with serving(workspace, settings=ServerSettings(open=False)) as url:
+    with serving(workspace, settings=ServerSettings(open=False, job_workers=0)) as url:
         yield url
 
 

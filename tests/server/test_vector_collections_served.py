@@ -1,4 +1,4 @@
-"""Collections of geometries as clients of openEO and STAC read them, and as a page shows them."""
+"""Collections of geometries as clients of openEO and STAC read them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import geopandas
 import pytest
 import shapely
 from starlette.testclient import TestClient
-from tests.server.browser import browsing
 from tests.server.people import closed, ledger, newcomer
 from tests.server.small import make_home
 
@@ -17,8 +16,6 @@ from terrazzo.ledger import Visibility
 from terrazzo.ledger.collections import CollectionAccess, set_access
 from terrazzo.ledger.users import find_user
 from terrazzo.server.app import create_app
-from terrazzo.server.running.listen import serving
-from terrazzo.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,23 +107,3 @@ def test_private_collections_of_geometries_are_not_there_for_others(home: Worksp
 
     assert mine.status_code == 200
     assert (theirs.status_code, theirs.json()["code"]) == (404, "CollectionNotFound")
-
-
-@pytest.mark.slow
-def test_pages_show_columns_and_how_to_load_geometries(home: Workspace, tmp_path: Path):
-    with (
-        serving(home, settings=ServerSettings(job_workers=0)) as url,
-        browsing(tmp_path / "tab") as browser,
-    ):
-        browser.open(f"{url}/collections/fields/items/fields")
-        item = browser.text("main")
-        browser.open(f"{url}/collections/fields")
-        collection = browser.text("main")
-        wrong = browser.wrong
-
-    assert "Columns" in item
-    assert "double" in item
-    assert "There is no picture" not in item
-    assert 'cube.download("result.geojson")' in collection
-    assert "gdalinfo" not in collection
-    assert wrong == []

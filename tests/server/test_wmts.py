@@ -17,6 +17,7 @@ from terrazzo.ledger import LOCAL
 from terrazzo.server.app import create_app
 from terrazzo.server.running.listen import serving
 from terrazzo.server.services.wmts_capabilities import PIXEL_METRES
+from terrazzo.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,7 +197,7 @@ def test_corners_have_the_axes_of_their_crs(
 @pytest.fixture(scope="module")
 def served(workspace: Workspace) -> Any:
     """Return the address of a real server."""
-    with serving(workspace) as url:
+    with serving(workspace, settings=ServerSettings(job_workers=0)) as url:
         yield url
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import hypothesis.extra.numpy as hnp
+import matplotlib as mpl
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,9 +20,8 @@ from terrazzo.cube import Cube, Dimension, Kind, empty_cube
 from terrazzo.errors import ArgumentInvalid, FormatUnsupported
 from terrazzo.geo.grid import Grid, Window
 from terrazzo.spans import recorded
-from terrazzo.storage.writers import picture
+from terrazzo.storage.writers.colors import colormap, colormap_names
 from terrazzo.storage.writers.picture import (
-    COLORMAPS,
     Style,
     empty_picture,
     encode,
@@ -51,7 +53,7 @@ def plain_rgba(values: NDArray[Any], valid: NDArray[np.bool_], style: Style) -> 
         whole = whole & ~np.isnan(values).any(axis=0)
     rgba = np.full((*values.shape[1:], 4), 255, np.uint8)
     rgba[..., :3] = (
-        np.stack(bands, axis=-1) if shown == 3 else picture._table(style.colormap)[bands[0]]
+        np.stack(bands, axis=-1) if shown == 3 else colormap(str(style.colormap))[bands[0]]
     )
     if len(values) == 4:
         with np.errstate(invalid="ignore"):
@@ -106,7 +108,7 @@ def bands_and_style(draw: st.DrawFn) -> tuple[NDArray[Any], NDArray[np.bool_], S
     shown = min(count, 3)
     ranges = draw(st.sampled_from((0, 1, shown)))
     stretch = tuple(draw(st.lists(RANGES, min_size=ranges, max_size=ranges)))
-    return values, valid, Style(stretch, draw(st.sampled_from(COLORMAPS)))
+    return values, valid, Style(stretch, draw(st.sampled_from(colormap_names())))
 
 
 @given(drawn=bands_and_style())
@@ -260,3 +262,25 @@ def test_pictures_that_make_no_sense_are_refused():
         encode(values[:1], valid[:1], Style(), "bmp")
     with pytest.raises(FormatUnsupported, match="one date"):
         encode_picture(two_dates(), Style())
+
+
+def test_colour_maps_are_those_of_matplotlib():
+    places = np.arange(256) / 255
+    assert set(mpl.colormaps) == set(colormap_names())
+
+    for name in colormap_names():
+        theirs = np.round(mpl.colormaps[name](places)[:, :3] * 255)
+
+        np.testing.assert_array_equal(colormap(name.upper()), theirs, name)
+
+
+def test_colour_maps_do_not_need_matplotlib():
+    code = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from terrazzo.storage.writers.colors import colormap\n"
+        "print(colormap('Paired_r')[0].tolist())"
+    )
+
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert told.stdout.strip() == "[177, 89, 40]"

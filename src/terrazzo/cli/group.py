@@ -16,18 +16,21 @@ from terrazzo.cli.access import access
 from terrazzo.cli.catalog_group import catalog
 from terrazzo.cli.catalogue import search
 from terrazzo.cli.chips import chips, outliers, peers
+from terrazzo.cli.dashboard import dashboard
 from terrazzo.cli.demo import demo
 from terrazzo.cli.doctor import doctor
 from terrazzo.cli.extract import extract
-from terrazzo.cli.graphs import explain, run
+from terrazzo.cli.graphs import explain
 from terrazzo.cli.ingest import ingest
-from terrazzo.cli.options import CATALOG_VARIABLE, HOME_VARIABLE, Settings, default_home
+from terrazzo.cli.options import Settings
 from terrazzo.cli.profile import profile
 from terrazzo.cli.publish import publish
+from terrazzo.cli.run import run
 from terrazzo.cli.serve import serve
 from terrazzo.cli.udf import Limit, rules, udf_options
 from terrazzo.cli.user import user
 from terrazzo.cli.worker import worker
+from terrazzo.drivers.home import CATALOG_VARIABLE, HOME_VARIABLE, default_home
 from terrazzo.errors import RunIncomplete, TerrazzoError
 from terrazzo.progress import Cancelled
 
@@ -157,6 +160,7 @@ for command in (
     doctor,
     demo,
     serve,
+    dashboard,
     ingest,
     search,
     catalog,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,14 +13,13 @@ from typing_extensions import override
 from terrazzo.sandbox.limits import UdfRules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from terrazzo.drivers.job import Workspace
     from terrazzo.ledger import Database
 
-HOME_VARIABLE = "TERRAZZO_HOME"
 DATABASE_VARIABLE = "TERRAZZO_DATABASE"
-CATALOG_VARIABLE = "TERRAZZO_CATALOG"
 
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[kMGT]?)(?P<binary>i?)B?", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
@@ -144,15 +141,6 @@ def _scalar(text: str) -> str | float | bool:
         return float(text)
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "\"'"
     return text[1:-1] if quoted else text
-
-
-def default_home(environment: Mapping[str, str], platform: str = sys.platform) -> Path:
-    """Return where files are kept when nobody says: the platform's folder for data."""
-    if platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "terrazzo"
-    named = environment.get("XDG_DATA_HOME", "")
-    base = Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "share"
-    return base / "terrazzo"
 
 
 EXACT = click.option(

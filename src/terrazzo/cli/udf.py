@@ -143,3 +143,18 @@ def rules(
     """Return what the options say; of a name that is there twice, the last counts."""
     told: dict[str, Any] = {limit.field: limit.value for limit in limits}
     return UdfRules(Mode(mode), replace(Limits(), **told), tuple(dict(environments).items()))
+
+
+def udf_arguments(given: UdfRules) -> list[str]:
+    """Return the options that say the same to another process."""
+    told = ["--udf", given.mode.value]
+    for name, member in _LIMITS.items():
+        value = getattr(given.limits, member)
+        if value != getattr(Limits(), member):
+            told += [
+                "--udf-limit",
+                f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}",
+            ]
+    for name, python in given.environments:
+        told += ["--udf-environment", f"{name}={python}"]
+    return told

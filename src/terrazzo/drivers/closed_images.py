@@ -20,6 +20,7 @@ from terrazzo.catalog.bands import band_document
 from terrazzo.drivers.ingestion.formats import units_of
 from terrazzo.drivers.ingestion.items import Draft, FoundFile, Given, IngestOptions, Target
 from terrazzo.drivers.ingestion.raster import RasterFile, raster_drafts
+from terrazzo.drivers.uploads import ANSWER, MOST_PIXELS
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.grid import Window
 from terrazzo.sandbox.closed import answer_one, save
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
     from terrazzo.cube import Values
     from terrazzo.sandbox.limits import Limits
 
-ANSWER = "answer.json"
-"""Name of the document in the worker's folder."""
-MOST_PIXELS = 400_000_000
-"""Numbers that all bands and dates of one file may have together."""
 _ROWS = 2048
 
 

@@ -224,9 +224,11 @@ class Results:
     def of(cls, folder: Path) -> Results | None:
         """Return what is in the folder of a run; None where it is not finished, or has gone."""
         try:
-            return cls(folder, json.loads((folder / FILE).read_text()))
+            told = json.loads((folder / FILE).read_text())
         except (OSError, ValueError):
             return None
+        described = isinstance(told, dict) and isinstance(told.get("parts"), list)
+        return cls(folder, told) if described else None
 
     def path(self, key: str) -> Path | None:
         """Return the file of an asset; None if there is none of that key."""

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from terrazzo.errors import TerrazzoError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -17,16 +19,24 @@ THREAD_SETTINGS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 GDAL starts none unless told to, and the kernels here are not parallel."""
 
 
+class ClusterUnusable(TerrazzoError):
+    """The cluster that shall compute cannot be reached, or its workers cannot do the work."""
+
+    code, status = "ClusterUnusable", 502
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """Who computes the blocks."""
 
     kind: str = "threads"
-    """`threads` or `processes`."""
+    """`threads`, `processes` or, for batch, `dask`."""
     workers: int = 0
     """How many at a time; 0 = one per core."""
     memory_bytes: int = 2_000_000_000
     """Memory that all workers together may use for blocks."""
+    scheduler: str = ""
+    """Address of a Dask scheduler, whose workers are many or few; empty starts some here."""
 
     @property
     def size(self) -> int:

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from terrazzo.spans import Recorder
     from terrazzo.storage.gate import AssetName
 
+SHOWN = View(Style())
+"""What a tile that is profiled shows: the last date, in grey or in colours."""
 TILE_REPEATS = 5
 """How often a tile is computed unless told: it takes milliseconds, which vary."""
 
@@ -144,7 +146,7 @@ def profile_tile(
         again()
 
     def again() -> None:
-        layers[-1].picture(MERCATOR, zoom, x, y, view=View(Style()), format_name="png")
+        layers[-1].picture(MERCATOR, zoom, x, y, view=SHOWN, format_name="png")
 
     opening = _listen(first)
     layer = layers[-1]
@@ -204,7 +206,7 @@ def _tile_plan(layer: TileLayer, tile: tuple[int, int, int]) -> tuple[Plan, Wind
     """
     zoom, x, y = tile
     matrix = layer.matrix(MERCATOR)
-    window, plan = matrix.window(zoom, x, y), layer.plan(MERCATOR, zoom)
+    window, plan = matrix.window(zoom, x, y), layer.plan(MERCATOR, zoom, SHOWN)
     if plan is not None and not plan.window.intersection(window).is_empty:
         return plan, window
     there = ""

@@ -38,12 +38,15 @@ RECORD = "run.json"
 BLOCKS = ".blocks"
 SKIPPED = "skipped.json"
 RESULTS = "results.json"
+FAILED = "failed.jsonl"
 GRAPH = "process_graph"
 """Member of the description that holds the graph as it was given."""
 _LONGEST_NAME = 150
 """Characters of the name of a folder that is named after a node."""
 _BLOCK = re.compile(r"(\d+)_([0-9a-f]{16})\.block")
 """Name of a block's file: its number and its version."""
+_ASIDE = re.compile(r"(\d+)\.failed")
+"""Name of the file of a block that was set aside."""
 
 
 def folder_name(node: str) -> str:
@@ -172,6 +175,50 @@ class RunRecord:
     def drop(self, number: int, version: int) -> None:
         """Delete a block whose images have changed."""
         self._block(number, version).unlink(missing_ok=True)
+
+    def set_aside(
+        self, number: int, window: Window, reason: str, log: tuple[Entry, ...] = ()
+    ) -> None:
+        """Note that a block failed and is not tried any more for now.
+
+        Raises:
+            OutputFailed: that cannot be written down.
+        """
+        told = {
+            "block": number,
+            "row": window.row,
+            "col": window.col,
+            "reason": reason,
+            "log": [entry.kept() for entry in log],
+        }
+        with whole_file(self.folder / BLOCKS / f"{number}.failed") as part:
+            part.write_text(json.dumps(told))
+
+    def aside(self) -> set[int]:
+        """Return the blocks that were set aside."""
+        with os.scandir(self.folder / BLOCKS) as entries:
+            names = [_ASIDE.fullmatch(entry.name) for entry in entries]
+        return {int(name[1]) for name in names if name is not None}
+
+    def forgive(self) -> None:
+        """Let all blocks be tried again."""
+        for number in self.aside():
+            (self.folder / BLOCKS / f"{number}.failed").unlink(missing_ok=True)
+        (self.folder / FAILED).unlink(missing_ok=True)
+
+    def list_failed(self) -> list[dict[str, Any]]:
+        """Return what there is to tell of the blocks that were set aside, and write it down.
+
+        Raises:
+            OutputFailed: that cannot be written down.
+        """
+        told: list[dict[str, Any]] = [
+            json.loads((self.folder / BLOCKS / f"{number}.failed").read_text())
+            for number in sorted(self.aside())
+        ]
+        with whole_file(self.folder / FAILED) as part:
+            part.write_text("".join(json.dumps(one) + "\n" for one in told))
+        return told
 
     def load(self, number: int, version: int, window: Window, probe: Cube) -> KeptBlock:
         """Return a finished block.

@@ -25,12 +25,13 @@ from terrazzo.geo.crs import WGS84
 from terrazzo.processes.convert import to_json
 from terrazzo.storage.set_aside import is_long, stand_in
 from terrazzo.storage.writers.cog import COMPRESSIONS, OVERVIEWS, CogOptions, write_cogs
+from terrazzo.storage.writers.colors import colormap_names
 from terrazzo.storage.writers.columns import rows_of
 from terrazzo.storage.writers.files import plane_order, stored_dtype, whole_file
 from terrazzo.storage.writers.geojson import write_geojson
 from terrazzo.storage.writers.netcdf import write_netcdf
 from terrazzo.storage.writers.netcdf_vector import write_vector_netcdf
-from terrazzo.storage.writers.picture import COLORMAPS, Style, encode_picture
+from terrazzo.storage.writers.picture import Style, encode_picture
 from terrazzo.storage.writers.table import GEOMETRY, json_value, write_geotable, write_table
 
 if TYPE_CHECKING:
@@ -77,11 +78,13 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "layout": LAYOUTS,
     "compression": COMPRESSIONS,
     "overviews": OVERVIEWS,
-    "colormap": COLORMAPS,
+    "colormap": colormap_names(),
 }
 """Options that are one of several words."""
 ZARR_OVERVIEWS = ("average", "nearest", "none")
 """How Zarr's coarser levels are made."""
+_FEW = 8
+"""Words that an error lists."""
 _NUMBERS = ("nodata", "min", "max")
 """Options that are numbers; null is as if they were left out."""
 MEDIA_TYPES = {
@@ -211,9 +214,11 @@ def _check_options(name: str, options: Mapping[str, Any], known: tuple[str, ...]
                 f"{suggest(option, known)} Options: {', '.join(known) or 'none'}."
             )
         words = choices(name, option)
-        if words and str(value).lower() not in words:
+        if words and str(value).lower() not in {word.lower() for word in words}:
+            few = [*map(repr, words[:_FEW]), *(["..."] if len(words) > _FEW else [])]
             raise FormatArgumentInvalid(
-                f"Option `{option}` is {' or '.join(map(repr, words))}, not {value!r}."
+                f"Option `{option}` is {' or '.join(few)}, not {str(value)[:40]!r}."
+                f"{suggest(str(value), words)}"
             )
         if option in _NUMBERS and type(value) not in {int, float, type(None)}:
             raise FormatArgumentInvalid(f"Option `{option}` is a number, not {value!r}.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -19,10 +20,12 @@ from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.stages import Means, settled
 from terrazzo.engine import check_extent, cost, evaluate, make_plan
 from terrazzo.engine.demand import central_block, size_text
-from terrazzo.engine.evaluate import fit
+from terrazzo.engine.evaluate import fit, paste
 from terrazzo.engine.grids import extent_on
 from terrazzo.errors import ArgumentInvalid, PlanTooLarge, SpatialExtentEmpty
+from terrazzo.geo.crs import WEB_MERCATOR
 from terrazzo.geo.tiling import TileMatrixSet, native, web_mercator
+from terrazzo.geo.worlds import in_one_world
 from terrazzo.progress import Progress
 from terrazzo.storage.writers.picture import Style, encode_picture
 
@@ -32,6 +35,10 @@ if TYPE_CHECKING:
     from terrazzo.cube import Cube
     from terrazzo.engine import Bound, Inference, Plan
     from terrazzo.geo.extent import SpatialExtent
+    from terrazzo.geo.grid import Grid, Window
+    from terrazzo.processes.registry import Labels
+
+    _Chosen = tuple[tuple[str, tuple[int, ...]], ...]
 
 MERCATOR, NATIVE = "WebMercatorQuad", "native"
 MOST_SETTLED = 250_000_000
@@ -39,8 +46,12 @@ MOST_SETTLED = 250_000_000
 MOST_BYTES = 4_000_000_000
 """Memory that one tile may take: a graph with a grid of its own, looked at from afar, or one that
 looks far around a pixel needs more than a screen holds."""
+STRIP = 256
+"""Rows that are computed without asking whether somebody still waits for them."""
 STAGE_BLOCK = 1024
 """Edge of the blocks in which stages run, pixels."""
+MOST_PLANS = 256
+"""Plans that a layer keeps: one for each zoom level, date and choice of bands that is looked at."""
 _LEVELS = {
     logs.Level.ERROR: logging.ERROR,
     logs.Level.WARNING: logging.WARNING,
@@ -108,7 +119,8 @@ class TileLayer:
                 "the graph with `terrazzo run`."
             )
         check_extent(inference)
-        self._within = within
+        self.within = within
+        """Only pixels in this extent are computed; None is everywhere."""
         self._extent = bound.extent
         if within is not None:
             self._extent = make_plan(inference, within=within).window
@@ -117,7 +129,7 @@ class TileLayer:
             MERCATOR: web_mercator(tile),
             NATIVE: native(bound.grid, tile),
         }
-        self._plans: dict[tuple[str, int], tuple[Plan | None, int]] = {}
+        self._plans: OrderedDict[tuple[str, int, _Chosen], tuple[Plan | None, int]] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -137,16 +149,45 @@ class TileLayer:
             )
         return self.matrices[name]
 
-    def plan(self, matrix: str, zoom: int) -> Plan | None:
+    @property
+    def result(self) -> Bound:
+        """The node whose pixels are shown."""
+        return self.inference.cube(self.inference.graph.result)
+
+    @property
+    def probe(self) -> Cube:
+        """The result without pixels: dimensions, labels, dtype."""
+        cube: Cube = self.result.result
+        return cube
+
+    @property
+    def grid(self) -> Grid:
+        """The result's own pixels."""
+        if self.result.grid is None:
+            raise TypeError("checked when the layer was made")
+        return self.result.grid
+
+    def plan(self, matrix: str, zoom: int, view: View | None = None) -> Plan | None:
         """Return the plan of a zoom level, made once; None where it has no pixel there.
+
+        Args:
+            matrix: the tile matrix set.
+            zoom: its level.
+            view: read only what it shows; None is everything.
 
         Raises:
             PlanTooLarge: a tile of that level would take more memory than one may.
+            BandNotFound, LabelNotAvailable: the result does not have what the view wants.
         """
+        labels = self._labels(view)
+        key = (matrix, zoom, tuple(labels.items()))
         with self._lock:
-            if (matrix, zoom) not in self._plans:
-                self._plans[matrix, zoom] = self._made(self.matrix(matrix), zoom)
-            plan, needed = self._plans[matrix, zoom]
+            if key not in self._plans:
+                self._plans[key] = self._made(self.matrix(matrix), zoom, labels)
+                if len(self._plans) > MOST_PLANS:
+                    self._plans.popitem(last=False)
+            self._plans.move_to_end(key)
+            plan, needed = self._plans[key]
         if needed > MOST_BYTES:
             raise PlanTooLarge(
                 f"A tile of zoom {zoom} would take {size_text(needed)} and may take "
@@ -154,16 +195,37 @@ class TileLayer:
             )
         return plan
 
-    def _made(self, levels: TileMatrixSet, zoom: int) -> tuple[Plan | None, int]:
+    def _labels(self, view: View | None) -> dict[str, tuple[int, ...]]:
+        """Return the positions of what a view shows, empty where that is everything."""
+        chosen = {} if view is None else view_labels(self.probe, view)
+        sizes = {d.name: len(d.labels) for d in self.probe.dimensions}
+        whole = all(len(positions) == sizes[name] for name, positions in chosen.items())
+        return {} if whole else chosen
+
+    def _made(self, levels: TileMatrixSet, zoom: int, labels: Labels) -> tuple[Plan | None, int]:
         """Return the plan of a zoom level, and the memory that the tile in its middle takes."""
-        try:
-            plan = make_plan(self.inference, levels.grid(zoom), within=self._within)
-        except SpatialExtentEmpty:
+        plan = self._planned(levels.grid(zoom), labels)
+        if plan is None:
             return None, 0
         return plan, cost(plan, central_block(plan, levels.tile)).memory_bytes
 
-    def cube(self, matrix: str, zoom: int, x: int, y: int) -> Cube | None:
+    def _planned(self, grid: Grid, labels: Labels) -> Plan | None:
+        try:
+            return make_plan(self.inference, grid, within=self.within, labels=labels)
+        except SpatialExtentEmpty:
+            return None
+
+    def cube(
+        self, matrix: str, zoom: int, x: int, y: int, *, view: View | None = None
+    ) -> Cube | None:
         """Compute the pixels of a tile; None where the graph has none.
+
+        Args:
+            matrix: the tile matrix set.
+            zoom: its level.
+            x: column.
+            y: row.
+            view: compute only what it shows; None is everything.
 
         Raises:
             ArgumentInvalid: the tile is not in the matrix.
@@ -171,11 +233,77 @@ class TileLayer:
             SourceUnreadable: a file is corrupt or gone.
         """
         window = self.matrix(matrix).window(zoom, x, y)
-        plan = self.plan(matrix, zoom)
+        plan = self.plan(matrix, zoom, view)
         if plan is None or plan.window.intersection(window).is_empty:
             return None
+        return self.computed(plan, window)
+
+    def over(
+        self, grid: Grid, *, view: View | None = None, progress: Progress | None = None
+    ) -> Cube | None:
+        """Compute all pixels of any grid; None where the graph has none.
+
+        Beyond the edge of the world lies its other side.
+
+        Args:
+            grid: which pixels.
+            view: compute only what it shows; None is everything.
+            progress: is asked again and again whether to go on.
+
+        Raises:
+            PlanTooLarge: it would take more memory than a tile may.
+            SourceUnreadable: a file is corrupt or gone.
+            Cancelled: `progress` stopped it.
+        """
+        labels = self._labels(view)
+        own = self.grid.bounds_of(self._extent)
+        middle = (own[0] + own[2]) / 2 if self.grid.crs == WEB_MERCATOR else 0.0
+        parts = []
+        for window, part in in_one_world(grid, middle):
+            cube = self._over(part, labels, progress or Progress())
+            if cube is not None:
+                parts.append(replace(cube, grid=grid, window=window))
+        if len(parts) == 1 and parts[0].window == grid.window:
+            return parts[0]
+        return paste(parts[0], grid.window, parts) if parts else None
+
+    def _over(self, grid: Grid, labels: Labels, progress: Progress) -> Cube | None:
+        """Compute a grid that lies in one world.
+
+        Raises:
+            PlanTooLarge: it would take more memory than a tile may.
+            SourceUnreadable: a file is corrupt or gone.
+        """
+        plan = self._planned(grid, labels)
+        if plan is None:
+            return None
+        inside = plan.window.intersection(grid.window)
+        if inside.is_empty:
+            return None
+        needed = cost(plan, inside).memory_bytes
+        if needed > MOST_BYTES:
+            raise PlanTooLarge(
+                f"What is asked for would take {size_text(needed)} and may take "
+                f"{size_text(MOST_BYTES)}. Zoom in, ask for fewer pixels, or compute the graph "
+                "with `terrazzo run`."
+            )
+        strips = []
+        for row in range(inside.row, inside.row_stop, STRIP):
+            progress.check()
+            height = min(STRIP, inside.row_stop - row)
+            strips.append(self.computed(plan, replace(inside, row=row, height=height)))
+        if strips[0].window == grid.window:
+            return strips[0]
+        return paste(strips[0], grid.window, strips)
+
+    def computed(self, plan: Plan, window: Window) -> Cube:
+        """Compute a window of a plan of this layer, told of as tiles are.
+
+        Raises:
+            SourceUnreadable: a file is corrupt or gone.
+        """
         with self._logged():
-            if self._within is None:
+            if self.within is None:
                 return evaluate(plan, window)
             return fit(evaluate(plan, window.intersection(plan.window)), window)
 
@@ -183,32 +311,26 @@ class TileLayer:
         self, matrix: str, zoom: int, x: int, y: int, *, view: View, format_name: str
     ) -> bytes | None:
         """Return a tile as an encoded picture (`png`, `webp`) or array (`npy`); None = empty."""
-        cube = self.cube(matrix, zoom, x, y)
+        cube = self.cube(matrix, zoom, x, y, view=view)
         if cube is None:
             return None
         return encode_picture(shown(cube, view), view.style, format_name)
 
     def bounds(self, crs: str) -> tuple[float, float, float, float]:
         """Return (left, bottom, right, top) of the layer in a CRS."""
-        bound = self.inference.cube(self.inference.graph.result)
-        if bound.grid is None:
-            raise TypeError("checked when the layer was made")
-        return bound.grid.to_bounds(self._extent, crs)
+        return self.grid.to_bounds(self._extent, crs)
 
     def zooms(self, matrix: str) -> tuple[int, int]:
         """Return the zoom at which the layer fills about one tile, and that of its own pixels."""
-        bound = self.inference.cube(self.inference.graph.result)
-        if bound.grid is None:
-            raise TypeError("checked when the layer was made")
         levels = self.matrix(matrix)
         first = last = 0
         for zoom in range(25):
             level = levels.grid(zoom)
-            window = extent_on(bound.grid, self._extent, level)
+            window = extent_on(self.grid, self._extent, level)
             if max(window.height, window.width) <= levels.tile:
                 first = zoom
             last = zoom
-            if level.pixel_metres <= bound.grid.pixel_metres:
+            if level.pixel_metres <= self.grid.pixel_metres:
                 break
         return first, last
 
@@ -243,6 +365,25 @@ def shown(cube: Cube, view: View) -> Cube:
     else:
         chosen = [0, 1, 2] if len(bands.labels) == 3 else [0]  # noqa: PLR2004 - red, green, blue
     return cube.take(bands.name, chosen)
+
+
+def view_labels(cube: Cube, view: View) -> dict[str, tuple[int, ...]]:
+    """Return the positions, ascending, of what `shown` takes of each dimension of a cube.
+
+    Raises:
+        BandNotFound, LabelNotAvailable: the cube does not have what the view wants.
+    """
+    labels: dict[str, tuple[int, ...]] = {}
+    for dimension in cube.dimensions:
+        count = len(dimension.labels)
+        if dimension.kind is Kind.BANDS:
+            wanted = {dimension.index(band) for band in view.bands}
+            labels[dimension.name] = tuple(sorted(wanted or range(count if count == 3 else 1)))  # noqa: PLR2004 - red, green, blue
+        elif dimension.kind is Kind.TEMPORAL and view.time:
+            labels[dimension.name] = (dimension.index(view.time),)
+        elif dimension.kind is not Kind.SPATIAL:
+            labels[dimension.name] = (count - 1,)
+    return labels
 
 
 def _drop(cube: Cube, name: str) -> Cube:

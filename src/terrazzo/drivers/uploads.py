@@ -20,7 +20,6 @@ import numpy as np
 
 from terrazzo.catalog import BandInfo, make_asset, read_bands
 from terrazzo.cube import Cube, Dimension, Kind
-from terrazzo.drivers.closed_images import ANSWER, MOST_PIXELS
 from terrazzo.drivers.ingestion.items import Period, Target, build_item, transform_of
 from terrazzo.drivers.ingestion.names import safe_name
 from terrazzo.errors import ArgumentInvalid, AssetForbidden, SourceUnreadable, TerrazzoError
@@ -39,6 +38,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 PROGRAM: Final = "terrazzo.drivers.closed_images"
+"""Not imported here: it loads the readers of every format, which the worker needs and no server."""
+ANSWER: Final = "answer.json"
+"""Name of the document in the worker's folder."""
+MOST_PIXELS: Final = 400_000_000
+"""Numbers that all bands and dates of one file may have together."""
 ITEMS: Final = "items.json"
 """Name of the document beside the files."""
 _COLLECTION: Final = "uploaded"

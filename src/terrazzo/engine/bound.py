@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from terrazzo.processes.load import FileRequest, LoadRequest
     from terrazzo.processes.stage import Finding
 
+Chosen = tuple[tuple[str, tuple[int, ...]], ...]
+"""Positions of labels by dimension; empty is all of them."""
 NO_PIXELS = Window(0, 0, 0, 0)
 
 
@@ -129,11 +131,11 @@ class Inference:
     """What opens sources, for nodes that are bound after a stage has run."""
     found: Mapping[str, Finding] = field(default_factory=dict)
     """What the stages that have run have found, by node."""
-    known: dict[tuple[str, Grid | None], tuple[Grid, Any]] = field(
+    known: dict[tuple[str, Grid | None, Chosen], tuple[Grid, Any]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    """What plans of a node have in common, kept by the planner: one entry per node and native
-    grid at most, never changed."""
+    """What plans of a node and of a choice of its labels have in common, kept by the planner: an
+    entry for each native grid at most, never changed, and few choices of labels."""
 
     def __post_init__(self) -> None:
         grids = {bound.grid for bound in self.nodes.values()}

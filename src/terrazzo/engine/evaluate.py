@@ -16,7 +16,7 @@ from terrazzo.cube.warp import warp
 from terrazzo.engine.demand import demand, fused_in, nothing_wanted, weights
 from terrazzo.engine.feed import compute, load_of_mask, loads_of_cube, loads_of_planes
 from terrazzo.engine.steps import arguments_of, chosen, conform, passes_on, with_labels
-from terrazzo.errors import ArgumentInvalid
+from terrazzo.errors import ArgumentInvalid, TerrazzoError
 from terrazzo.geo.crs import transformer
 from terrazzo.geo.pixelmap import PixelMap
 from terrazzo.geo.scale import scale_between
@@ -27,6 +27,8 @@ from terrazzo.spans import span
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from terrazzo.cube import Mask
     from terrazzo.engine.demand import Demand
     from terrazzo.engine.feed import Load
@@ -36,7 +38,18 @@ if TYPE_CHECKING:
     from terrazzo.geo.grid import Grid, Window
 
 
-def evaluate(plan: Plan, window: Window) -> Cube:
+@contextmanager
+def _computing() -> Iterator[None]:
+    """Mark errors as those of pixels."""
+    try:
+        yield
+    except TerrazzoError as error:
+        error.of_pixels = True
+        raise
+
+
+@_computing()
+def evaluate(plan: Plan, window: Window, spots: NDArray[np.int64] | None = None) -> Cube:
     """Compute one window of a plan. Tiles, batch jobs and polygon extraction all call this.
 
     Pure and re-entrant: a pixel's value depends on the plan alone, never on the window, block,
@@ -46,6 +59,9 @@ def evaluate(plan: Plan, window: Window) -> Cube:
     Args:
         plan: the graph on a grid.
         window: pixels of `plan.grid`; what lies outside of the plan's extent is no-data.
+        spots: (n, 4) first row, first column, height and width, in `plan.grid`, of the places that
+            the caller looks at; None = all. Elsewhere in the window numbers and masks may be
+            anything, and images that have pixels only there may stay closed.
 
     Returns:
         The cube of exactly that window.
@@ -71,7 +87,9 @@ def evaluate(plan: Plan, window: Window) -> Cube:
         if nothing_wanted(step, here):
             cubes[number] = _empty(step, here)
         elif number in groups:
-            cubes[number] = _compute(plan, groups[number], here, wanted, cubes)
+            last = number == len(plan.steps) - 1 and here == window
+            only = spots if last else None
+            cubes[number] = _compute(plan, groups[number], here, wanted, cubes, only)
         elif step.reads:
             cubes[number] = _read(step, here)
         elif step.warps:
@@ -132,7 +150,12 @@ def _read(step: Step, window: Window) -> Cube:
 
 
 def _compute(
-    plan: Plan, group: Fused, window: Window, wanted: Demand, cubes: Mapping[int, Cube]
+    plan: Plan,
+    group: Fused,
+    window: Window,
+    wanted: Demand,
+    cubes: Mapping[int, Cube],
+    spots: NDArray[np.int64] | None,
 ) -> Cube:
     """Compute a fused group; every cube that comes in is wanted in the group's own window."""
     step = plan.steps[group.steps[-1]]
@@ -146,7 +169,7 @@ def _compute(
             known[place] = fit(cube, window)
     inputs = _Inputs(plan, group, known)
     with span("fused " + ", ".join(plan.steps[n].bound.process.id for n in group.steps)):
-        return compute(group.recording, inputs, step.probe, window)
+        return compute(group.recording, inputs, step.probe, window, spots)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ from terrazzo.cube import all_valid
 from terrazzo.cube.pixels import compute_dtype, is_all_valid
 from terrazzo.engine import machine, operations
 from terrazzo.geo.blocks import Blocks
+from terrazzo.geo.spots import spots_within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +35,8 @@ _LOOKUP = (
 PIECE = 512
 """Pixels; the edge of internal tiles of most files, so that pieces are read in place. At most all
 dates of a piece are in memory at a time."""
+MOST_SPOTS = 0.7
+"""Share of a piece from which all of it is computed."""
 _BYTES = (operations.TYPES.index("|b1"), operations.TYPES.index("|u1"))
 
 
@@ -120,7 +123,13 @@ class Inputs(Protocol):
         """Return what is valid of an input in the window, where all of it is in memory."""
 
 
-def compute(recording: Recording, inputs: Inputs, probe: Cube, window: Window) -> Cube:
+def compute(
+    recording: Recording,
+    inputs: Inputs,
+    probe: Cube,
+    window: Window,
+    spots: NDArray[np.int64] | None = None,
+) -> Cube:
     """Compute the result of a recording in a window, piece by piece.
 
     Args:
@@ -128,6 +137,7 @@ def compute(recording: Recording, inputs: Inputs, probe: Cube, window: Window) -
         inputs: gives the planes that come in.
         probe: the result without pixels.
         window: the pixels that are wanted.
+        spots: see `evaluate`.
 
     Returns:
         The cube; what is not valid is arbitrary.
@@ -139,16 +149,18 @@ def compute(recording: Recording, inputs: Inputs, probe: Cube, window: Window) -
     planes = (math.prod(shape[:-2]), *shape[-2:])
     none = np.zeros((1, 1, 1), np.uint8)
     is_truth = probe.dtype.kind == "b"
-    truths = np.empty(planes, np.uint8) if is_truth else none
-    numbers = none.astype(program.dtype) if is_truth else np.empty(planes, program.dtype)
-    valid = np.empty(planes, np.uint8) if program.masked else none
+    # Between spots nothing is computed: it is not valid, and can be cast without a warning.
+    new = np.empty if spots is None else np.zeros
+    truths = new(planes, np.uint8) if is_truth else none
+    numbers = none.astype(program.dtype) if is_truth else new(planes, program.dtype)
+    valid = new(planes, np.uint8) if program.masked else none
     # What is in memory anyway is run through as it lies there.
     edge = PIECE if inputs.weights else max(window.height, window.width, 1)
     for piece in Blocks(window, edge):
-        while True:
-            odd = _run(
-                program, recording.tabular, inputs, (piece, window), (numbers, truths, valid)
-            )
+        inside = _inside(spots, piece)
+        while inside.size:
+            windows, out = (piece, window), (numbers, truths, valid)
+            odd = _run(program, recording.tabular, inputs, windows, inside, out)
             if not odd:
                 break
             recording.no_bytes(odd)
@@ -159,14 +171,27 @@ def compute(recording: Recording, inputs: Inputs, probe: Cube, window: Window) -
     return replace(probe, values=values.reshape(shape), valid=known.reshape(shape), window=window)
 
 
+def _inside(spots: NDArray[np.int64] | None, piece: Window) -> NDArray[np.int64]:
+    """Return what of the spots lies in a piece, counted from its corner; most of it is all of it.
+
+    Spots cost time each, and those that overlap each other are more than all of it.
+    """
+    if spots is None:
+        return np.array([[0, 0, piece.height, piece.width]])
+    found = spots_within(spots, piece.row, piece.col, piece.height, piece.width)
+    pixels = int(found[:, 2] @ found[:, 3])
+    return found if pixels <= MOST_SPOTS * piece.pixels else _inside(None, piece)
+
+
 def _run(
     program: Program,
     tabular: frozenset[Place],
     inputs: Inputs,
     windows: tuple[Window, Window],
+    spots: NDArray[np.int64],
     results: tuple[Values, Values, Values],
 ) -> list[Place]:
-    """Run the program on a piece of a window, or return planes that are no bytes against it."""
+    """Run the program on spots of a piece, or return planes that are no bytes against it."""
     piece, window = windows
     parts, _ = program.parts(inputs.weights, piece.pixels)
     place = (piece.row - window.row, piece.col - window.col, piece.height, piece.width)
@@ -205,6 +230,7 @@ def _run(
             (before[0], after[0]),
             results,
             place,
+            spots,
             banks,
         )
         before = after

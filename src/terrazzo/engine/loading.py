@@ -34,14 +34,16 @@ def locate(load: Ints, y: int, x: int, width: int, at: Ints, rows: int, n: int) 
             for j in range(n):
                 here[j] = row * stride + columns[j] if row >= 0 and columns[j] >= 0 else -1
         return
-    begin, size = y * width + x, rows * n
-    index = carray(pointer(load[op.INDEX]), begin + size, np.int32)[begin : begin + size]
-    if stride == across:
-        for j in range(size):
-            at[j] = index[j]
-    else:
-        for j in range(size):
-            at[j] = index[j] // across * stride + index[j] % across if index[j] >= 0 else -1
+    for r in range(rows):
+        begin, here = (y + r) * width + x, at[r * n :]
+        index = carray(pointer(load[op.INDEX]), begin + n, np.int32)[begin : begin + n]
+        if stride == across:
+            for j in range(n):
+                here[j] = index[j]
+        else:
+            for j in range(n):
+                place = index[j] // across * stride + index[j] % across
+                here[j] = place if index[j] >= 0 else -1
 
 
 @jit

@@ -302,6 +302,26 @@ def _compute(
 
 
 @jit
+def _steps(spots: Ints, piece: int) -> Ints:
+    """Return first row and column, rows and columns of what fits into registers, row by row."""
+    count = 0
+    for k in range(spots.shape[0]):
+        height, width = spots[k, 2], spots[k, 3]
+        lines = max(piece // max(width, 1), 1)
+        count += -(-height // lines) * -(-width // piece)
+    steps, at = np.empty((count, 4), np.int64), 0
+    for k in range(spots.shape[0]):
+        top, left, height, width = spots[k]
+        lines = max(piece // max(width, 1), 1)
+        for y in range(0, height, lines):
+            for x in range(0, width, piece):
+                steps[at, 0], steps[at, 1] = top + y, left + x
+                steps[at, 2], steps[at, 3] = min(lines, height - y), min(piece, width - x)
+                at += 1
+    return steps
+
+
+@jit
 def run(
     program: Codes,
     known: tuple[Floats, Floats, Ints, Bytes],
@@ -310,9 +330,10 @@ def run(
     carried: tuple[Ints, Ints],
     results: Results,
     window: tuple[int, int, int, int],
+    spots: Ints,
     banks: Registers,
 ) -> None:
-    """Run a program, or a part of one, over all rows of a window.
+    """Run a program, or a part of one, over places of a window.
 
     Args:
         program: (operations, 8) code, output register, up to four operands, which plane of a result
@@ -326,6 +347,8 @@ def run(
             part, and those that it is kept in after it.
         results: (planes, y, x) numbers in the registers' type, or truths; and what is valid.
         window: first row and column in the results, height, width.
+        spots: (n, 4) first row and column in the window, height, width of the places that are
+            computed; none overlaps another.
         banks: registers: (n, piece) numbers and truths, (2 g, piece) sums and counts of g
             reductions, (labels, piece) what is sorted; (piece,) places of stored numbers; (n,)
             where a number and a truth is now: in its register, among what comes in or goes out.
@@ -337,40 +360,42 @@ def run(
     out_of = (unowned(results[0]), unowned(results[1]), unowned(results[2]))
     registers = _ready(banks, constants)
     numbers, truths, number_at, truth_at = registers[0], registers[1], registers[6], registers[7]
-    row, column, height, width = window
+    row, column, _, width = window
     piece, first_number, first_truth = numbers.shape[1], numbers.ctypes.data, truths.ctypes.data
     number_step = piece * numbers.itemsize
     goals = (_shape(out_of[0]), _shape(out_of[1]), _shape(out_of[2]))
     value_of = goals[1] if out_of[1].size > out_of[0].size else goals[0]
-    lines = max(piece // max(width, 1), 1)
-    together = lines == 1 or value_of[2] == width
-    for y in range(0, height, lines):
-        for x in range(0, width, piece):
-            rows, wide = min(lines, height - y), min(piece, width - x)
-            n, located = rows * wide, -1
-            _carry(before, registers, y * width + x, n, False)
-            for k in range(codes.shape[0]):
-                operation = codes[k]
-                code, out, a, b = operation[0], operation[1], operation[2], operation[3]
-                goal = 0
-                if operation[6] and together:
-                    of = value_of if operation[6] & 1 else goals[2]
-                    goal = _place((operation[6] - 1) >> 1, row + y, column + x, of)
-                if operation[7] == op.NUMBERS:
-                    number_at[out] = goal or first_number + out * number_step
-                elif operation[7] == op.TRUTHS:
-                    truth_at[out] = goal or first_truth + out * piece
-                if code in (op.LOAD, op.LOAD_BYTES):
-                    truth_at[b] = first_truth + b * piece
-                    if planes[0][a, op.IN_PLACE]:
-                        _take(operation, registers, planes[0][a], y, x)
-                    else:
-                        place = (y, x, width, rows, wide)
-                        located = _load(operation, registers, planes, located, place)
-                elif code == op.STORE:
-                    there = _is_there(operation, registers, row + y, column + x, goals)
-                    if not (there and together):
-                        _store(operation, registers, out_of, row + y, column + x, rows, wide)
+    steps, done = _steps(spots, piece), 0
+    for step in range(steps.shape[0]):
+        y, x, rows, wide = steps[step]
+        n, located = rows * wide, -1
+        # Several rows are where they belong only if nothing lies between them.
+        apart = rows > 1 and wide != width
+        together = rows == 1 or (not apart and value_of[2] == width)
+        _carry(before, registers, done, n, False)
+        for k in range(codes.shape[0]):
+            operation = codes[k]
+            code, out, a, b = operation[0], operation[1], operation[2], operation[3]
+            goal = 0
+            if operation[6] and together:
+                of = value_of if operation[6] & 1 else goals[2]
+                goal = _place((operation[6] - 1) >> 1, row + y, column + x, of)
+            if operation[7] == op.NUMBERS:
+                number_at[out] = goal or first_number + out * number_step
+            elif operation[7] == op.TRUTHS:
+                truth_at[out] = goal or first_truth + out * piece
+            if code in (op.LOAD, op.LOAD_BYTES):
+                truth_at[b] = first_truth + b * piece
+                if planes[0][a, op.IN_PLACE] and not apart:
+                    _take(operation, registers, planes[0][a], y, x)
                 else:
-                    _compute(operation, registers, told, n)
-            _carry(after, registers, y * width + x, n, True)
+                    place = (y, x, width, rows, wide)
+                    located = _load(operation, registers, planes, located, place)
+            elif code == op.STORE:
+                there = _is_there(operation, registers, row + y, column + x, goals)
+                if not (there and together):
+                    _store(operation, registers, out_of, row + y, column + x, rows, wide)
+            else:
+                _compute(operation, registers, told, n)
+        _carry(after, registers, done, n, True)
+        done += n

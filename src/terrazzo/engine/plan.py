@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from terrazzo.geo.extent import SpatialExtent
     from terrazzo.processes.registry import Labels
 
+MOST_KNOWN = 64
+"""Choices of labels for which steps are kept: the dates and bands that a map shows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -236,15 +239,22 @@ def _steps_on(
     Which steps there are depends on the grid only by whether it is some node's own one, so that
     they are worked out once for all others.
     """
-    if labels:
-        steps = _steps(inference, _request(inference, node, target, NEAREST), labels)
-        return steps, fused(steps)
     own = target if target in inference.grids else None
-    if (node, own) not in inference.known:
+    key = node, own, tuple(sorted(labels.items()))
+    made = inference.known.get(key)
+    if made is None:
         steps = _steps(inference, _request(inference, node, target, NEAREST), labels)
-        inference.known[node, own] = target, (steps, fused(steps))
-    known, (steps, groups) = inference.known[node, own]
+        made = inference.known[key] = target, (steps, fused(steps))
+        _forget_some(inference)
+    known, (steps, groups) = made
     return (steps if known == target else _moved(steps, known, target)), groups
+
+
+def _forget_some(inference: Inference) -> None:
+    """Let go of what was kept first for some labels; all labels together stay known."""
+    labelled = [key for key in tuple(inference.known) if key[2]]
+    for key in labelled[: max(0, len(labelled) - MOST_KNOWN)]:
+        inference.known.pop(key, None)
 
 
 def _moved(steps: tuple[Step, ...], grid: Grid, target: Grid) -> tuple[Step, ...]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -180,6 +180,9 @@ class PixelMap:
                 "be numbered. Ask for a smaller window, or one away from a pole."
             )
         none = _fixed(np.zeros(0, dtype=np.int32))
+        if self.offset is not None and window.pixels and window.pixels == self.window.pixels:
+            counted = _counted(window.height), _counted(window.width)
+            return Lookup(window, *counted, none.reshape(0, 0), direct=True)
         if self.separable:
             rows, cols = self._lines
             picked = (
@@ -267,6 +270,12 @@ def _picked(at: Floats, start: int, size: int) -> Ints32:
     with np.errstate(invalid="ignore"):
         inside = (at >= start) & (at < start + size)
         return _fixed(np.where(inside, np.floor(at) - start, -1.0).astype(np.int32))
+
+
+@lru_cache(maxsize=64)
+def _counted(size: int) -> Ints32:
+    """Return 0, 1, 2 ...; windows of one size share it."""
+    return _fixed(np.arange(size, dtype=np.int32))
 
 
 def _counts_up(at: Ints32) -> bool:

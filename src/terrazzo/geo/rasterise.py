@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T", bound=np.generic)
 
-EDGE = 256
+SHIFT = 8
+EDGE = 1 << SHIFT
 """Edge of a lattice square, pixels."""
 BAND_PIXELS = 1 << 20
 """Pixels of a polygon's bounding box that are accumulated at once: 8 MB."""
@@ -171,18 +172,20 @@ def _scan(
     shape, at, c0, first, across = place
     owner, square, row, col, length, weight = out
     share, following = 0.0, -1
+    # Shifts and masks: a division takes longer than all else that is done for a pixel.
+    line, inner = (at >> SHIFT) * across, at & (EDGE - 1)
     for c in range(sums.size - 2):
         share += sums[c]
         x = c0 + c
         if share <= least or x < first:
             continue
-        if share > whole and x == following and x % EDGE:
+        if share > whole and x == following and x & (EDGE - 1):
             length[count - 1] += 1
             following += 1
             continue
         owner[count] = shape
-        square[count] = (at // EDGE) * across + x // EDGE
-        row[count], col[count], length[count] = at % EDGE, x % EDGE, 1
+        square[count] = line + (x >> SHIFT)
+        row[count], col[count], length[count] = inner, x & (EDGE - 1), 1
         weight[count] = 1.0 if share > whole else share
         following = x + 1 if share > whole else -1
         count += 1

@@ -130,14 +130,14 @@ def runs_of(
     window = grid.window.intersection(window)
     kinds = shapely.get_type_id(shapes)
     found = []
-    polygons = np.flatnonzero(np.isin(kinds, POLYGONS))
+    polygons = _of_kind(kinds, POLYGONS)
     if polygons.size:
         found.append(_under_polygons(shapes, polygons, grid, window, how))
-    lines = np.flatnonzero(np.isin(kinds, LINES))
+    lines = _of_kind(kinds, LINES)
     if lines.size:
         under = _along_lines if how == "exact" else _touched_by_lines
         found.append(_gathered(grid, *under(shapes, lines, grid, window)))
-    points = np.flatnonzero(np.isin(kinds, POINTS))
+    points = _of_kind(kinds, POINTS)
     if points.size:
         found.append(_gathered(grid, *_around_points(shapes, points, grid, window, around)))
     return _merged(found, grid)
@@ -153,12 +153,12 @@ def shares_inside(shapes: Geometries, grid: Grid, window: Window, *, around: int
     found = np.ones(len(shapes))
     kinds = shapely.get_type_id(shapes)
     for kind, size in ((POLYGONS, shapely.area), (LINES, shapely.length)):
-        mine = np.flatnonzero(np.isin(kinds, kind))
+        mine = _of_kind(kinds, kind)
         whole = size(shapes[mine])
         inside = size(shapely.intersection(shapes[mine], box))
         np.divide(inside, whole, out=inside, where=whole > 0.0)
         found[mine] = np.where(inside > 0.0, inside, 1.0)
-    points = np.flatnonzero(np.isin(kinds, POINTS))
+    points = _of_kind(kinds, POINTS)
     if points.size:
         under = _around_points(shapes, points, grid, None, around)[0]
         within = _around_points(shapes, points, grid, window, around)[0]
@@ -175,17 +175,13 @@ def across(grid: Grid) -> int:
 def _under_polygons(
     shapes: Geometries, polygons: Longs, grid: Grid, window: Window, how: How
 ) -> Runs:
-    parts, part_owner = shapely.get_parts(shapes[polygons], return_index=True)
-    rings, ring_part = shapely.get_rings(parts, return_index=True)
-    points, point_ring = shapely.get_coordinates(rings, return_index=True)
-    # get_rings gives a polygon's shell first and then its holes.
-    shell = np.diff(ring_part, prepend=-1) != 0
+    points, ring_starts, signs, shape_starts = _rings(shapes[polygons])
     owner, square, row, col, length, weight = rasterise(
         (points[:, 0] - grid.left) / grid.pixel_x,
         (grid.top - points[:, 1]) / grid.pixel_y,
-        np.searchsorted(point_ring, np.arange(rings.size + 1)),
-        np.where(shell, 1.0, -1.0),
-        np.searchsorted(part_owner[ring_part], np.arange(polygons.size + 1)),
+        ring_starts,
+        signs,
+        shape_starts,
         polygons,
         (window.row, window.row_stop, window.col, window.col_stop),
         across(grid),
@@ -202,6 +198,33 @@ def _under_polygons(
         owner, square, weight = owner[kept], square[kept], np.ones(int(kept.sum()))
         row, col, length = row[kept], col[kept], length[kept]
     return _cut(across(grid), owner, square, row, col, length, weight)
+
+
+def _rings(shapes: Geometries) -> tuple[Floats, Longs, Floats, Longs]:
+    """Return vertices, where rings begin, shells (1) and holes (-1), and where polygons' begin."""
+    single = shapely.get_type_id(shapes) == shapely.GeometryType.POLYGON
+    every = np.arange(len(shapes) + 1)
+    if single.all() and not shapely.get_num_interior_rings(shapes).any():
+        points, owner = shapely.get_coordinates(shapes, return_index=True)
+        return points, np.searchsorted(owner, every), np.ones(len(shapes)), every
+    parts, part_owner = shapely.get_parts(shapes, return_index=True)
+    rings, ring_part = shapely.get_rings(parts, return_index=True)
+    points, point_ring = shapely.get_coordinates(rings, return_index=True)
+    # get_rings gives a polygon's shell first and then its holes.
+    shell = np.diff(ring_part, prepend=-1) != 0
+    first = np.searchsorted(point_ring, np.arange(rings.size + 1))
+    return (
+        points,
+        first,
+        np.where(shell, 1.0, -1.0),
+        np.searchsorted(part_owner[ring_part], every),
+    )
+
+
+def _of_kind(kinds: NDArray[np.int32], which: tuple[int, ...]) -> Longs:
+    """Return the positions of shapes of some kinds."""
+    found: Longs = np.flatnonzero(np.logical_or.reduce([kinds == kind for kind in which]))
+    return found
 
 
 def _cut(

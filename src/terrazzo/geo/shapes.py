@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -29,7 +30,9 @@ _AT_ONCE = 65_536
 MIXED = shapely.GeometryType.GEOMETRYCOLLECTION
 
 
-def mended(shapes: Sequence[Any] | Geometries) -> tuple[Geometries, tuple[int, ...]]:
+def mended(
+    shapes: Sequence[Any] | Geometries, *, valid: bool = False
+) -> tuple[Geometries, tuple[int, ...]]:
     """Return shapes as valid points, lines or polygons, and which of them had to be repaired.
 
     Invalid polygons go through `shapely.make_valid`, of which only areas are kept: what a repair
@@ -38,6 +41,7 @@ def mended(shapes: Sequence[Any] | Geometries) -> tuple[Geometries, tuple[int, .
 
     Args:
         shapes: shapely geometries or None.
+        valid: whether they are known to be, so that it is not looked at again.
 
     Raises:
         ArgumentInvalid: not a geometry, or coordinates that are not finite.
@@ -58,13 +62,33 @@ def mended(shapes: Sequence[Any] | Geometries) -> tuple[Geometries, tuple[int, .
         if wrong.any():
             index = start + int(owner[wrong][0])
             raise ArgumentInvalid(f"Shape {index} has coordinates that are not finite.")
-    broken = np.flatnonzero(~shapely.is_valid(geometries))
+    broken = np.flatnonzero(~shapely.is_valid(geometries)) if not valid else np.zeros(0, np.int64)
     for index in broken.tolist():
         areas = bool(shapely.get_dimensions(geometries[index]) == _AREA)
         geometries[index] = highest(shapely.make_valid(geometries[index]), areas=areas)
     for index in np.flatnonzero(shapely.get_type_id(geometries) == MIXED).tolist():
         geometries[index] = highest(geometries[index])
     return geometries, tuple(broken.tolist())
+
+
+def content_digest(shapes: Geometries) -> bytes:
+    """Return a digest of geometries: of their kinds, parts and coordinates in the plane.
+
+    Args:
+        shapes: shapely geometries or None.
+    """
+    points, owner = shapely.get_coordinates(shapes, return_index=True)
+    kinds = shapely.get_type_id(shapes)
+    counts = np.bincount(owner, minlength=len(shapes))
+    digest = hashlib.sha256(kinds.astype(np.int64).tobytes())
+    digest.update(counts.astype(np.int64).tobytes())
+    digest.update(np.ascontiguousarray(points).data)
+    # Of most shapes the kind says how their points hang together.
+    simple = (kinds == shapely.GeometryType.POLYGON) & (shapely.get_num_interior_rings(shapes) == 0)
+    simple |= kinds < shapely.GeometryType.POLYGON
+    for document in shapely.to_wkb(shapes[~simple], output_dimension=2):
+        digest.update(document)
+    return digest.digest()
 
 
 def highest(shape: shapely.Geometry, *, areas: bool = False) -> shapely.Geometry:

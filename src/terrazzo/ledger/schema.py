@@ -166,3 +166,15 @@ service = Table(
     Column("updated", Text, nullable=False),
     Index("service_of_owner", "owner", "created"),
 )
+
+layer = Table(
+    "layer",
+    metadata,
+    Column("id", Text, primary_key=True),  # digest of the graph
+    Column("owner", Text, primary_key=True),  # account that opened it; empty for nobody
+    Column("title", Text, nullable=False, default=""),
+    Column("process", Text, nullable=False),
+    Column("processes", Text, nullable=False, default="{}"),  # those of the user that it calls
+    Column("opened", Text, nullable=False),  # the last time
+    Index("layer_of_owner", "owner", "opened"),
+)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from terrazzo import __version__
+from terrazzo.browser import FOLDER as BUILT
 from terrazzo.ledger import Database, Signer, database_url
 from terrazzo.server import health, scratch
 from terrazzo.server.description import describe
 from terrazzo.server.features import routes as features
 from terrazzo.server.login.oidc import Providers
 from terrazzo.server.maps.kept import KeptTiles
+from terrazzo.server.maps.layers import Layers
 from terrazzo.server.maps.maps import Maps
 from terrazzo.server.openeo import (
     capabilities,
@@ -32,6 +34,7 @@ from terrazzo.server.openeo import (
 )
 from terrazzo.server.parts import Parts
 from terrazzo.server.people import credentials, files, me
+from terrazzo.server.screen import routes as screen
 from terrazzo.server.services import routes as services
 from terrazzo.server.services import tiles as service_tiles
 from terrazzo.server.services import wmts
@@ -53,6 +56,8 @@ if TYPE_CHECKING:
     from terrazzo.drivers.job import Workspace
 
 STATIC = Path(__file__).parent / "static"
+MOST_OF_STRANGERS = 200
+"""Requests for pixels of graphs of those who are not logged in that may wait."""
 ROUTERS = (
     health.router, features.router, preview.router, stac.router, aggregation.router,
     collections.router, transactions.router,
@@ -60,7 +65,8 @@ ROUTERS = (
     jobs.router, job_results.router,
     processes.router, user_processes.router,
     validation.router, result.router,
-    services.router, service_tiles.router, wmts.router, credentials.router, me.router, files.router,
+    services.router, service_tiles.router, wmts.router, screen.router,
+    credentials.router, me.router, files.router,
 )  # fmt: skip
 """One module per family of routes; what answers within a millisecond comes first."""
 
@@ -80,17 +86,21 @@ def create_app(workspace: Workspace, settings: ServerSettings | None = None) -> 
     database = Database(settings.database or database_url(workspace.home))
     scratch.sweep(workspace.home)
     metrics = Metrics()
+    half = max(1, (settings.threads or len(os.sched_getaffinity(0))) // 2)
+    signer, maps = Signer.of(workspace.home), Maps(database, workspace, settings.limits)
     parts = Parts(
         settings,
         workspace,
         database,
-        Signer.of(workspace.home),
-        Maps(database, workspace, settings.limits),
+        signer,
+        maps,
+        Layers(database, workspace, maps.layers, signer, settings.limits),
         Work(settings.threads),
         KeptTiles(settings.kept_bytes, metrics.tile),
         metrics,
         Providers(settings.providers),
-        Work(max(1, (settings.threads or len(os.sched_getaffinity(0))) // 2)),
+        Work(half),
+        Work(half, longest_queue=MOST_OF_STRANGERS),
     )
 
     @asynccontextmanager
@@ -124,5 +134,6 @@ def create_app(workspace: Workspace, settings: ServerSettings | None = None) -> 
     for router in ROUTERS:
         app.include_router(router)
     describe(app)
+    app.mount("/static/web", FreshFiles(directory=BUILT, check_dir=False), name="web")
     app.mount("/static", FreshFiles(directory=STATIC), name="static")
     return app

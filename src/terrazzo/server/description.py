@@ -173,6 +173,44 @@ SCHEMAS["Service"] = SCHEMAS["ServiceChange"] | {
     "required": ["process", "type"],
     "properties": {**SCHEMAS["ServiceChange"]["properties"], "type": {"enum": ["XYZ", "WMTS"]}},
 }
+SCHEMAS["Layer"] = {
+    "anyOf": [
+        _object(("process_graph",), process_graph=_ref("ProcessGraph"), title=_TEXT),
+        _object(("process",), process=_ref("Process"), title=_TEXT),
+        _object(("service",), service=_object(("id",), id={"type": "string"}, key=_TEXT)),
+    ]
+}
+_PAIR: Json = {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2}
+SCHEMAS["Look"] = _object(
+    time=_TEXT,
+    bands={"type": "array", "items": {"type": "string"}, "maxItems": 3},
+    stretch=_object(
+        kind={"enum": ["range", "percentile", "sd", "minmax"]},
+        low=_NUMBER,
+        high=_NUMBER,
+        gamma=_NUMBER,
+        per_band={"type": "array", "items": _PAIR, "maxItems": 3},
+    ),
+    colors={"anyOf": [{"type": "string"}, {"type": "array"}, _OBJECT]},
+)
+SCHEMAS["Question"] = _object(
+    bounds={"type": "array", "items": _NUMBER, "minItems": 4, "maxItems": 4},
+    crs={"type": "string"},
+    width={"type": "integer", "minimum": 1},
+    height={"type": "integer", "minimum": 1},
+    look=_ref("Look"),
+    format={"enum": ["png", "webp", "jpeg", "gif", "mp4", "webm"]},
+    lon=_NUMBER,
+    lat=_NUMBER,
+    dates={"anyOf": [{"enum": ["shown", "all"]}, {"type": "array", "items": _TEXT}]},
+    geometry=_OBJECT,
+    bands={"type": "array", "items": {"type": "string"}},
+    statistic={"type": "string"},
+    min_valid=_NUMBER,
+    smooth=_OBJECT,
+    samples={"type": "integer", "minimum": 2, "maximum": 1000},
+    seconds_per_frame=_NUMBER,
+)
 BODIES = {
     ("post", "/jobs"): "Job",
     ("patch", "/jobs/{job_id}"): "JobChange",
@@ -188,6 +226,8 @@ BODIES = {
     ("post", "/collections/{collection_id}/items"): "Items",
     ("put", "/collections/{collection_id}/items/{item_id}"): "Item",
     ("patch", "/collections/{collection_id}/items/{item_id}"): "Patch",
+    ("post", "/layers"): "Layer",
+    ("post", "/layers/{layer_id}/{method}"): "Question",
     ("post", "/aggregate"): "Aggregate",
     ("post", "/collections/{collection_id}/aggregate"): "Aggregate",
 }

@@ -104,7 +104,7 @@ def metrics(request: Request, shared: Shared) -> Response:
 def refresh(shared: Parts) -> None:
     """Let the numbers of this process be those of this moment."""
     shared.metrics.refresh(
-        waiting=shared.work.waiting + shared.results.waiting,
+        waiting=sum(one.waiting for one in (shared.work, shared.results, shared.strangers)),
         kept_bytes=shared.kept.bytes_held,
         udf_workers=sandbox.workers(),
     )

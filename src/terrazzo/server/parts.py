@@ -9,6 +9,7 @@ from terrazzo.ledger import Database, Principal, Signer
 from terrazzo.ledger.collections import restricted_collections, workspace_for
 from terrazzo.server.login.oidc import Providers
 from terrazzo.server.maps.kept import KeptTiles
+from terrazzo.server.maps.layers import Layers
 from terrazzo.server.maps.maps import Maps
 from terrazzo.server.settings import ServerSettings
 from terrazzo.server.web.metrics import Metrics
@@ -29,6 +30,8 @@ class Parts:
     """Signs links that work without log-in."""
     maps: Maps
     """The services that are looked at."""
+    layers: Layers
+    """The graphs that screens show."""
     work: Work
     """The threads that compute pixels."""
     kept: KeptTiles
@@ -39,6 +42,8 @@ class Parts:
     """Who checks the tokens of OpenID Connect."""
     results: Work
     """The threads that compute synchronous results: fewer, so that maps do not wait for them."""
+    strangers: Work
+    """The threads that compute graphs of strangers, so that only strangers wait for them."""
 
     def workspace_of(self, principal: Principal) -> Workspace:
         """Return the workspace without what a principal may not see."""
@@ -54,6 +59,7 @@ class Parts:
         # What still runs now has had its time, and nobody waits for it any more.
         self.work.close(wait=False)
         self.results.close(wait=False)
+        self.strangers.close(wait=False)
         self.database.close()
 
 

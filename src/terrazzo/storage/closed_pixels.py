@@ -6,7 +6,6 @@ It opens one file, whose bytes it asks back for, and answers requests for pixels
 
 from __future__ import annotations
 
-import io
 import mmap
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ from terrazzo.errors import ArgumentInvalid
 from terrazzo.sandbox.closed import answer_many
 from terrazzo.storage.closed_dataset import MASK, MOST_BYTES, MOST_RANGES
 from terrazzo.storage.handles import gdal_environment
-from terrazzo.storage.remote.files import BLOCK, Opener
+from terrazzo.storage.remote.files import BLOCK, Opener, RangedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,31 +87,13 @@ class _Image:
         return self._stack.enter_context(DatasetReader(name, driver=request["driver"], **options))
 
 
-class _Asked(io.RawIOBase):
+class _Asked(RangedFile):
     """A file whose bytes are asked back for."""
 
     def __init__(self, ask: Ask, size: int) -> None:
-        super().__init__()
-        self._ask, self._size, self._at = ask, size, 0
+        super().__init__(size)
+        self._ask = ask
         self._blocks: dict[int, bytes] = {}
-
-    @override
-    def readable(self) -> bool:
-        return True
-
-    @override
-    def seekable(self) -> bool:
-        return True
-
-    @override
-    def seek(self, offset: int, whence: int = 0) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(base + offset, 0)
-        return self._at
-
-    @override
-    def tell(self) -> int:
-        return self._at
 
     @override
     def read(self, size: int = -1) -> bytes:

@@ -28,8 +28,9 @@ from terrazzo.drivers.extraction.drawing import (
     style,
     text_width,
 )
-from terrazzo.drivers.extraction.parcel import instant
+from terrazzo.drivers.extraction.parcel import instants
 from terrazzo.errors import ArgumentInvalid
+from terrazzo.processes.labels import instant_of
 from terrazzo.storage.writers.picture import Style, encode, to_rgba
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class Sheet:
     """Edge of a picture, pixels."""
     min_valid: float = MIN_VALID
     """Share of the parcel that must be valid for a point to count; others are rings."""
+    months: bool = False
+    """Whether labels such as 2021-05 are months, not weeks or ten days."""
 
     def __post_init__(self) -> None:
         """Check the month.
@@ -149,9 +152,9 @@ class _Block:
         return found
 
 
-def _blocks(labels: Sequence[str], first_month: int) -> list[_Block]:
+def _blocks(labels: Sequence[str], first_month: int, months_named: bool) -> list[_Block]:
     """Return the rows in which labels stand."""
-    moments = [instant(label) for label in labels]
+    moments = instants(labels, months=months_named)
     if not labels or any(moment is None for moment in moments):
         rows = [labels[at : at + _ACROSS] for at in range(0, len(labels), _ACROSS)]
         heads = ("",) * min(_ACROSS, len(labels))
@@ -192,7 +195,7 @@ class _Layout:
         known = dict.fromkeys(chip.label for chip in chips)
         known |= dict.fromkeys(profile.labels if profile else ())
         known |= dict.fromkeys(sheet.peers.labels if sheet.peers else ())
-        self.blocks = _blocks(list(known), sheet.first_month)
+        self.blocks = _blocks(list(known), sheet.first_month, sheet.months)
         fullest = max(len(cell) for block in self.blocks for cell in block.cells(chips))
         columns = len(self.blocks[0].heads)
         self.abreast = min(max(-(-fullest // _DOWN), _ACROSS // columns, 1), max(fullest, 1))
@@ -328,7 +331,7 @@ class _Layout:
         )
         below, told = corner[1] + edge + 11, self._number(value)
         self._text(corner[0] + edge, below, told, 10, self._weight(share), "end")
-        moment = instant(chip.label)
+        moment = instant_of(chip.label)
         text = str(moment.day) if by_day and moment is not None else chip.label
         room = edge - text_width(told, 10) - 4
         self._text(corner[0], below, shortened(text, 10, room), 10, "soft")

@@ -15,7 +15,14 @@ import numpy as np
 import shapely
 
 from terrazzo.cube import Kind
-from terrazzo.drivers.extraction.parcel import chosen_labels, dated, each, in_groups, placed_on
+from terrazzo.drivers.extraction.parcel import (
+    chosen_labels,
+    dated,
+    each,
+    has_months,
+    in_groups,
+    placed_on,
+)
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.tile import View, shown
 from terrazzo.engine import evaluate, make_plan
@@ -131,7 +138,7 @@ def chips(
     view = replace(look.view, time="")
     probe = shown(plan.probe, view)
     bands = probe.only(Kind.BANDS).labels if probe.has(Kind.BANDS) else ()
-    labels = chosen_labels(plan.probe, bands, look.dates)
+    labels = chosen_labels(plan.probe, bands, look.dates, months=has_months(inference.graph))
     planned = partial(_planned, job, inference, plan, grid)
     _check_size(planned(labels), window, pool)
     plans = in_groups(planned, labels, plan.probe, window)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 
+from terrazzo.drivers.extraction.damaged import damage
 from terrazzo.drivers.extraction.dense import RANKS, dense
 from terrazzo.drivers.extraction.parts import ID, TABLE, TIME, columns_of
 from terrazzo.errors import ArgumentInvalid, suggest
@@ -143,7 +144,8 @@ def _opened(folder: Path) -> Any:
         next(iter(dataset.get_fragments()))
     except (OSError, pa.ArrowException, StopIteration) as error:
         raise ArgumentInvalid(
-            f"{folder} holds no table of an extraction ({type(error).__name__}). Make it with "
+            ((folder / TABLE).is_dir() and damage(folder))
+            or f"{folder} holds no table of an extraction ({type(error).__name__}). Make it with "
             "`terrazzo extract GRAPH.json POLYGONS -o FOLDER`."
         ) from error
     return dataset

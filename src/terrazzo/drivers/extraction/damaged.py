@@ -40,7 +40,7 @@ def names_damage(
         try:
             return method(self, *arguments, **options)
         except (OSError, pa.ArrowException) as error:
-            told = _damage(self.folder)
+            told = damage(self.folder)
             if not told:
                 raise
             raise ArgumentInvalid(told) from error
@@ -48,7 +48,7 @@ def names_damage(
     return called
 
 
-def _damage(folder: Path) -> str:
+def damage(folder: Path) -> str:
     """Return which file is damaged, and what to do; empty where none is."""
     parts = sorted((folder / TABLE).rglob("[!._]*.parquet"))
     for look in (_header, _pages):  # every page of a large table takes minutes

@@ -17,6 +17,7 @@ from terrazzo.drivers.extraction.polygons import GEOMETRY, ID, REPAIRED, in_grid
 from terrazzo.engine import cost
 from terrazzo.errors import ArgumentInvalid, NoDataAvailable, suggest
 from terrazzo.geo.times import parse_time
+from terrazzo.processes.labels import instant_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from terrazzo.engine import Plan
     from terrazzo.geo.grid import Grid, Window
     from terrazzo.geo.times import Interval
+    from terrazzo.graph import Graph
     from terrazzo.processes.registry import Labels
     from terrazzo.progress import Progress
 
@@ -38,6 +40,7 @@ T = TypeVar("T")
 DATES_AT_ONCE: Final = 16
 """Dates that are computed together, where computing them apart reads no more."""
 _FEW: Final = 10
+_YEAR, _MONTH = len("2021"), len("2021-05")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,34 +112,68 @@ def dated(probe: Cube) -> Dimension | None:
     return next((d for d in probe.dimensions if d.kind is Kind.TEMPORAL), None)
 
 
-def instant(label: object) -> datetime | None:
-    """Return the instant that a label names; None if it names none."""
+def has_months(graph: Graph) -> bool:
+    """Tell whether labels such as 2021-05 are months in what a graph gives: weeks look alike."""
+    made = {
+        node.arguments.get("period")
+        for node in graph
+        if node.process_id == "aggregate_temporal_period"
+    }
+    return made == {"month"}
+
+
+def instants(labels: Sequence[object], *, months: bool = False) -> list[datetime | None]:
+    """Return the instants that labels name; None for those that name none.
+
+    A day or a time is one. Where all labels are years, or months, they are their first instants.
+
+    Args:
+        labels: of a temporal dimension.
+        months: whether names such as 2021-05 are months, not weeks or ten days.
+    """
+    texts = [str(label) for label in labels]
+    lengths = (_YEAR, _MONTH) if months else (_YEAR,)
+    if any(all(len(text) == length for text in texts) for length in lengths):
+        return [_first_instant(text) for text in texts]
+    return [instant_of(text) for text in texts]
+
+
+def _first_instant(text: str) -> datetime | None:
     try:
-        return parse_time(str(label))
+        return parse_time(text)
     except ArgumentInvalid:
         return None
 
 
-def within(label: object, interval: Interval) -> bool:
-    """Tell whether a date lies in an interval; labels that are no dates do in an unbounded one."""
+def within(labels: Sequence[object], interval: Interval, *, months: bool = False) -> list[bool]:
+    """Tell which dates lie in an interval; labels that are no dates do in an unbounded one.
+
+    Args:
+        labels: of the dates.
+        interval: which.
+        months: see `instants`.
+    """
     first, last = interval
     if first is None and last is None:
-        return True
-    moment = instant(label)
-    return (
+        return [True] * len(labels)
+    return [
         moment is not None
         and (first is None or moment >= first)
         and (last is None or moment < last)
-    )
+        for moment in instants(labels, months=months)
+    ]
 
 
-def chosen_labels(probe: Cube, bands: Sequence[Any], interval: Interval) -> dict[str, Any]:
+def chosen_labels(
+    probe: Cube, bands: Sequence[Any], interval: Interval, *, months: bool = False
+) -> dict[str, Any]:
     """Return the positions of the dates in an interval, of bands, and of the last of all else.
 
     Args:
         probe: the cube without pixels.
         bands: labels; empty is the first one.
         interval: of the dates.
+        months: see `instants`.
 
     Raises:
         BandNotFound: there is no such band.
@@ -146,7 +183,7 @@ def chosen_labels(probe: Cube, bands: Sequence[Any], interval: Interval) -> dict
     labels: dict[str, tuple[int, ...]] = {}
     for dimension in probe.dimensions:
         if dimension is dates:
-            labels[dimension.name] = _dates(dimension, interval)
+            labels[dimension.name] = _dates(dimension, interval, months)
         elif dimension.kind is Kind.BANDS:
             positions = {dimension.index(band) for band in bands} or {0}
             labels[dimension.name] = tuple(sorted(positions))
@@ -155,10 +192,17 @@ def chosen_labels(probe: Cube, bands: Sequence[Any], interval: Interval) -> dict
     return labels
 
 
-def _dates(dates: Dimension, interval: Interval) -> tuple[int, ...]:
-    chosen = tuple(n for n, label in enumerate(dates.labels) if within(label, interval))
+def _dates(dates: Dimension, interval: Interval, months: bool) -> tuple[int, ...]:
+    inside = within(dates.labels, interval, months=months)
+    chosen = tuple(n for n, taken in enumerate(inside) if taken)
     if not chosen:
         known = [str(label) for label in dates.labels]
+        if known and not any(instants(known, months=months)):
+            raise NoDataAvailable(
+                f"The {len(known)} dates are named {known[0]} to {known[-1]}, which are no days, "
+                "so none of them is in that time. Choose all of them, without --datetime, or let "
+                "the graph choose (`filter_temporal` before periods are made)."
+            )
         there = f": {min(known)} to {max(known)}" if known else ""
         raise NoDataAvailable(
             f"There is no image in that time. There are {len(known)}{there}. Choose another one "
@@ -201,7 +245,10 @@ def each(
     counts = [1 if one is None else len(one.labels) for one in dates]
     with progress, ThreadPoolExecutor(pool.size, thread_name_prefix="parcel") as threads:
         progress.start(sum(counts), "dates")
-        for count, (made, told) in zip(counts, threads.map(done, plans), strict=True):
-            logs.retell(told)
-            progress.advance(count)
-            yield made
+        try:
+            for count, (made, told) in zip(counts, threads.map(done, plans), strict=True):
+                logs.retell(told)
+                progress.advance(count)
+                yield made
+        finally:  # whoever was told to stop does not wait for what has not begun
+            threads.shutdown(wait=False, cancel_futures=True)

@@ -114,7 +114,11 @@ class PartWriter:
             try:
                 if self._writer is None:
                     part = self._stack.enter_context(whole_file(self.path))
-                    writer = pq.ParquetWriter(part, table.schema, compression="zstd")
+                    # Numbers hardly occur twice: to look for those that do takes most of the time.
+                    often = [f.name for f in table.schema if not pa.types.is_primitive(f.type)]
+                    writer = pq.ParquetWriter(
+                        part, table.schema, compression="zstd", use_dictionary=often
+                    )
                     self._writer = self._stack.enter_context(writer)
                 self._writer.write_table(table, row_group_size=_ROWS_OF_GROUP)
             except OSError as error:

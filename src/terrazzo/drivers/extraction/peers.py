@@ -63,9 +63,9 @@ class PeerProfile:
     high: Floats
     """(date,) their third quartile."""
 
-    def during(self, interval: Interval) -> PeerProfile:
-        """Return only the dates in an interval."""
-        some = np.array([within(label, interval) for label in self.labels], np.bool_)
+    def during(self, interval: Interval, *, months: bool = False) -> PeerProfile:
+        """Return only the dates in an interval; `months`: see `parcel.instants`."""
+        some = np.array(within(self.labels, interval, months=months), np.bool_)
         labels = tuple(label for label, taken in zip(self.labels, some, strict=True) if taken)
         return PeerProfile(self.name, labels, self.low[some], self.middle[some], self.high[some])
 

@@ -38,6 +38,7 @@ class Placed:
     block: int = 1024
     """Edge of a cell, pixels."""
     _known: dict[str, Weights] = field(default_factory=dict, init=False)
+    _kept: Weights | None = field(default=None, init=False)
 
     def weights(
         self, grid: Grid, window: Window, workers: int = 1, progress: Progress | None = None
@@ -69,6 +70,15 @@ class Placed:
                     part.write_text(self._known[key].path.name)
         return self._known[key]
 
+    def keep(self, weights: Weights) -> None:
+        """Keep the cells of these weights in memory, and of no others."""
+        if self._kept is weights:
+            return
+        if self._kept is not None:
+            self._kept.keep(0)
+        weights.keep()
+        self._kept = weights
+
     def shapes(self, grid: Grid) -> Shapes:
         """Return the polygons in the CRS of a grid."""
         return in_grid(self.polygons.shapes(), self.polygons.crs, grid)
@@ -84,5 +94,6 @@ class Placed:
             return Weights.of(
                 self.folder, self.shapes(grid), grid, window,
                 how=self.how, around=self.around, block=self.block,
+                valid=not self.polygons.buffer_m and self.polygons.crs == grid.crs,
                 workers=workers, progress=shown,
             )  # fmt: skip

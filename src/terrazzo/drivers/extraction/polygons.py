@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -27,7 +29,6 @@ from terrazzo.storage.vectors.stored import free_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
@@ -65,6 +66,8 @@ class Polygons:
     """Positions of those that were invalid."""
     buffer_m: float = 0.0
     """By how much they are grown before pixels are weighed, metres; negative shrinks."""
+    _read: list[Shapes] = field(default_factory=list, repr=False)
+    """The geometries, where they have just been taken in; given away once."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -105,8 +108,14 @@ class Polygons:
         bounds = geo["columns"][GEOMETRY].get("bbox")
         return None if bounds is None else degrees_box([shapely.box(*bounds)], self.crs)
 
+    def forget(self) -> None:
+        """Let go of geometries that have just been taken in; they are read again if need be."""
+        self._read.clear()
+
     def shapes(self) -> Shapes:
         """Return the geometries, grown by `buffer_m`; None where there is none."""
+        if self._read:
+            return buffered(self._read.pop(), self.crs, self.buffer_m)
         parts = [np.empty(0, dtype=object)]
         with pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(_ROWS, columns=[GEOMETRY]):
@@ -140,7 +149,9 @@ def take_in(
     if not path.exists() or (pq.read_schema(path).metadata or {}).get(_SOURCE) != stamp:
         asked = Asked(crs=crs, fid=id_column)
         with open_features(source, Gate((source.parent,)), asked) as features:
-            _write(path, features, source.name, id_column, stamp)
+            read = _write(path, features, source.name, id_column, stamp)
+        found = kept(folder, buffer_m=buffer_m)
+        return replace(found, _read=[read])
     return kept(folder, buffer_m=buffer_m)
 
 
@@ -167,6 +178,35 @@ def kept(folder: Path, *, buffer_m: float = 0.0) -> Polygons:
     return Polygons(path, told, table.column(ID).combine_chunks(), repaired, buffer_m)
 
 
+def same_polygons(source: Path, folder: Path, id_column: str, crs: str) -> bool:
+    """Tell whether a file has the polygons of an extraction: ids, attributes, geometries, CRS.
+
+    Args:
+        source: another file, or the same one written anew.
+        folder: of the extraction.
+        id_column: attribute that names the polygons; their position otherwise.
+        crs: of the coordinates, where the file does not say.
+
+    Raises:
+        ArgumentInvalid, SourceUnreadable: as `take_in`.
+        OutputFailed: there is no room to compare them.
+    """
+    kept_path = folder / FILE
+    if not kept_path.exists():
+        return False
+    with TemporaryDirectory(prefix="terrazzo-polygons-") as aside:
+        other = take_in(source, Path(aside), id_column=id_column, crs=crs).path
+        with pq.ParquetFile(kept_path) as mine, pq.ParquetFile(other) as theirs:
+            one, two = mine.metadata, theirs.metadata
+            alike = one.metadata.get(_CRS) == two.metadata.get(_CRS)
+            alike &= mine.schema_arrow.equals(theirs.schema_arrow)
+            alike &= one.num_row_groups == two.num_row_groups
+            return alike and all(
+                mine.read_row_group(n).equals(theirs.read_row_group(n))
+                for n in range(one.num_row_groups)
+            )
+
+
 def fingerprint(source: Path) -> str:
     """Return a checksum of a file of polygons, with the files that belong to it."""
     beside = [source.with_suffix(ending) for ending in SIDECARS]
@@ -175,8 +215,9 @@ def fingerprint(source: Path) -> str:
     return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
 
 
-def _write(path: Path, features: Features, name: str, id_column: str, stamp: bytes) -> None:
-    attributes = [field for field in features.schema if field.name != id_column]
+def _write(path: Path, features: Features, name: str, id_column: str, stamp: bytes) -> Shapes:
+    """Write the polygons as they are kept; return their geometries."""
+    attributes = [one for one in features.schema if one.name != id_column]
     if id_column and id_column not in features.schema.names:
         raise ArgumentInvalid(
             f"{name!r} has no attribute {id_column!r}.{suggest(id_column, features.schema.names)} "
@@ -184,13 +225,14 @@ def _write(path: Path, features: Features, name: str, id_column: str, stamp: byt
         )
     taken = [ID, REPAIRED, GEOMETRY]
     fields = []
-    for field in attributes:
-        fields.append(field.with_name(free_name(field.name, taken)))
+    for one in attributes:
+        fields.append(one.with_name(free_name(one.name, taken)))
         taken.append(fields[-1].name)
     kind = _id_type(features.schema.field(id_column).type) if id_column else pa.int64()
     schema = pa.schema([pa.field(ID, kind), *fields, pa.field(REPAIRED, pa.bool_())])
     told = {_SOURCE: stamp, _CRS: features.crs.encode()}
     ids = []
+    read: list[Shapes] = []
     count = 0
     with geotable(path, schema, features.crs, told) as write:
         for batch, found in features.batches:
@@ -199,13 +241,15 @@ def _write(path: Path, features: Features, name: str, id_column: str, stamp: byt
                 ids.append(_ids(batch.column(id_column), kind, name, id_column))
             else:
                 ids.append(pa.array(np.arange(count, count + len(shapes))))
-            columns = [batch.column(field.name) for field in attributes]
+            columns = [batch.column(one.name) for one in attributes]
             write([ids[-1], *columns, pa.array(mended)], shapes)
+            read.append(shapes)
             count += len(shapes)
         if not count:
             raise ArgumentInvalid(f"{name!r} holds no geometry. Give a file with at least one.")
         if id_column:
             _check_ids(pa.chunked_array(ids), name, id_column)
+    return np.concatenate(read)
 
 
 def _id_type(kind: Any) -> Any:
@@ -252,7 +296,7 @@ def repaired(shapes: Shapes) -> tuple[Shapes, NDArray[np.bool_]]:
     Geometries with coordinates that are no numbers become None.
     """
     with np.errstate(invalid="ignore"):
-        found: Shapes = shapely.force_2d(shapes)
+        found: Shapes = shapely.force_2d(shapes) if shapely.has_z(shapes).any() else shapes.copy()
         points, owner = shapely.get_coordinates(found, return_index=True)
         found[np.unique(owner[~np.isfinite(points).all(axis=1)])] = None
         there = ~shapely.is_missing(found)

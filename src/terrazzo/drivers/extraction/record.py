@@ -104,7 +104,7 @@ def recorded(folder: Path) -> Record:
         bbox = told["job"].pop("bbox")
         job = Job(**told["job"], bbox=None if bbox is None else tuple(bbox))
         return Record(job, told["polygons"], told["reduction"], told["by"], told["terrazzo"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ArgumentInvalid(
             f"{folder} holds no extraction ({type(error).__name__} with {FILE}). Make one with "
             "`terrazzo extract GRAPH.json POLYGONS -o FOLDER`."

@@ -9,7 +9,7 @@ from terrazzo.drivers.extraction.asked import Asked
 from terrazzo.drivers.extraction.calendar import Sheet
 from terrazzo.drivers.extraction.chips import Look, chips, drawn_node
 from terrazzo.drivers.extraction.compared import Measure
-from terrazzo.drivers.extraction.parcel import parcel_of
+from terrazzo.drivers.extraction.parcel import has_months, parcel_of
 from terrazzo.drivers.extraction.peers import MOST, WITHIN_M, peer_profile, peers
 from terrazzo.drivers.extraction.polygons import kept
 from terrazzo.drivers.extraction.profiles import profile
@@ -100,7 +100,8 @@ def calendar_sheet(
     )
     others = None
     if wanted.by:
-        others = _others(folder, found, replace(wanted, measure=replace(measure, band=course.band)))
+        measured = replace(wanted, measure=replace(measure, band=course.band))
+        others = _others(folder, found, measured, has_months(inference.graph))
     return Sheet(
         f"Parcel {found.id}",
         made,
@@ -110,10 +111,11 @@ def calendar_sheet(
         result,
         wanted.first_month,
         min_valid=measure.min_valid,
+        months=has_months(inference.graph),
     )
 
 
-def _others(folder: Path, parcel: Parcel, wanted: Wanted) -> PeerProfile | None:
+def _others(folder: Path, parcel: Parcel, wanted: Wanted, months: bool) -> PeerProfile | None:
     """Return the profiles of a parcel's peers on the dates that are drawn; None without any."""
     chosen = peers(folder, str(parcel.id), wanted.by, most=wanted.most, within_m=wanted.within_m)
     if not chosen:
@@ -121,7 +123,8 @@ def _others(folder: Path, parcel: Parcel, wanted: Wanted) -> PeerProfile | None:
     reach = max(peer.metres for peer in chosen) / 1000
     kind = f"{wanted.by} {parcel.attributes[wanted.by]}"
     name = f"{len(chosen)} peers, {kind}, within {reach:.2g} km"
-    found = peer_profile(folder, chosen, name, wanted.measure).during(wanted.look.dates)
+    found = peer_profile(folder, chosen, name, wanted.measure)
+    found = found.during(wanted.look.dates, months=months)
     return found if found.labels else None
 
 

@@ -18,11 +18,12 @@ import pyarrow as pa
 import shapely
 from typing_extensions import override
 
+from terrazzo.drivers.extraction.cells import Cell
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.geo.grid import Window
 from terrazzo.geo.hilbert import hilbert_order
 from terrazzo.geo.runs import HOW, Runs, across, runs_of, shares_inside
-from terrazzo.geo.shapes import mended
+from terrazzo.geo.shapes import content_digest, mended
 from terrazzo.storage.writers.files import output_failed
 
 if TYPE_CHECKING:
@@ -43,8 +44,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FOLDER: Final = ".weights"
-VERSION: Final = 2
+VERSION: Final = 3
 """Goes into the digest: weights of another version are computed anew."""
+KEPT_BYTES: Final = 64 * 2**20
+"""Of cells that are kept from image to image."""
 _AT_ONCE: Final = 65_536
 """Polygons that are digested at a time."""
 _RUN: Final = pa.struct(
@@ -104,6 +107,8 @@ class Weights:
     repaired: tuple[int, ...]
     """Polygons that were invalid and were repaired."""
     _file: Any = field(default=None, init=False, repr=False)
+    _kept: dict[int, Cell] = field(default_factory=dict, init=False, repr=False)
+    _room: int = field(default=0, init=False, repr=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     @classmethod
@@ -117,6 +122,7 @@ class Weights:
         how: How = "exact",
         around: int = 1,
         block: int = 1024,
+        valid: bool = False,
         workers: int = 1,
         progress: Progress | None = None,
     ) -> Weights:
@@ -130,6 +136,7 @@ class Weights:
             how: what a pixel weighs, see `geo.runs.runs_of`.
             around: edge of the square of pixels that a point has, odd.
             block: edge of a cell, pixels; a multiple of 256.
+            valid: whether the shapes are known to be valid.
             workers: threads that compute.
             progress: told about every cell.
 
@@ -138,7 +145,7 @@ class Weights:
             OutputFailed: disk full, or the folder cannot be written.
         """
         check_weighing(how, around, block)
-        geometries, repaired = mended(shapes)
+        geometries, repaired = mended(shapes, valid=valid)
         digest = _digest(geometries, grid, window, (how, around, block))
         path = folder / FOLDER / digest
         if not (path / "polygons.arrow").exists():
@@ -184,6 +191,25 @@ class Weights:
             *(columns.field(n).to_numpy() for n in range(4)),
         )
 
+    def cell(self, number: int) -> Cell:
+        """Return what kernels take of a cell; those that fit into `KEPT_BYTES` are kept.
+
+        Images take all cells one after the other: to let the oldest go would be to keep none.
+        """
+        found = self._kept.get(number)
+        if found is None:
+            found = Cell.of(self.runs(number), self.cells[number], self.fragments)
+            with self._lock:
+                if number not in self._kept and found.size <= self._room:
+                    self._kept[number] = found
+                    self._room -= found.size
+        return found
+
+    def keep(self, room: int = KEPT_BYTES) -> None:
+        """Keep cells, of so many bytes; forget those that are kept."""
+        with self._lock:
+            self._kept, self._room = {}, room
+
     @override
     def __reduce__(self) -> tuple[Callable[[Path], Weights], tuple[Path]]:
         """Tell other processes where the files are."""
@@ -210,8 +236,8 @@ def _digest(geometries: Geometries, grid: Grid, window: Window, how: tuple[objec
     """Return what these weights are called: the same for the same numbers only."""
     digest = hashlib.sha256(repr((VERSION, astuple(grid), astuple(window), how)).encode())
     for start in range(0, len(geometries), _AT_ONCE):
-        for document in shapely.to_wkb(geometries[start : start + _AT_ONCE], output_dimension=2):
-            digest.update(document)
+        some = geometries[start : start + _AT_ONCE]
+        digest.update(content_digest(some))
     return digest.hexdigest()[:32]
 
 

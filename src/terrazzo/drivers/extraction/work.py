@@ -21,6 +21,7 @@ from terrazzo.drivers.described import checksum
 from terrazzo.drivers.extraction.cut import Cutter, cache_bytes, cutter, time_of
 from terrazzo.drivers.extraction.parts import ASIDE, PartWriter, has_instants
 from terrazzo.drivers.extraction.scenes import Made
+from terrazzo.drivers.extraction.weights import KEPT_BYTES
 from terrazzo.drivers.pool import Pool, end_with_parent, one_thread_each
 from terrazzo.drivers.stages import Means
 from terrazzo.engine import check_memory, evaluate
@@ -85,6 +86,7 @@ class Work:
         """
         plan = self.cut.plan(scene, self.means)
         weights = self.placed.weights(plan.grid, plan.window, self.means.pool.size)
+        self.placed.keep(weights)
         reducing = self.asked.begin(plan, weights, self.placed, self.cut.workspace)
         time_name = "" if self.cut.time is None else self.cut.time.name
         instants = has_instants(self._dates(scene, plan))
@@ -110,9 +112,10 @@ class Work:
         check_memory(begun.plan, self.means.block, max(left, 0) // pool.size)
 
     def held_bytes(self, begun: Begun) -> int:
-        """Return what is held beside the cells that are computed: rows to be, decoded tiles."""
+        """Return what is held beside the cells that are computed: rows to be, tiles, weights."""
         ahead = 2 * self.means.pool.size
-        return begun.reducing.bytes_of(ahead) + cache_bytes(self.cut.workspace, self.means)
+        kept = cache_bytes(self.cut.workspace, self.means) + KEPT_BYTES
+        return begun.reducing.bytes_of(ahead) + kept
 
 
 @dataclass(eq=False)
@@ -132,7 +135,8 @@ class Begun:
     def cell(self, number: int) -> tuple[Any, tuple[logs.Entry, ...]]:
         """Compute a cell and reduce it; many threads may do so at once."""
         with logs.collected() as log:
-            cube = evaluate(self.plan, self.weights.cells[number])
+            spots = self.weights.cell(number).spots
+            cube = evaluate(self.plan, self.weights.cells[number], spots)
             part = self.reducing.part(number, cube)
         return part, log.all()
 

@@ -6,13 +6,10 @@ import math
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from terrazzo.cube import Kind
-from terrazzo.drivers.tile import MERCATOR, NATIVE
-from terrazzo.engine import evaluate
-from terrazzo.geo.crs import WGS84, crs_object, epsg, is_geographic, transformer
-from terrazzo.geo.grid import Window
+from terrazzo.drivers.screen.values import pixel_at
+from terrazzo.drivers.tile import NATIVE
+from terrazzo.geo.crs import WGS84, crs_object, epsg
 from terrazzo.server.maps.configuration import MATRICES
 from terrazzo.server.maps.look import legend
 from terrazzo.storage.writers.picture import FORMATS
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
     from terrazzo.cube import Cube
     from terrazzo.ledger.services import Service
     from terrazzo.server.maps.maps import OpenMap
-
-_METRES_PER_DEGREE = 111_320.0
 
 
 def about(opened: OpenMap) -> dict[str, Any]:
@@ -34,7 +29,7 @@ def about(opened: OpenMap) -> dict[str, Any]:
         "digest": opened.tiles.digest,
         "created": service.created,
         "bounds": list(opened.tiles.bounds(WGS84)),
-        "resolution_metres": native_metres(opened),
+        "resolution_metres": opened.layer.resolution,
         "dates": dates(opened),
         "bands": _labels(cube, Kind.BANDS),
         "shown": {"bands": list(given.bands), "time": shown_date(opened)},
@@ -106,49 +101,14 @@ def shown_zooms(opened: OpenMap, name: str) -> tuple[int, int]:
     return min(max(first, lowest), highest), min(max(last, lowest), highest)
 
 
-def native_metres(opened: OpenMap) -> float:
-    """Return the edge of the result's own pixels at its centre, metres."""
-    bound = opened.inference.cube(opened.inference.graph.result)
-    if bound.grid is None:
-        raise TypeError("checked when the service was opened")
-    return bound.grid.pixel_metres
-
-
-def resolution_metres(opened: OpenMap, matrix: str, zoom: int, y: int) -> float:
-    """Return at which pixel size a tile is computed, metres on the ground at its centre.
-
-    A graph that chose its own grid (`resample_spatial`) is computed there and only warped.
-    """
-    bound = opened.inference.cube(opened.inference.graph.result)
-    if not bound.free:
-        return native_metres(opened)
-    levels = opened.tiles.matrix(matrix)
-    grid = levels.grid(zoom)
-    if matrix == MERCATOR:
-        northing = grid.top - (y + 0.5) * levels.tile * grid.pixel_y
-        return grid.pixel_x / math.cosh(northing / 6_378_137.0)
-    if is_geographic(grid.crs):
-        return grid.pixel_y * _METRES_PER_DEGREE
-    return grid.pixel_metres
-
-
 def values_at(opened: OpenMap, longitude: float, latitude: float) -> dict[str, Any]:
     """Compute all values of the result's own pixel at a place; null where there is no data."""
-    matrix = opened.tiles.matrix(NATIVE)
-    grid = matrix.grid(matrix.base_zoom)
-    xs, ys = transformer(WGS84, grid.crs).transform(np.array([longitude]), np.array([latitude]))
-    x, y = float(xs[0]), float(ys[0])
-    told: dict[str, Any] = {"lon": longitude, "lat": latitude, "crs": matrix_crs(opened)}
-    plan = opened.tiles.plan(NATIVE, matrix.base_zoom)
-    if not (math.isfinite(x) and math.isfinite(y)) or plan is None:
+    told = {"lon": longitude, "lat": latitude, "crs": matrix_crs(opened)}
+    found = pixel_at(opened.tiles, longitude, latitude)
+    if found.cube is None:
         return told | {"values": []}
-    col = math.floor((x - grid.left) / grid.pixel_x)
-    row = math.floor((grid.top - y) / grid.pixel_y)
-    pixel = Window(row, col, 1, 1)
-    told |= {"x": x, "y": y, "row": row, "column": col}
-    if not plan.window.contains(pixel):
-        return told | {"values": []}
-    return told | {"values": _values(evaluate(plan, pixel))}
+    place = {"x": found.x, "y": found.y, "row": found.row, "column": found.column}
+    return told | place | {"values": _values(found.cube)}
 
 
 def matrix_crs(opened: OpenMap) -> str:

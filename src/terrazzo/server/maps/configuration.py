@@ -9,13 +9,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from terrazzo.drivers.screen.look import default_colors
 from terrazzo.drivers.tile import MERCATOR, NATIVE
 from terrazzo.errors import ArgumentInvalid, suggest
 from terrazzo.geo.extent import spatial_extent
 from terrazzo.geo.tiling import DEEPEST
 from terrazzo.ledger import Visibility
 from terrazzo.server.web.faults import ServiceConfigInvalid, ServiceConfigUnsupported
-from terrazzo.storage.writers.picture import COLORMAPS
+from terrazzo.storage.writers.colors import colormap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -118,14 +119,11 @@ def check_colormap(name: str) -> str:
     """Return the name of a colour map, the default one for an empty name.
 
     Raises:
-        ArgumentInvalid: lists those that there are.
+        ArgumentInvalid: there is none of that name.
     """
-    if name and name not in COLORMAPS:
-        raise ArgumentInvalid(
-            f"There is no colour map {name[:40]!r}.{suggest(name, COLORMAPS)} There are "
-            f"{', '.join(COLORMAPS)}."
-        )
-    return name or "viridis"
+    if name:
+        colormap(name)
+    return name or default_colors()
 
 
 def check_bands(bands: tuple[str, ...]) -> tuple[str, ...]:

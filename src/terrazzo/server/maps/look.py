@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from terrazzo.cube import Kind
-from terrazzo.drivers.tile import NATIVE, View, shown
-from terrazzo.engine import evaluate
-from terrazzo.engine.demand import central_block
+from terrazzo.drivers.screen.layer import found_range
+from terrazzo.drivers.screen.legend import bar
+from terrazzo.drivers.tile import View
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.server.maps.configuration import (
     LONGEST_NAME,
@@ -19,13 +18,12 @@ from terrazzo.server.maps.configuration import (
     check_colormap,
     check_stretch,
 )
-from terrazzo.storage.writers.picture import COLORMAPS, Style, to_rgba
+from terrazzo.storage.writers.colors import colormap_names
+from terrazzo.storage.writers.picture import Style
 
 if TYPE_CHECKING:
     from terrazzo.server.maps.maps import OpenMap
 
-LEGEND_COLORS = 17
-SAMPLE = 256
 LONGEST_KEY = 200
 
 
@@ -60,32 +58,19 @@ def view_of(opened: OpenMap, look: Look) -> View:
     return View(style, bands, time)
 
 
-def found_range(opened: OpenMap) -> tuple[float, float]:
-    """Return the range of 2 % to 98 % of the pixels in the middle; reads one tile."""
-    given, tiles = opened.configuration, opened.tiles
-    plan = tiles.plan(NATIVE, tiles.matrix(NATIVE).base_zoom)
-    if plan is None:
-        return 0.0, 1.0
-    view = View(Style(), given.bands, given.time)
-    cube = shown(evaluate(plan, central_block(plan, SAMPLE)), view)
-    seen = np.asarray(cube.values[cube.valid], np.float64)
-    seen = seen[np.isfinite(seen)]
-    if not seen.size:
-        return 0.0, 1.0
-    low, high = (float(f"{edge:.3g}") for edge in np.percentile(seen, [2, 98]))
-    return low, high if high > low else low + 1.0
+def range_found(opened: OpenMap) -> tuple[float, float]:
+    """Return the range of 2 % to 98 % of some pixels of what a service shows; reads them."""
+    given = opened.configuration
+    return found_range(opened.tiles, View(Style(), given.bands, given.time))
 
 
 def legend(opened: OpenMap) -> dict[str, Any]:
     """Return the colour bar of a service: its ends and colours between, equally spaced."""
-    ramp = np.linspace(0, 1, LEGEND_COLORS)[None, None]
-    drawn = Style(((0.0, 1.0),), check_colormap(opened.configuration.colors))
-    rgba = to_rgba(ramp, np.ones(ramp.shape, np.bool_), drawn)
     return {
         "min": opened.low,
         "max": opened.high,
-        "colors": [f"#{bytes(colour[:3]).hex()}" for colour in rgba[0]],
-        "colormaps": list(COLORMAPS),
+        "colors": bar(check_colormap(opened.configuration.colors)),
+        "colormaps": list(colormap_names()),
     }
 
 

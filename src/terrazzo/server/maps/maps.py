@@ -6,16 +6,12 @@ for; only the ledger's answer is believed for a second, so that a tile does not 
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from terrazzo.drivers.tile import TileLayer
-from terrazzo.engine import infer
 from terrazzo.errors import PlanTooLarge, TerrazzoError
 from terrazzo.graph import parse
 from terrazzo.ledger.collections import workspace_for
@@ -25,25 +21,25 @@ from terrazzo.processes import SPECS
 from terrazzo.server.limits import check_graph
 from terrazzo.server.maps.configuration import Configuration
 from terrazzo.server.maps.entries import ServiceLog
+from terrazzo.server.maps.opened import OpenLayers, Recent
 from terrazzo.server.settings import Limits
 from terrazzo.server.web.faults import ServiceDisabled, ServiceUnusable
-from terrazzo.storage.blocks import BlockCache
-from terrazzo.storage.raster import RasterReader
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Iterator
 
-    from terrazzo.catalog import Catalog
     from terrazzo.drivers.job import Workspace
-    from terrazzo.engine import Inference, Opener
+    from terrazzo.drivers.screen.layer import Layer
+    from terrazzo.drivers.tile import TileLayer
+    from terrazzo.engine import Inference
     from terrazzo.graph import Graph
     from terrazzo.ledger import Database, Principal
     from terrazzo.ledger.services import Service
+    from terrazzo.storage.raster import RasterReader
 
 BELIEVED = 1.0
 """Seconds after which it is asked again who may look."""
-MOST_SEEN, MOST_OPEN, MOST_RIGHTS = 512, 64, 32
-LOCKS = 61
+MOST_SEEN = 512
 DEFAULT_LIMITS = Limits()
 _WORLD = (-180.0, -90.0, 180.0, 90.0)
 _EDGES = ("west", "south", "east", "north")
@@ -74,12 +70,28 @@ class OpenMap:
 
     service: Service
     configuration: Configuration
-    inference: Inference
-    tiles: TileLayer
-    versions: tuple[str, ...]
-    """Versions of the collections whose items were chosen."""
-    sources: tuple[Mapping[str, str], ...]
-    """Id, title, description and licence of these collections, which a map has to show."""
+    layer: Layer
+    """Its graph, as screens ask it."""
+
+    @property
+    def tiles(self) -> TileLayer:
+        """What gives its pixels."""
+        return self.layer.tiles
+
+    @property
+    def inference(self) -> Inference:
+        """Its graph with its metadata."""
+        return self.layer.inference
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Versions of the collections whose items were chosen."""
+        return self.layer.versions
+
+    @property
+    def sources(self) -> tuple[Mapping[str, str], ...]:
+        """Id, title, description and licence of these collections, which a map has to show."""
+        return self.layer.sources
 
     @property
     def low(self) -> float | None:
@@ -109,12 +121,14 @@ class Maps:
         """
         self._database, self._workspace, self._limits = database, workspace, limits
         self.log = ServiceLog(database)
-        self.reader = RasterReader(BlockCache(workspace.cache_bytes))
-        """Reads files for maps and results; what it has decoded is shared by all."""
+        self.layers = OpenLayers(workspace.cache_bytes)
+        """The graphs that are open, those of services among them."""
         self._seen: Recent[tuple[float, Seen]] = Recent(MOST_SEEN)
-        self._open: Recent[OpenMap] = Recent(MOST_OPEN)
-        self._rights: Recent[tuple[Catalog, Opener]] = Recent(MOST_RIGHTS)
-        self._locks = [threading.Lock() for _ in range(LOCKS)]
+
+    @property
+    def reader(self) -> RasterReader:
+        """What reads files for maps and results."""
+        return self.layers.reader
 
     def seen(self, principal: Principal | None, name: str) -> Seen:
         """Return a service to look at; what was found a second ago is believed.
@@ -172,15 +186,8 @@ class Maps:
         """
         values = tuple(sorted(_of_tile(seen, place).items()))
         key = (seen.service.id, seen.service.updated, seen.workspace, values)
-        known = self._current(seen, key)
-        if known is None:
-            # One thread opens it, which may compute stages, and the others wait for it.
-            with self._locks[hash(key) % LOCKS]:
-                known = self._current(seen, key)
-                if known is None:
-                    known = self._opened(seen, self._graph(seen, place))
-                    self._open.put(key, known)
-        return replace(known, service=seen.service, configuration=seen.configuration)
+        layer = self.layers.get(key, seen.workspace, lambda: self._opened(seen, place))
+        return OpenMap(seen.service, seen.configuration, layer)
 
     def opened(self, principal: Principal | None, name: str) -> OpenMap:
         """Return a service to look at, open; arguments and errors as for `seen` and `open`.
@@ -214,12 +221,6 @@ class Maps:
                 "log, GET /services/{id}/logs."
             ) from None
 
-    def _current(self, seen: Seen, key: Hashable) -> OpenMap | None:
-        known = self._open.get(key)
-        if known is None or known.versions != self._versions(seen, known.inference.graph):
-            return None
-        return known
-
     def _graph(self, seen: Seen, place: Place) -> Graph:
         graph = parse(
             {"process": seen.service.process},
@@ -230,58 +231,17 @@ class Maps:
         check_graph(graph, self._limits)
         return graph
 
-    def _opened(self, seen: Seen, graph: Graph) -> OpenMap:
-        # Versions first: what changes while items are chosen is then seen as a change.
-        versions = self._versions(seen, graph)
-        catalog, opener = self._opener(seen.workspace)
-        given = seen.configuration
-        tiles = TileLayer(
-            infer(graph, opener),
+    def _opened(self, seen: Seen, place: Place) -> Layer:
+        service, given = seen.service, seen.configuration
+        return self.layers.opened(
+            self._graph(seen, place),
+            seen.workspace,
+            title=service.title or "",
+            process=service.process,
             tile=given.tile_size,
             within=given.within,
-            tell=lambda entries: self.log.add(seen.service, entries),
+            tell=lambda entries: self.log.add(service, entries),
         )
-        sources = tuple(_source(catalog.collection(name)) for name in _collections(graph))
-        return OpenMap(seen.service, given, tiles.inference, tiles, versions, sources)
-
-    def _versions(self, seen: Seen, graph: Graph) -> tuple[str, ...]:
-        catalog, _ = self._opener(seen.workspace)
-        return tuple(catalog.version(name) for name in _collections(graph))
-
-    def _opener(self, workspace: Workspace) -> tuple[Catalog, Opener]:
-        """Return what opens the collections of a workspace; decoded blocks are shared by all."""
-        known = self._rights.get(workspace)
-        if known is None:
-            known = workspace.catalog(create=True), workspace.opener(reader=self.reader)
-            self._rights.put(workspace, known)
-        return known
-
-
-T = TypeVar("T")
-
-
-class Recent(Generic[T]):
-    """The things that were wanted last, at most `most`; for many threads."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept: OrderedDict[Hashable, T] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: Hashable) -> T | None:
-        """Return what is kept under a key."""
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
-
-    def put(self, key: Hashable, thing: T) -> None:
-        """Keep a thing, in place of that which nobody wanted longest."""
-        with self._lock:
-            self._kept[key] = thing
-            self._kept.move_to_end(key)
-            if len(self._kept) > self._most:
-                self._kept.popitem(last=False)
 
 
 def _of_service(seen: Seen) -> dict[str, Any]:
@@ -320,14 +280,3 @@ def _parameters(process: Mapping[str, Any]) -> frozenset[str]:
         elif isinstance(value, list):
             waiting.extend(value)
     return frozenset(names)
-
-
-def _collections(graph: Graph) -> list[str]:
-    loads = (node for node in graph if node.process_id == "load_collection")
-    return sorted({str(node.arguments.get("id")) for node in loads})
-
-
-def _source(collection: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        name: str(collection.get(name, "")) for name in ("id", "title", "description", "license")
-    }

@@ -7,7 +7,7 @@ from typing import Any
 from terrazzo.drivers.tile import MERCATOR
 from terrazzo.geo.tiling import DEEPEST
 from terrazzo.server.maps.configuration import MATRICES, MOST_BANDS, SCOPES, TILE, TILE_SIZES
-from terrazzo.storage.writers.picture import COLORMAPS
+from terrazzo.storage.writers.colors import colormap_names
 
 TYPES = ("XYZ", "WMTS")
 
@@ -67,7 +67,7 @@ _CONFIGURATION: dict[str, Any] = {
     "colors": {
         "description": "Colour map of one band.",
         "type": "string",
-        "enum": list(COLORMAPS),
+        "enum": list(colormap_names()),
         "default": "viridis",
     },
     "bands": {

@@ -74,9 +74,7 @@ async def versions(request: Request, shared: Shared) -> dict[str, Any]:
 async def capabilities(request: Request, shared: Shared, who: Visitor) -> Response:
     """Tell what this is, or return the map page to a browser."""
     if wants_page(request):
-        page = home.page()
-        page.headers["Vary"] = "Accept"
-        return page
+        return home.page(request.scope, shared.settings)
     told = {
         "type": "Catalog",
         "stac_version": STAC_VERSION,

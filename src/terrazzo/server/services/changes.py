@@ -12,7 +12,7 @@ from terrazzo.ledger.processes import processes_of
 from terrazzo.ledger.services import Service, new_id, own_service, replace_service
 from terrazzo.logs import Level
 from terrazzo.server.maps.configuration import SCOPES, Configuration
-from terrazzo.server.maps.look import Look, found_range, view_of
+from terrazzo.server.maps.look import Look, range_found, view_of
 from terrazzo.server.maps.types import TYPES
 from terrazzo.server.openeo.job_body import BudgetInvalid, PropertyNotEditable
 from terrazzo.server.web.faults import RequestInvalid, ServiceUnsupported
@@ -142,7 +142,7 @@ def _ranged(maps: Maps, service: Service, owner: Principal) -> Service:
     given = seen.configuration
     options = {name: value for name, value in service.options.items() if name not in {"min", "max"}}
     if given.low is None or given.high is None:
-        low, high = found_range(opened)
+        low, high = range_found(opened)
         low = low if given.low is None else given.low
         high = high if given.high is None else given.high
         if low >= high:

@@ -95,7 +95,7 @@ async def page(request: Request, kind: str) -> Response:
 
 @cache
 def _shell() -> Template:
-    return Template((STATIC / "explore" / "page.html").read_text(encoding="utf-8"))
+    return Template((STATIC / "catalogue.html").read_text(encoding="utf-8"))
 
 
 def _is_there(shared: Parts, who: Principal, named: Mapping[str, str]) -> bool:

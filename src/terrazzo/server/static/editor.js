@@ -95,6 +95,10 @@ $("copy").addEventListener("click", () => navigator.clipboard.writeText($("json"
 try {
   [known, builder.collections] = await Promise.all([processes(), collections()]);
   builder.processes = known;
+  // The component makes it reachable with the keyboard and does not say what it is.
+  const blocks = (builder.shadowRoot ?? builder).querySelector(".model-builder");
+  blocks?.setAttribute("role", "group");
+  blocks?.setAttribute("aria-label", "Blocks of the graph");
   listed("");
   say("");
   if (location.hash.length > 1) {

@@ -211,20 +211,12 @@ def _block(address: Address, version: Version, number: int) -> bytes:
     return found
 
 
-class RemoteFile(io.RawIOBase):
-    """One version of a remote file, as GDAL reads it. It never raises: see `failure`."""
+class RangedFile(io.RawIOBase):
+    """A file of which the size is known, and whose bytes come by ranges; the place in it."""
 
-    def __init__(self, address: Address, version: Version) -> None:
+    def __init__(self, size: int) -> None:
         super().__init__()
-        self._address, self._version = address, version
-        self._at = 0
-        self.failure: RemoteFailed | None = None
-        """Why a read gave nothing; GDAL is told only that it did not."""
-
-    @property
-    def size(self) -> int:
-        """Bytes of the file."""
-        return self._version.size
+        self._size, self._at = size, 0
 
     @override
     def readable(self) -> bool:
@@ -236,7 +228,7 @@ class RemoteFile(io.RawIOBase):
 
     @override
     def seek(self, offset: int, whence: int = 0) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._version.size}[whence]
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         self._at = max(base + offset, 0)
         return self._at
 
@@ -244,10 +236,25 @@ class RemoteFile(io.RawIOBase):
     def tell(self) -> int:
         return self._at
 
+
+class RemoteFile(RangedFile):
+    """One version of a remote file, as GDAL reads it. It never raises: see `failure`."""
+
+    def __init__(self, address: Address, version: Version) -> None:
+        super().__init__(version.size)
+        self._address, self._version = address, version
+        self.failure: RemoteFailed | None = None
+        """Why a read gave nothing; GDAL is told only that it did not."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._size
+
     @override
     def read(self, size: int = -1) -> bytes:
         """Return the next bytes; fewer at the end, and where they cannot be had."""
-        size = self._version.size - self._at if size < 0 else size
+        size = self._size - self._at if size < 0 else size
         try:
             content = self._part(self._at, size)
         except RemoteFailed as error:
@@ -269,7 +276,7 @@ class RemoteFile(io.RawIOBase):
             return [b""] * len(offsets)
 
     def _part(self, start: int, size: int) -> bytes:
-        size = max(min(size, self._version.size - start), 0)
+        size = max(min(size, self._size - start), 0)
         numbers = range(start // BLOCK, -(-(start + size) // BLOCK))
         held = [_blocks.get((self._address, self._version, number)) for number in numbers]
         if size > BLOCK and not all(held):

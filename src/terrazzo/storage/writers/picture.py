@@ -14,6 +14,13 @@ from terrazzo.cube import Kind
 from terrazzo.errors import ArgumentInvalid, FormatUnsupported, suggest
 from terrazzo.geo.jit import frozen
 from terrazzo.spans import span
+from terrazzo.storage.writers.colors import (
+    Colors,
+    Stops,
+    class_table,
+    stop_table,
+    table_of,
+)
 from terrazzo.storage.writers.files import planes
 from terrazzo.storage.writers.picture_kernels import shade
 from terrazzo.storage.writers.png import COLOURS, png
@@ -24,16 +31,8 @@ if TYPE_CHECKING:
     from terrazzo.cube import Cube, Mask, Values
 
     Bytes = NDArray[np.uint8]
+    Ranges = tuple[tuple[float, float], ...]
 
-_ANCHORS = {
-    "gray": ("000000", "ffffff"),
-    "viridis": (
-        "440154", "482777", "3f4a8a", "31678e", "26838f", "1f9d8a", "6cce5a", "b6de2b", "fee825",
-    ),
-    "rdylgn": ("a50026", "f46d43", "fee08b", "ffffbf", "d9ef8b", "66bd63", "006837"),
-}  # fmt: skip
-COLORMAPS = tuple(_ANCHORS)
-"""Names of the colour maps, which are linear between a few anchor colours."""
 FORMATS = {
     "png": "image/png",
     "webp": "image/webp",
@@ -41,6 +40,7 @@ FORMATS = {
     "npy": "application/x-npy",
 }
 """Formats and their media types."""
+LEAST_GAMMA, MOST_GAMMA = 0.05, 20.0
 _WHITE = 255
 TINY = 1e-30
 """Width of a stretch without width: all above it is white."""
@@ -53,8 +53,21 @@ class Style:
     stretch: tuple[tuple[float, float], ...] = ()
     """(lowest, highest) value shown, one for all bands or one each; empty = 0..255 as it is for
     8 bit, else the band's own range in the picture, which differs from tile to tile."""
-    colormap: str = "gray"
-    """For one band: one of `COLORMAPS`."""
+    colormap: Colors = "gray"
+    """For one band: a name that `colors.colormap` knows, stops, or classes."""
+    gamma: float = 1.0
+    """Of the stretch: its middle is brighter above 1, darker below. Stops and classes have none."""
+
+    def __post_init__(self) -> None:
+        """Check it.
+
+        Raises:
+            ArgumentInvalid: gamma is no factor that can be seen.
+        """
+        if not LEAST_GAMMA <= self.gamma <= MOST_GAMMA:
+            raise ArgumentInvalid(
+                f"gamma goes from {LEAST_GAMMA} to {MOST_GAMMA}, and is not {self.gamma}."
+            )
 
 
 def encode_picture(cube: Cube, style: Style, format_name: str = "png") -> bytes:
@@ -110,7 +123,8 @@ def to_rgba(values: Values, valid: Mask, style: Style) -> Bytes:
     """Return (y, x, 4) colours of (band, y, x) values; alpha 0 where any band has no data.
 
     A value becomes (value - low) 255 / (high - low), clipped to 0..255 and rounded half up, in
-    float32, or in float64 for integers of more than 16 bit.
+    float32, or in float64 for integers of more than 16 bit; with gamma the part of the range that
+    it is at is raised to 1 / gamma before. Stops and classes say themselves what a value becomes.
 
     Raises:
         FormatUnsupported: a number of bands other than 1, 3 and 4.
@@ -119,7 +133,7 @@ def to_rgba(values: Values, valid: Mask, style: Style) -> Bytes:
     if values.shape[0] == 1:
         indices, _, _ = _shaded(values, valid, style, 2)
         opaque = np.full((COLOURS, 4), _WHITE, np.uint8)
-        opaque[:, :3] = _table(style.colormap)
+        opaque[:, :3] = table_of(style.colormap)
         colours = np.where(indices[..., 1] > 0, opaque.view(np.uint32)[indices[..., 0], 0], 0)
         return colours[..., np.newaxis].astype(np.uint32, copy=False).view(np.uint8)
     rgba, _, _ = _shaded(values, valid, style, 4)
@@ -140,6 +154,7 @@ def _shaded(values: Values, valid: Mask, style: Style, channels: int) -> tuple[B
     if count not in {1, 3, 4}:
         raise FormatUnsupported(f"A picture has 1, 3 or 4 bands, not {count}. Choose `bands`.")
     shown = min(count, 3)
+    values, valid, style = _placed(values, valid, style)
     ranges = style.stretch * shown if len(style.stretch) == 1 else style.stretch
     if ranges and len(ranges) != shown:
         raise ArgumentInvalid(f"{shown} bands need 1 or {shown} ranges, not {len(style.stretch)}.")
@@ -147,6 +162,9 @@ def _shaded(values: Values, valid: Mask, style: Style, channels: int) -> tuple[B
     for low, high in ranges:
         if not (math.isfinite(low) and math.isfinite(high)) or high < low:
             raise ArgumentInvalid(f"A stretch goes from low to high, not from {low} to {high}.")
+    if style.gamma != 1.0:
+        values = _bent(values, ranges, style.gamma)
+        ranges = ((0.0, 1.0),) * shown
     wide = values.dtype.kind in "iu" and values.dtype.itemsize > 2  # noqa: PLR2004 - bytes
     kind = np.dtype(np.float64 if wide else np.float32)
     with np.errstate(over="ignore"):
@@ -156,6 +174,29 @@ def _shaded(values: Values, valid: Mask, style: Style, channels: int) -> tuple[B
     out = np.empty((*values.shape[1:], channels), np.uint8)
     whole, black = shade(frozen(known), frozen(valid), lows, scales, out)
     return out, whole, black
+
+
+def _placed(values: Values, valid: Mask, style: Style) -> tuple[Values, Mask, Style]:
+    """Return positions in the table of colours in place of values that stops or classes colour."""
+    colors, whole = style.colormap, ((0.0, float(_WHITE)),)
+    if len(values) > 1 or isinstance(colors, str):
+        return values, valid, style
+    if isinstance(colors, Stops):
+        at, positions, _ = stop_table(colors)
+        placed = np.interp(values.astype(np.float64), at, positions).astype(np.float32)
+        return placed, valid, Style(whole, colors)
+    known, _ = class_table(colors)
+    found = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    return found.astype(np.uint8), valid & (known[found] == values), Style(whole, colors)
+
+
+def _bent(values: Values, ranges: Ranges, gamma: float) -> Values:
+    """Return ((value - low) / (high - low)) ** (1 / gamma) of the bands that are shown."""
+    out = values.astype(np.float32)
+    for band, (low, high) in enumerate(ranges):
+        unit = (values[band].astype(np.float64) - low) / (high - low or TINY)
+        out[band] = np.clip(unit, 0.0, 1.0) ** (1.0 / gamma)
+    return out
 
 
 def _range(band: Values, valid: Mask) -> tuple[float, float]:
@@ -175,7 +216,7 @@ def _png(values: Values, valid: Mask, style: Style) -> bytes:
     if whole == 0:
         return empty_picture("png", height, width)
     if count == 1:
-        table, clear = _table(style.colormap).copy(), None
+        table, clear = table_of(style.colormap).copy(), None
         indices = pixels[..., :1]
         if whole < height * width:
             free = np.flatnonzero(np.bincount(indices.ravel(), minlength=COLOURS) == 0)
@@ -208,21 +249,6 @@ def _jpeg(rgba: Bytes) -> bytes:
     out = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(rgba[..., :3])).save(out, "JPEG", quality=85)
     return out.getvalue()
-
-
-@lru_cache(maxsize=16)
-def _table(name: str) -> NDArray[np.uint8]:
-    """Return the 256 colours of a map, linear between its anchors."""
-    if name not in _ANCHORS:
-        raise ArgumentInvalid(
-            f"There is no colour map {name!r}.{suggest(name, COLORMAPS)} There are "
-            f"{', '.join(COLORMAPS)}."
-        )
-    anchors = np.array([list(bytes.fromhex(text)) for text in _ANCHORS[name]], np.float64)
-    at = np.linspace(0, len(anchors) - 1, 256)
-    places = np.arange(len(anchors))
-    table = np.stack([np.interp(at, places, anchors[:, i]) for i in range(3)], axis=-1)
-    return np.round(table).astype(np.uint8)
 
 
 def _npy(values: Values, valid: Mask) -> bytes:

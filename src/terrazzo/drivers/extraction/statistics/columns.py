@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from terrazzo.drivers.extraction.statistics import kernels
 from terrazzo.drivers.extraction.statistics.names import column_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from terrazzo.drivers.extraction.statistics.names import Wanted
-    from terrazzo.drivers.extraction.statistics.part import Pixels
+    from terrazzo.drivers.extraction.statistics.sums import Classes, Sums
 
-    Longs = NDArray[np.int64]
     Floats = NDArray[np.float64]
     Mask = NDArray[np.bool_]
 
@@ -40,40 +38,31 @@ class Columns:
         """Names and types of the columns."""
         return tuple(pa.field(column_of(name), self._type(name)) for name in self.wanted.names)
 
-    def of(
-        self, moments: Floats, total: Floats, tallies: Floats, pixels: Pixels | None
-    ) -> dict[str, pa.Array]:
+    def of(self, whole: Sums, total: Floats) -> dict[str, pa.Array]:
         """Return the columns, a row per polygon and label.
 
         Args:
-            moments: (polygon, label, moment)
+            whole: what is known of the polygons.
             total: (polygon,) sum of all weights.
-            tallies: (polygon, label, class or bin) sums of weights.
-            pixels: of each polygon; None where no statistic needs them.
         """
-        wanted = self.wanted
-        known = _summed(moments, total)
+        wanted, tallies = self.wanted, whole.tallies
+        known = _summed(whole.moments, total)
         empty = known["count"].ravel() == 0.0
         with np.errstate(invalid="ignore"):
             shares = tallies / known["count"][..., None]
         known |= {name: shares[..., n] for n, name in enumerate(wanted.classes)}
+        known |= {name: whole.quantiles[..., n] for n, name in enumerate(wanted.shares)}
         nested: dict[str, pa.Array] = {}
         at = len(wanted.classes)
         for name, bins in wanted.bins.items():
             nested[name] = _lists(tallies[..., at : at + bins.count], empty)
             at += bins.count
-        if pixels is not None:
-            known |= self._ranked(pixels)
-        if pixels is not None and wanted.by_class:
-            first, values, sums = kernels.classes(
-                pixels.starts, pixels.weights, pixels.values, pixels.valid
-            )
-            nan = pixels.valid & np.isnan(pixels.values)
-            poisoned = np.logical_or.reduceat(nan, pixels.starts[:-1], axis=1).T
-            known["mode"] = np.where(poisoned, np.nan, _modes(first, values, sums, poisoned.shape))
-            nested["histogram"] = self._maps(first, values, sums, empty)
-            covered = np.repeat(known["count"].ravel(), np.diff(first))
-            nested["fractions"] = self._maps(first, values, sums / covered, empty)
+        if whole.classes is not None:
+            classes = whole.classes
+            known["mode"] = np.where(classes.poisoned, np.nan, _modes(classes))
+            nested["histogram"] = self._maps(classes, classes.sums, empty)
+            covered = np.repeat(known["count"].ravel(), classes.counts)
+            nested["fractions"] = self._maps(classes, classes.sums / covered, empty)
         columns = {}
         for name in wanted.names:
             missing = None if name in ALWAYS else empty
@@ -92,16 +81,9 @@ class Columns:
     def _key(self) -> pa.DataType:
         return pa.int64() if self.dtype.kind in "iub" else pa.float64()
 
-    def _ranked(self, pixels: Pixels) -> dict[str, Floats]:
-        shares = np.array([*self.wanted.shares.values()], np.float64)
-        found = kernels.quantiles(
-            pixels.starts, pixels.weights, pixels.values, pixels.valid, shares
-        )
-        return {name: found[..., n] for n, name in enumerate(self.wanted.shares)}
-
-    def _maps(self, first: Longs, values: Floats, sums: Floats, empty: Mask) -> pa.Array:
-        keys = pa.array(values).cast(self._key)
-        starts = pa.array(first.astype(np.int32))
+    def _maps(self, classes: Classes, sums: Floats, empty: Mask) -> pa.Array:
+        keys = pa.array(classes.values).cast(self._key)
+        starts = pa.array(np.cumsum(np.append(0, classes.counts)).astype(np.int32))
         return pa.MapArray.from_arrays(starts, keys, pa.array(sums), mask=pa.array(empty))
 
 
@@ -122,13 +104,13 @@ def _summed(moments: Floats, total: Floats) -> dict[str, Floats]:
         }
 
 
-def _modes(first: Longs, values: Floats, sums: Floats, shape: tuple[int, ...]) -> Floats:
+def _modes(classes: Classes) -> Floats:
     """Return the value with the most weight, of several the largest; NaN where there is none."""
-    owner = np.repeat(np.arange(len(first) - 1), np.diff(first))
-    order = np.lexsort((values, sums, owner))
-    found = np.full(len(first) - 1, np.nan)
-    found[owner[order]] = values[order]
-    return found.reshape(shape)
+    owner = np.repeat(np.arange(len(classes.counts)), classes.counts)
+    order = np.lexsort((classes.values, classes.sums, owner))
+    found = np.full(len(classes.counts), np.nan)
+    found[owner[order]] = classes.values[order]
+    return found.reshape(classes.poisoned.shape)
 
 
 def _lists(tallies: Floats, empty: Mask) -> pa.Array:

@@ -15,11 +15,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Mask = NDArray[np.bool_]
     Values = NDArray[Any]
-    Lines = tuple[
-        Longs, Longs, Longs, NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint16], Floats
-    ]
-    """First row and column of each fragment's square in the window, where the fragments' runs
-    start, and row, column, length and weight of the runs."""
+
+    from terrazzo.drivers.extraction.cells import Lines
 
 COUNT, TOTAL, SPREAD, LOW, HIGH = range(5)
 """Places of sum of weights, weighted sum, weighted sum of squared deviations, and extremes."""
@@ -55,17 +52,20 @@ def moments(lines: Lines, values: Values, valid: Mask, masked: bool, extremes: b
                 x = np.uint64(left[fragment] + col[run])
                 share = weight[run]
                 for c in range(x, x + np.uint64(length[run])):
-                    if masked and not valid[label, y, c]:
-                        continue
+                    # Chosen, not jumped over: a mask of speckles cannot be foreseen.
+                    there = not masked or valid[label, y, c]
                     value = float(values[label, y, c])
+                    value = value if there else origin
+                    part = share if there else 0.0
                     away = value - origin
-                    count += share
-                    total += share * value
-                    first += share * away
-                    second += share * away * away
+                    count += part
+                    total += part * value
+                    first += part * away
+                    second += part * away * away
                     if extremes:
-                        low = value if value < low else low  # noqa: FURB136 - faster than min
-                        high = value if value > high else high  # noqa: FURB136
+                        least, most = value if there else np.inf, value if there else -np.inf
+                        low = least if least < low else low  # noqa: FURB136 - faster than min
+                        high = most if most > high else high  # noqa: FURB136
             spread = second - first * first / count if count > 0.0 else 0.0
             if spread < CANCELLED * second:
                 spread = _spread(lines, values, valid, masked, label, fragment, total / count)
@@ -97,7 +97,7 @@ def _first(
 ) -> float:
     """Return the first valid value of a fragment; 0 if there is none, or it is not finite.
 
-    What is not valid stands for it with weight 0: infinity would make NaN of that.
+    Deviations from infinity would be NaN.
     """
     top, left, starts, row, col, length, _ = lines
     for run in range(starts[fragment], starts[fragment + 1]):
@@ -277,11 +277,12 @@ def gather(
 def quantiles(
     starts: Longs, weights: Floats, values: Floats, valid: Mask, shares: Floats
 ) -> Floats:
-    """Return (polygon, label, share) weighted quantiles of the valid pixels, as exactextract does.
+    """Return (polygon, label, share) weighted quantiles of the valid pixels.
 
     The i-th value by size, from 0, lies at (i w_i + (n - 1) sum of the weights before it); between
     them it is linear. The quantile p is at p (n - 1) sum of all weights. NaN where there is no
-    valid pixel or a NaN.
+    valid pixel or a NaN. As exactextract has it, which takes equal values for one before; with
+    weights of 1 as NumPy has it.
     """
     labels = values.shape[0]
     out = np.full((starts.size - 1, labels, shares.size), np.nan)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from terrazzo.drivers.extraction.statistics.rows import Rows
+    from terrazzo.drivers.extraction.statistics.sums import Sums
 
     Longs = NDArray[np.int64]
     Floats = NDArray[np.float64]
@@ -55,7 +55,7 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """Fragments of polygons that are not whole yet, and the rows of those that are."""
+    """Fragments of polygons that are not whole yet, and the sums of those that are."""
 
     polygon: NDArray[np.int32]
     """(fragment,) ascending."""
@@ -67,7 +67,7 @@ class Part:
     """(fragment, label, class or bin) sums of weights."""
     pixels: NDArray[np.object_]
     """(fragment,) `Pixels`, or None where no statistic needs them."""
-    rows: Rows | None = None
+    whole: Sums | None = None
     """Of polygons that lie in the cell altogether."""
 
     def chosen(self, fragments: Mask | Longs) -> Part:
@@ -79,23 +79,19 @@ class Part:
             moments=self.moments[fragments],
             tallies=self.tallies[fragments],
             pixels=self.pixels[fragments],
-            rows=None,
+            whole=None,
         )
 
-    def followed_by(self, other: Part) -> Part:
-        """Return the fragments of two parts, sorted by polygon and square."""
-        polygon = np.concatenate([self.polygon, other.polygon])
-        square = np.concatenate([self.square, other.square])
-        both = Part(
-            polygon,
-            square,
-            np.concatenate([self.moments, other.moments]),
-            np.concatenate([self.tallies, other.tallies]),
-            np.concatenate([self.pixels, other.pixels]),
+    @classmethod
+    def joined(cls, parts: Sequence[Part]) -> Self:
+        """Return the fragments of several parts, sorted by polygon and square."""
+        polygon = np.concatenate([part.polygon for part in parts])
+        square = np.concatenate([part.square for part in parts])
+        order = np.lexsort((square, polygon))
+        return cls(
+            polygon[order],
+            square[order],
+            np.concatenate([part.moments for part in parts])[order],
+            np.concatenate([part.tallies for part in parts])[order],
+            np.concatenate([part.pixels for part in parts])[order],
         )
-        return both.chosen(np.lexsort((square, polygon)))
-
-
-def starts_of(polygon: NDArray[np.int32]) -> Longs:
-    """Return where each polygon's fragments begin, and how many there are."""
-    return np.append(np.flatnonzero(np.diff(polygon, prepend=-1)), len(polygon))

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from terrazzo.drivers.extraction.cells import starts_of
 from terrazzo.drivers.extraction.statistics import kernels
 from terrazzo.drivers.extraction.statistics.columns import Columns
 from terrazzo.drivers.extraction.statistics.names import Wanted
-from terrazzo.drivers.extraction.statistics.part import Part, Pixels, starts_of
-from terrazzo.drivers.extraction.statistics.rows import Rows, joined, label_columns
+from terrazzo.drivers.extraction.statistics.part import Part, Pixels
+from terrazzo.drivers.extraction.statistics.rows import Rows, label_columns
+from terrazzo.drivers.extraction.statistics.sums import Classes, Sums
 from terrazzo.geo.jit import frozen
 
 if TYPE_CHECKING:
@@ -21,12 +23,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from terrazzo.cube import Cube
+    from terrazzo.drivers.extraction.cells import Cell, Lines
     from terrazzo.drivers.extraction.weights import Weights
-    from terrazzo.geo.grid import Window
-    from terrazzo.geo.runs import Runs
 
-    Under = tuple[kernels.Lines, NDArray[Any], NDArray[np.bool_], bool]
+    Longs = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+    Under = tuple[Lines, NDArray[Any], NDArray[np.bool_], bool]
     """What kernels take: runs, values and validity of a window, and whether it is looked at."""
+
+ROWS_AT_ONCE = 16_384
+"""Rows that are made at a time: what is done per cell costs more than the rows of a cell."""
+FRAGMENTS_AT_ONCE = 4096
+"""Fragments that wait to be merged with others of their polygons."""
 
 
 class Reduction:
@@ -52,7 +60,9 @@ class Reduction:
         self._labels = label_columns(probe)
         self._size = int(np.prod(probe.values.shape[:-2], dtype=np.int64))
         self._made = Columns(self._wanted, probe.dtype)
-        self._pending: Part | None = None
+        self._shares = np.array([*self._wanted.shares.values()], np.float64)
+        self._pending: list[Part] = []
+        self._whole: list[Sums] = []
 
     @property
     def columns(self) -> tuple[pa.Field, ...]:
@@ -69,11 +79,14 @@ class Reduction:
     def bytes_of(self, ahead: int) -> int:
         """Return the most bytes that are held while `ahead` cells wait to be taken."""
         peaks = self._weights.peaks
-        fragment = 20 + self._size * (kernels.MOMENTS + self._wanted.places) * 8
+        row = (kernels.MOMENTS + self._wanted.places + len(self._shares)) * 8
+        fragment = 20 + self._size * row
         pixel = 8 + 9 * self._size if self._wanted.pixels else 0
         # Pixels of polygons that are whole are held only while a cell is reduced; sorting copies.
         cell = peaks.fragments * fragment + 3 * peaks.pixels * pixel
-        return ahead * cell + peaks.pending_fragments * fragment + peaks.pending_pixels * pixel
+        held = peaks.pending_fragments * fragment + peaks.pending_pixels * pixel
+        waiting = min(peaks.pending_fragments, FRAGMENTS_AT_ONCE) * fragment + ROWS_AT_ONCE * row
+        return ahead * cell + held + waiting
 
     def part(self, number: int, cube: Cube) -> Part:
         """Reduce a cell that has just been computed; many threads may do so at once.
@@ -82,85 +95,113 @@ class Reduction:
             number: of the cell in `Weights.cells`.
             cube: its pixels.
         """
-        runs = self._weights.runs(number)
-        under = _under(runs, self._weights.cells[number], cube)
-        part = Part(
-            runs.polygon,
-            runs.square,
-            kernels.moments(*under, self._wanted.extremes),
-            self._tallies(under),
-            np.full(len(runs.polygon), None),
+        cell = self._weights.cell(number)
+        under = _under(cell, cube)
+        moments = kernels.moments(*under, self._wanted.extremes)
+        tallies = self._tallies(under)
+        late, polygon = cell.late, cell.runs.polygon
+        pixels = self._pixels(under, late)
+        return Part(
+            polygon[late],
+            cell.runs.square[late],
+            moments[late],
+            tallies[late],
+            np.full(len(late), None) if pixels is None else pixels.apart(),
+            self._sums(
+                polygon[cell.whole],
+                cell.starts,
+                (moments[cell.whole], tallies[cell.whole]),
+                self._pixels(under, cell.whole),
+            ),
         )
-        starts = starts_of(part.polygon)
-        counts = np.diff(starts)
-        whole = np.repeat(counts == self._weights.fragments[part.polygon[starts[:-1]]], counts)
-        rows = self._rows(part.chosen(whole), self._pixels(under, whole)) if whole.any() else None
-        late = part.chosen(~whole)
-        pixels = self._pixels(under, ~whole)
-        return replace(late, pixels=late.pixels if pixels is None else pixels.apart(), rows=rows)
 
     def take(self, number: int, part: Part) -> Rows | None:
-        """Take the part of a cell, in the order of the cells; return the polygons whole now."""
-        if not len(part.polygon):
-            return part.rows
-        held = part if self._pending is None else self._pending.followed_by(part)
-        whole = self._weights.last[held.polygon] == number
-        self._pending = held.chosen(~whole)
-        if not whole.any():
-            return part.rows
-        late = held.chosen(whole)
-        pixels = Pixels.joined(late.pixels.tolist()) if self._wanted.pixels else None
-        rows = self._rows(late, pixels)
-        return rows if part.rows is None else joined(part.rows, rows)
+        """Take the part of a cell, in the order of the cells; return rows of whole polygons.
 
-    def _tallies(self, under: Under) -> NDArray[np.float64]:
+        Rows come many at a time; the last cell brings all that are left.
+        """
+        last = number == len(self._weights.cells) - 1
+        if part.whole is not None and len(part.whole.polygon):
+            self._whole.append(part.whole)
+        if len(part.polygon):
+            self._pending.append(part)
+        waiting = sum(len(one.polygon) for one in self._pending[1:])
+        if self._pending and (last or self._wanted.pixels or waiting >= FRAGMENTS_AT_ONCE):
+            self._merge(number)
+        rows = self._size * sum(len(one.polygon) for one in self._whole)
+        if not rows or not (last or rows >= ROWS_AT_ONCE):
+            return None
+        whole, self._whole = Sums.joined(self._whole), []
+        return self._rows(whole)
+
+    def _merge(self, number: int) -> None:
+        """Sum up the polygons that have no fragments beyond a cell."""
+        held = self._pending[0] if len(self._pending) == 1 else Part.joined(self._pending)
+        whole = self._weights.last[held.polygon] <= number
+        self._pending = [] if whole.all() else [held.chosen(~whole)]
+        if whole.any():
+            done = held.chosen(whole)
+            pixels = Pixels.joined(done.pixels.tolist()) if self._wanted.pixels else None
+            sums = done.moments, done.tallies
+            self._whole.append(self._sums(done.polygon, starts_of(done.polygon), sums, pixels))
+
+    def _tallies(self, under: Under) -> Floats:
         wanted = self._wanted
+        fragments = len(under[0][0])
+        if not wanted.places:
+            return np.zeros((fragments, self._size, 0))
         found = [kernels.binned(*under, bins.edges) for bins in wanted.bins.values()]
         if wanted.classes:
             classes = np.array([*wanted.classes.values()], np.float64)
             found.insert(0, kernels.classed(*under, classes))
-        fragments = len(under[0][0])
-        return np.concatenate([*found, np.zeros((fragments, self._size, 0))], axis=2)
+        return np.concatenate(found, axis=2)
 
-    def _pixels(self, under: Under, fragments: NDArray[np.bool_]) -> Pixels | None:
+    def _pixels(self, under: Under, fragments: Longs) -> Pixels | None:
         if not self._wanted.pixels:
             return None
-        return Pixels(*kernels.gather(*under, np.flatnonzero(fragments)))
+        return Pixels(*kernels.gather(*under, fragments))
 
-    def _rows(self, part: Part, pixels: Pixels | None) -> Rows:
-        """Return the rows of polygons with all their fragments, in the order of the squares."""
-        starts = starts_of(part.polygon)
-        polygons = part.polygon[starts[:-1]]
-        label = pa.array(np.tile(np.arange(self._size), len(polygons)))
-        if pixels is not None:
-            pixels = replace(pixels, starts=pixels.starts[starts])
-        statistics = self._made.of(
-            kernels.fold(part.moments, starts),
-            self._weights.total[polygons],
-            kernels.added(part.tallies, starts),
-            pixels,
-        )
+    def _sums(
+        self,
+        polygon: NDArray[np.int32],
+        starts: Longs,
+        sums: tuple[Floats, Floats],
+        pixels: Pixels | None,
+    ) -> Sums:
+        """Return the sums of polygons with all their fragments, in the order of the squares."""
+        moments, tallies = kernels.fold(sums[0], starts), sums[1]
+        tallies = kernels.added(tallies, starts) if self._wanted.places else tallies[starts[:-1]]
+        polygons = polygon[starts[:-1]]
+        if pixels is None:
+            nothing = np.zeros((len(polygons), self._size, 0))
+            return Sums(polygons, moments, tallies, nothing, None)
+        pixels = replace(pixels, starts=pixels.starts[starts])
+        under = pixels.starts, pixels.weights, pixels.values, pixels.valid
+        classes = None
+        if self._wanted.by_class:
+            first, values, weights = kernels.classes(*under)
+            nan = pixels.valid & np.isnan(pixels.values)
+            poisoned = np.zeros((len(polygons), self._size), np.bool_)
+            if len(polygons):
+                poisoned = np.logical_or.reduceat(nan, pixels.starts[:-1], axis=1).T
+            classes = Classes(np.diff(first), values, weights, poisoned)
+        return Sums(polygons, moments, tallies, kernels.quantiles(*under, self._shares), classes)
+
+    def _rows(self, whole: Sums) -> Rows:
+        """Return the rows of polygons."""
+        label = pa.array(np.tile(np.arange(self._size), len(whole.polygon)))
+        statistics = self._made.of(whole, self._weights.total[whole.polygon])
         labels = {name: column.take(label) for name, column in self._labels.items()}
-        return Rows(np.repeat(polygons, self._size), {**labels, **statistics})
+        return Rows(np.repeat(whole.polygon, self._size), {**labels, **statistics})
 
 
-def _under(runs: Runs, window: Window, cube: Cube) -> Under:
+def _under(cell: Cell, cube: Cube) -> Under:
     """Return what kernels take."""
     shape = (-1, *cube.values.shape[-2:])
     values = cube.values.view(np.uint8) if cube.dtype == np.bool_ else cube.values
     masked = not _all_valid(cube.valid)
     valid = cube.valid.reshape(shape) if masked else np.ones((1, 1, 1), np.bool_)
-    rows, cols = runs.corners
-    lines = (
-        rows - window.row,
-        cols - window.col,
-        runs.starts,
-        frozen(runs.row),
-        frozen(runs.col),
-        frozen(runs.length),
-        frozen(runs.weight),
-    )
-    return lines, frozen(values.reshape(shape)), frozen(valid), masked
+    return cell.lines, frozen(values.reshape(shape)), frozen(valid), masked
 
 
 def _all_valid(valid: NDArray[Any]) -> bool:

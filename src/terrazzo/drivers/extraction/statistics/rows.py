@@ -29,15 +29,6 @@ class Rows:
     """(row,) by name: the labels, and then the statistics."""
 
 
-def joined(one: Rows, other: Rows) -> Rows:
-    """Return the rows of both."""
-    columns = {
-        name: pa.concat_arrays([column, other.columns[name]])
-        for name, column in one.columns.items()
-    }
-    return Rows(np.concatenate([one.polygon, other.polygon]), columns)
-
-
 def label_columns(probe: Cube) -> dict[str, pa.Array]:
     """Return, by dimension, the label of every label of the flattened cube.
 

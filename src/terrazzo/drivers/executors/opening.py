@@ -1,0 +1,33 @@
+"""Opens the executor that a pool names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from terrazzo.drivers.executors.local import processes, threads
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from terrazzo.drivers.executors.work import Blockwise, Executor, Sent
+    from terrazzo.drivers.pool import Pool
+
+
+def opened(pool: Pool, work: Blockwise, sent: Sent) -> AbstractContextManager[Executor]:
+    """Open who computes the blocks of a run.
+
+    Args:
+        pool: which kind, and how many.
+        work: the run, for workers in this process.
+        sent: the same, for others.
+
+    Raises:
+        ClusterUnusable: the cluster cannot be reached, or cannot do this work.
+    """
+    if pool.kind == "dask":
+        from terrazzo.drivers.executors.cluster import dask  # noqa: PLC0415 - optional, slow
+
+        return dask(sent.elsewhere(), pool)
+    if pool.kind == "processes":
+        return processes(sent.elsewhere(), pool.size)
+    return threads(work, pool.size)

@@ -1,0 +1,248 @@
+"""Maps in JupyterLab and on a page of Voila, driven as a person would."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import nbformat
+import pytest
+import requests
+from nbclient import NotebookClient
+from playwright.sync_api import expect
+from tests.web.looking import pixels
+
+from terrazzo.cli.parcels import write_parcels
+from terrazzo.drivers.job import Job, Workspace
+from terrazzo.drivers.tile import NATIVE, TileLayer
+from terrazzo.notebook.map_scratch import load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Locator, Page
+    from tests.web.conftest import Keep
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOK = {
+    "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    "nbformat": 4,
+    "nbformat_minor": 5,
+    "cells": [
+        {
+            "cell_type": "code",
+            "id": "map",
+            "metadata": {},
+            "execution_count": None,
+            "outputs": [],
+            "source": """\
+import numpy as np, xarray as xr, terrazzo
+y, x = 5e6 - 10 * np.arange(60), 5e5 + 10 * np.arange(80)
+array = xr.DataArray(np.full((60, 80), 7.0), dims=("y", "x"), coords={"y": y, "x": x})
+m = terrazzo.Map(height=420, basemap="none")
+m.add(array, "Sevens", stretch=(0, 7), colors=["#000000", "#ff0000"], crs="EPSG:32633")
+m""",
+        },
+        {
+            "cell_type": "code",
+            "id": "found",
+            "metadata": {},
+            "execution_count": None,
+            "outputs": [],
+            "source": "print('found', m.inspected['value'].tolist(), m.bounds is not None)",
+        },
+    ],
+}
+EVERY_SECONDS, ENDING_SECONDS = 0.1, 30
+START_MS = 180_000
+FOLDER = ROOT / "notebooks"
+NAMES = ("first-map", "own-code-on-tiles", "parcel-profile")
+MOST_LINES = 30
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+@contextmanager
+def running(
+    command: list[str], environment: dict[str, str], folder: Path, ready: str
+) -> Iterator[str]:
+    """Run a command while the block runs; yields the address that `ready` finds in what it says."""
+    log = folder / "said.txt"
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **environment}, stdout=said,
+            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    try:
+        while not (found := re.search(ready, log.read_text(errors="replace"))):
+            assert process.poll() is None, log.read_text()
+            time.sleep(EVERY_SECONDS)
+        address = urlsplit(found[1])
+        while True:
+            assert process.poll() is None, log.read_text()
+            try:
+                socket.create_connection((address.hostname, address.port)).close()
+                break
+            except ConnectionRefusedError:
+                time.sleep(EVERY_SECONDS)
+        yield found[1]
+    finally:
+        process.terminate()
+        process.wait(ENDING_SECONDS)
+
+
+@pytest.fixture
+def home_of_demo(demo_home: Path, tmp_path: Path) -> Path:
+    """The home of somebody who has run `terrazzo demo`."""
+    place = tmp_path / ".local" / "share" / "terrazzo"
+    place.mkdir(parents=True)
+    (place / "demo").symlink_to(demo_home)
+    parcels = demo_home / "parcels.gpkg"
+    if not parcels.exists():
+        graph = {"process_graph": load("sentinel-2-romania")}
+        levels = TileLayer(Job.of(graph).infer(Workspace.of(demo_home))).matrix(NATIVE)
+        write_parcels(parcels, levels.grid(levels.base_zoom))
+    return tmp_path
+
+
+@pytest.fixture
+def patient(page: Page) -> Page:
+    """A page that waits for servers and kernels to start, on a machine that does much else."""
+    page.set_default_timeout(START_MS)
+    return page
+
+
+def settled(page: Page) -> Locator:
+    """Return the map, once all that it shows has come."""
+    shown = page.get_by_role("application")
+    expect(shown).to_be_visible(timeout=START_MS)
+    quiet = page.locator("[aria-busy=false]").get_by_role("application")
+    expect(quiet).to_be_visible(timeout=START_MS)
+    return shown
+
+
+def test_these_are_the_notebooks():
+    assert tuple(sorted(path.stem for path in FOLDER.glob("*.ipynb"))) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_is_short_and_has_no_outputs(name: str):
+    cells = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4).cells
+    code = [cell for cell in cells if cell.cell_type == "code"]
+
+    lines = [line for cell in code for line in cell.source.splitlines() if line.strip()]
+    assert 0 < len(lines) < MOST_LINES
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+
+
+@pytest.mark.filterwarnings("default")  # of Jupyter's own libraries
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_runs_and_shows_a_map(
+    name: str, home_of_demo: Path, monkeypatch: pytest.MonkeyPatch
+):
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    monkeypatch.setenv("HOME", str(home_of_demo))
+    client = NotebookClient(
+        notebook, timeout=START_MS // 1000, resources={"metadata": {"path": home_of_demo}}
+    )
+
+    with ThreadPoolExecutor(1) as elsewhere:  # in this thread Playwright has a loop
+        elsewhere.submit(asyncio.run, client.async_execute()).result()
+
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    widgets = [one for one in outputs if WIDGET in one.get("data", {})]
+    assert len(widgets) == 1
+    assert not [one for one in outputs if one.output_type in {"error", "stream"}]
+    if name == "parcel-profile":
+        text = outputs[-1]["data"]["text/plain"]
+        values = [float(number) for number in re.findall(r"\d+ \S+ +(-?\d\.\d+)", text)]
+        assert values, text
+        assert all(abs(value) <= 1 for value in values)
+
+
+def test_a_notebook_is_a_page_without_code_that_asks_no_other_host(
+    patient: Page, keep: Keep, home_of_demo: Path
+):
+    page = patient
+    program = str(Path(sys.executable).with_name("terrazzo"))
+    notebook = str(ROOT / "notebooks" / "first-map.ipynb")
+    command = [program, "dashboard", notebook]
+    environment = {"HOME": str(home_of_demo), "PYTHONUNBUFFERED": "1"}
+
+    with running(command, environment, home_of_demo, r"The dashboard: (\S+)") as url:
+        page.goto(url)
+        shown = settled(page)
+        expect(page.get_by_text("NDVI: computed at")).to_be_visible()
+        expect(page.get_by_text("load_collection")).to_have_count(0)
+        colours = {tuple(one) for one in pixels(shown).reshape(-1, 3)[::7].tolist()}
+        keep("voila")
+        page.emulate_media(color_scheme="dark")
+        page.set_viewport_size({"width": 390, "height": 800})
+        settled(page)
+        keep("voila-phone")
+        page.goto("about:blank")
+        here = urlsplit(url)
+        refused = [
+            requests.get(
+                f"http://{here.netloc}/",
+                headers=headers,
+                allow_redirects=False,
+                timeout=ENDING_SECONDS,
+            )
+            for headers in ({}, {"Host": "other.example"})
+        ]
+
+    assert [one.headers["Location"].partition("?")[0] for one in refused] == ["/login"] * 2
+    with pytest.raises(ConnectionRefusedError):  # the command has ended, and Voila with it
+        socket.create_connection((here.hostname, here.port))
+    assert len(colours) > 100  # a picture, and not a plane of one colour
+
+
+def test_a_map_in_jupyterlab_tells_python_what_people_press(
+    patient: Page, keep: Keep, tmp_path: Path
+):
+    page = patient
+    (tmp_path / "map.ipynb").write_text(json.dumps(NOTEBOOK))
+    program = str(Path(sys.executable).with_name("jupyter"))
+    options = [
+        "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", "--port=0",
+        "--IdentityProvider.token=", "--LabApp.news_url=",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        f"--ServerApp.root_dir={tmp_path}",
+    ]  # fmt: skip
+    environment = {
+        "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
+        "TERRAZZO_HOME": str(tmp_path / "home"),
+    }
+    ready = r"(http://127\.0\.0\.1:\d+/)lab"
+
+    with running([program, "lab", *options], environment, tmp_path, ready) as url:
+        page.goto(f"{url}lab/tree/map.ipynb")
+        expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=START_MS)
+        cells = page.locator(".jp-CodeCell")
+        cells.first.locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        shown = settled(page)
+        expect(page.get_by_text("Sevens: computed at")).to_be_visible()
+        middle = pixels(shown)
+        shown.click()
+        expect(page.get_by_text("One pixel, computed at")).to_be_visible()
+        keep("jupyterlab")
+        cells.last.locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        expect(page.get_by_text("found [7.0] True")).to_be_visible(timeout=START_MS)
+        page.goto("about:blank")
+
+    height, width = middle.shape[:2]
+    assert middle[height // 2, width // 2, :3].tolist() == [255, 0, 0]
