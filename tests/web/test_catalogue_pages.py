@@ -16,6 +16,7 @@ import rasterio
 from playwright.sync_api import expect
 from tests.server.people import PASSWORD, closed, ledger, newcomer
 from tests.server.small import COLLECTION, DATES, make_home
+from tests.web.leaving import visited
 from tests.web.looking import LOADED, barriers, cut_off, drag, faults, pixels, show, tab_stops
 
 from terrazzo.catalog import BandInfo, make_asset, make_collection, make_item
@@ -436,7 +437,7 @@ def test_somebody_logs_in_where_something_is_not_for_everybody(
     database.close()
     watch.expect("status of 404")
     watch.expect("status of 403")
-    with serving(workspace, settings=closed()) as url:
+    with visited(page, workspace, closed()) as url:
         show(page, f"{url}/collections/{COLLECTION}")
         before = page.get_by_role("main").inner_text()
         page.get_by_role("main").get_by_role("button", name="Log in").click()

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from tests.server.people import PASSWORD, closed, ledger, newcomer
 from tests.server.small import COLLECTION, DATES, graph, made_service, make_home
 from tests.web.exploring import PANELS, inside, panel, still, the_map
+from tests.web.leaving import visited
 from tests.web.looking import barriers, cut_off, faults, pixels, show, tab_stops
 
 from terrazzo.drivers.job import Workspace
@@ -19,7 +20,7 @@ from terrazzo.ledger import Visibility
 from terrazzo.ledger.collections import CollectionAccess, set_access
 from terrazzo.ledger.users import find_user
 from terrazzo.server.app import create_app
-from terrazzo.server.running.listen import serving
+from terrazzo.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,7 +105,7 @@ def test_a_private_collection_is_on_the_map_of_its_owner_alone(
     database.close()
     # What a page asks for anew when somebody has logged out is not for them.
     watch.allow("status of 40[134]")
-    with serving(workspace, settings=closed()) as url:
+    with visited(page, workspace, closed()) as url:
         show(page, f"{url}/")
         find = panel(page, "Find scenes")
         before = find.inner_text()
@@ -144,7 +145,7 @@ def test_a_private_service_is_drawn_for_whoever_has_its_address(
     mark = address.partition("/#")[2]
     # Without its key, it is not there.
     watch.expect("status of 404")
-    with serving(workspace, settings=closed()) as url:
+    with visited(page, workspace, closed()) as url:
         show(page, f"{url}/#{mark}")
         still(page)
         keep("with-key")
@@ -173,7 +174,7 @@ def _greens(page: Page) -> NDArray[np.bool_]:
 
 
 def test_a_server_without_data_says_what_to_do(page: Page, tmp_path: Path) -> None:
-    with serving(Workspace.of(tmp_path)) as url:
+    with visited(page, Workspace.of(tmp_path), ServerSettings()) as url:
         show(page, f"{url}/")
 
         expect(panel(page, "Find scenes")).to_contain_text("make one with terrazzo ingest")

@@ -21,6 +21,7 @@ import pytest
 import requests
 from nbclient import NotebookClient
 from playwright.sync_api import expect
+from tests.web.leaving import leave
 from tests.web.looking import pixels
 
 from terrazzo.cli.parcels import write_parcels
@@ -190,7 +191,7 @@ def test_a_notebook_is_a_page_without_code_that_asks_no_other_host(
         page.set_viewport_size({"width": 390, "height": 800})
         settled(page)
         keep("voila-phone")
-        page.goto("about:blank")
+        leave(page)
         here = urlsplit(url)
         refused = [
             requests.get(
@@ -242,7 +243,7 @@ def test_a_map_in_jupyterlab_tells_python_what_people_press(
         cells.last.locator(".cm-content").click()
         page.keyboard.press("Shift+Enter")
         expect(page.get_by_text("found [7.0] True")).to_be_visible(timeout=START_MS)
-        page.goto("about:blank")
+        leave(page)
 
     height, width = middle.shape[:2]
     assert middle[height // 2, width // 2, :3].tolist() == [255, 0, 0]
