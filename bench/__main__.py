@@ -12,6 +12,8 @@ from bench import (
     composite,
     imports,
     ingest,
+    notebook,
+    overhead,
     parcels,
     pixels,
     planning,
@@ -48,6 +50,8 @@ BENCHMARKS = {
     "catalogue": catalogue.run,
     "ingest": ingest.run,
     "scaling": scaling.run,
+    "overhead": overhead.run,
+    "notebook": notebook.run,
     "screen": screen.run,
     "import": imports.run,
 }

@@ -209,3 +209,9 @@ def merged(data: Dataset) -> Graph:
 def bands_median(data: Dataset, bands: Sequence[str]) -> Graph:
     """Return the median over time of each band."""
     return {"load": load(data, bands), "median": _over_time("median", "load")}
+
+
+def yearly_bands(data: Dataset) -> Graph:
+    """Return the medians over time of red and near infrared, and their NDVI as a third band."""
+    index = {"data": _from("median"), "nir": "B08", "red": "B04", "target_band": "ndvi"}
+    return _unfinished(bands_median(data, ("B04", "B08"))) | {"ndvi": _node("ndvi", True, **index)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from bench.report import Row, Section, Table, Target, figure, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from bench.dataset import Dataset
     from bench.measure import Outcome
@@ -45,24 +45,27 @@ class Peer:
     """Which of our rows it must agree with."""
     slow: bool = False
     """Whether it would take an hour for the larger number of parcels, and is left out there."""
+    needs_gb: float = 0.0
+    """Memory that it takes for a whole scene, beside all others; left out where less is free."""
 
 
 PEERS = {
     EXACT: Peer("exactextract", OURS),
     "xvec (exactextract)": Peer("xvec", OURS),
     "rasterstats": Peer("rasterstats", CENTRES, slow=True),
-    "geocube + groupby": Peer("geocube", CENTRES, slow=True),
+    "geocube + groupby": Peer("geocube", CENTRES, slow=True, needs_gb=23.0),
 }
 
 
 def run(data: Dataset, options: Options) -> Section:
     """Race with some parcels and with many, extract very many, and extrapolate."""
     section = _section(data)
+    able = _with_room(data, section)
     rates: dict[int, float] = {}
     for wanted in COUNTS:
         count = as_dense(wanted, data.size)
         given = _given(data, parcels(data, count))
-        peers = {name: peer for name, peer in PEERS.items() if wanted == COUNTS[0] or not peer.slow}
+        peers = {name: peer for name, peer in able.items() if wanted == COUNTS[0] or not peer.slow}
         whole, rest = _raced(given, peers, options, once=data.size > ONCE_ABOVE)
         rates[count] = count * data.dates / whole.timings["images", OURS].cpu
         section.tables.append(_table(whole, rest, data, count))
@@ -73,6 +76,23 @@ def run(data: Dataset, options: Options) -> Section:
     table, rates[count] = _very_many(parcels(data, count), data, count, options)
     section.tables += [table, extrapolated(rates)]
     return section
+
+
+def _with_room(data: Dataset, section: Section) -> dict[str, Peer]:
+    """Return the peers for which there is memory, and say which there is none for."""
+    told = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    free_gb = int(told["MemAvailable"].split()[0]) * 1024 / 1e9
+    share = (data.size / SENTINEL_2) ** 2
+    able = {}
+    for name, peer in PEERS.items():
+        if peer.needs_gb * share <= free_gb:
+            able[name] = peer
+        else:
+            section.apart += (
+                f" {name} needs {peer.needs_gb * share:.0f} GB, and {free_gb:.0f} GB were free: it "
+                "was left out."
+            )
+    return able
 
 
 def _given(data: Dataset, polygons: Path, threads: int = 1) -> dict[str, Any]:

@@ -16,7 +16,7 @@ TILE_MS, RUN_SECONDS, RUN_MB = 2.0, 1.0, 200.0
 
 
 def run(data: Dataset, options: Options) -> Section:
-    """Plan tiles, and a run of a million blocks."""
+    """Plan tiles, and a run of ten million blocks."""
     one = Contestant("Terrazzo", "bench.contestants.terrazzo_planning:contestant", data.parameters)
     outcome = race([one], [FIRST, TILE, BLOCKS], options.runs, options.say)
     first, tile, batch = (outcome.timings[k, one.name].cpu for k in (FIRST, TILE, BLOCKS))

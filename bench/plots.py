@@ -68,6 +68,31 @@ def proportional(
         _written(figure, path)
 
 
+def falling(
+    path: Path,
+    series: Mapping[str, Mapping[float, float]],
+    ideal: Mapping[float, float],
+    labels: tuple[str, str],
+    title: str,
+) -> None:
+    """Draw times against numbers of workers, both logarithmic, and the line of no loss at all."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _begun(labels, title)
+        lines = ((0, ()), (0, (4, 2)))
+        for number, (name, points) in enumerate(series.items()):
+            look = {"marker": MARKERS[number // 2], "linestyle": lines[number // 2]}
+            axes.plot(*_columns(points), color=COLOURS[2 * (number % 2)], label=name, **look)
+        line = {"color": "#555555", "linestyle": (0, (2, 2)), "linewidth": 1}
+        axes.plot(*_columns(ideal), label="nothing lost", **line)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        _ticks(axes, list(ideal))
+        axes.yaxis.set_major_formatter(FuncFormatter(_plain))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.legend()
+        _written(figure, path)
+
+
 def level(
     path: Path,
     series: Mapping[str, Mapping[float, float]],

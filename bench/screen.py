@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from playwright.sync_api import sync_playwright
 
+from bench import graphs
+from bench.contestants.tiles import HIGHEST, LOWEST
 from bench.http_load import served
 from bench.report import Row, Section, Table, Target, figure, ms, seconds
 from terrazzo.cli.showcase import GRAPH, publish, take_in
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Response
 
     from bench.dataset import Dataset
+    from bench.http_load import Served
     from bench.options import Options
 
 FIRST_TILE_S, TILE_MS, SHARE, BUNDLE_KB = 1.5, 300.0, 95, 300.0
@@ -99,8 +103,10 @@ def run(data: Dataset, options: Options) -> Section:
         "each is computed; the browser has the other cores, and an empty cache each time. *First "
         "tile*: from asking for the address until the last byte of the first tile; *everything*: "
         "until the whole view is drawn. *Tile*: from when the map asks for it until its last byte, "
-        "waiting for its turn included, while the map is dragged. Memory is looked at after the "
-        "garbage of JavaScript was collected.",
+        "waiting for its turn included, while the map is dragged. The demo's layer has few tiles, "
+        "most of them the first of a date, of which a hundred files are opened; so the median NDVI "
+        f"of {data.dates} dates of {data.size} x {data.size} pixels is dragged, too. Memory is "
+        "looked at after the garbage of JavaScript was collected.",
         "Networks: browser and server are on one machine.",
     )
     with served(home, cores=1) as server, _browser() as browser:
@@ -110,15 +116,23 @@ def run(data: Dataset, options: Options) -> Section:
         with _page(browser) as page:
             _open(page, server.url)
             memories, waits = _drag_about(page, browser, pans, 10 if options.quick else WARM_UP)
-    section.tables += [_opening_table(opened), _tile_table(waits), _memory_table(memories)]
+    with served(data.home, cores=1) as server, _browser() as browser:
+        address = f"{server.url}/#{_service(server, data)}"
+        for _ in range(2):  # the first finds a server that has just started
+            with _page(browser) as page:
+                _open(page, address)
+                _, many = _drag_about(page, browser, pans, WARM_UP)
+    section.tables += [_opening_table(opened), _tile_table(waits, "the demo's layer")]
+    section.tables += [_tile_table(many, "a larger scene"), _memory_table(memories)]
     section.tables.append(_bundle_table(sizes))
     warm, end = memories[0], memories[-1]
     section.targets += [
         Target.at_most("First tile after opening the explorer, s", FIRST_TILE_S, _later(opened)),
         Target.at_most(
-            f"{SHARE} % of tiles, server with 1 core, ms",
-            TILE_MS,
-            1e3 * float(np.percentile(waits[:, 2] - waits[:, 0], SHARE)),
+            f"{SHARE} % of tiles of the demo, server with 1 core, ms", TILE_MS, _slow(waits)
+        ),
+        Target.at_most(
+            f"{SHARE} % of tiles of a larger scene, server with 1 core, ms", TILE_MS, _slow(many)
         ),
         Target.at_most(
             "Scripts and styles of the explorer, gzipped, KB",
@@ -131,6 +145,19 @@ def run(data: Dataset, options: Options) -> Section:
         text = f"JavaScript's memory after {pans} drags / after {warm.pans}"
         section.targets.append(Target.at_most(text, GROWTH, end.heap / warm.heap, timed=False))
     return section
+
+
+def _slow(times: np.ndarray) -> float:
+    """Return how long all but the slowest tiles take at most, ms."""
+    return 1e3 * float(np.percentile(times[:, 2] - times[:, 0], SHARE))
+
+
+def _service(server: Served, data: Dataset) -> str:
+    """Return the id of a service of the larger scene."""
+    style = {"min": LOWEST, "max": HIGHEST, "colors": "viridis"}
+    found = re.search("[0-9a-f]{16}", server.service(graphs.ndvi_median(data), style))
+    assert found is not None
+    return found[0]
 
 
 def _demo(home: Path) -> Path:
@@ -225,7 +252,9 @@ def _drag_about(
         page.mouse.down()
         page.mouse.move(*(begin + way * STEP), steps=5)
         page.mouse.up()
-        if number % 10 == 0:  # another date has other tiles; back again after five
+        if (
+            number % 10 == 0 and date.is_visible()
+        ):  # another date has other tiles; back again after five
             date.press("ArrowLeft" if number // 10 % 10 < FIVE else "ArrowRight")
         page.evaluate(PAINTED)
         page.locator(STILL).first.wait_for()
@@ -273,9 +302,9 @@ def _opening_table(opened: Opened) -> Table:
     return table
 
 
-def _tile_table(waits: np.ndarray) -> Table:
+def _tile_table(waits: np.ndarray, of: str) -> Table:
     table = Table(
-        f"{len(waits)} tiles while the map is dragged and its date changed",
+        f"{len(waits)} tiles of {of} while the map is dragged",
         ("p50 ms", f"p{SHARE} ms"),
     )
     for name, took in (

@@ -465,9 +465,32 @@ CUBES = {
         {"data": DATA, "target": {"from_node": "coarse"}, "method": "max"}, _COARSE
     ),
 }
+_RED = {
+    "red": {
+        "process_id": "filter_bands",
+        "arguments": {"data": DATA, "bands": ["red"]},
+    },
+}
+GRASS = {
+    "run_grass": Example(
+        {
+            "data": DATA,
+            "module": "r.mapcalc",
+            "parameters": {"expression": "nir - nir[0,-1]"},
+        },
+        note="An extension of Terrazzo; [GRASS](grass.md) lists the modules. A neighbour beyond "
+        "the border is no-data.",
+    ),
+    "run_grass_whole": Example(
+        {"data": {"from_node": "red"}, "module": "r.clump", "flags": "d"},
+        _RED,
+        note="An extension of Terrazzo; [GRASS](grass.md) lists the modules.",
+    ),
+}
 FAMILIES: Mapping[str, Mapping[str, Example]] = {
     "Load and save": LOADED,
     "Cubes": CUBES,
+    "GRASS": GRASS,
     "Time series": SERIES,
     "Vector cubes": VECTORS,
     "Labels and filters": LABELS,

@@ -1,4 +1,4 @@
-"""What Terrazzo does before the first pixel: the plan of a tile, and a run of a million blocks."""
+"""What Terrazzo does before the first pixel: plans of a tile, and of ten million blocks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FIRST, TILE, BLOCKS = "first plan of a graph", "plan of a tile", "plan of a run"
 FIRST_PLANS, PLANS = 20, 100
 """Each on a grid of its own."""
-BLOCK, ALONG = 1024, 1000
+BLOCK, ALONG = 1024, 3163
 """Edge of a block, pixels; blocks along a side of the run."""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from terrazzo.client import connect
+    from terrazzo.drivers.arrays import from_xarray
     from terrazzo.drivers.extraction.result import open_extraction
     from terrazzo.drivers.lazy import to_xarray
     from terrazzo.notebook import udf
@@ -19,13 +20,14 @@ __version__ = "0.1.0"
 _LATE = {
     "Map": "terrazzo.notebook.map",
     "connect": "terrazzo.client",
+    "from_xarray": "terrazzo.drivers.arrays",
     "open_extraction": "terrazzo.drivers.extraction.result",
     "to_xarray": "terrazzo.drivers.lazy",
     "udf": "terrazzo.notebook",
 }
 """What is loaded when somebody asks for it, and from where."""
 
-__all__ = ["Map", "__version__", "connect", "open_extraction", "to_xarray", "udf"]
+__all__ = ["Map", "__version__", "connect", "from_xarray", "open_extraction", "to_xarray", "udf"]
 
 
 def __getattr__(name: str) -> Any:

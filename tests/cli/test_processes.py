@@ -24,7 +24,7 @@ BLOCKS = math.ceil(EDGE / 8) ** 2
 
 
 def blocks_done(folder: Path) -> int:
-    return len(list((folder / ".blocks").glob("*.block")))
+    return len(list((folder / ".blocks").glob("*/[!.]*.block")))
 
 
 def wait_for_blocks(process: subprocess.Popen[str], folder: Path, count: int = 20) -> None:

@@ -15,9 +15,10 @@ from tests.drivers.scenes import callback, job_of, node, ref
 from typing_extensions import override
 
 from terrazzo.drivers import batch
+from terrazzo.drivers.block_names import kept_name
+from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.job import Job, Workspace
 from terrazzo.drivers.pool import Pool
-from terrazzo.drivers.record import BLOCKS
 from terrazzo.engine import Inference, evaluate, infer
 from terrazzo.errors import PlanTooLarge
 from terrazzo.geo.blocks import Blocks
@@ -148,9 +149,8 @@ def planned(source: Asked, folder: Path) -> tuple[int, float]:
 @pytest.mark.parametrize("kept", [0, 3])
 def test_a_million_blocks_are_planned_with_little_memory_and_few_questions(tmp_path: Path, kept):
     source = large(1_024_000)
-    (tmp_path / BLOCKS).mkdir()
     for number in range(kept):
-        (tmp_path / BLOCKS / f"{number}_{number + 1:016x}.block").touch()
+        FolderDepot(tmp_path).write(kept_name(number, number + 1))
 
     blocks, used = planned(source, tmp_path)
 

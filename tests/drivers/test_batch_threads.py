@@ -79,7 +79,8 @@ def counted(scenes: Scenes, folder: Path, kind: str) -> tuple[int, list[int]]:
 def test_a_run_with_threads_has_its_workers_and_no_more(scenes: Scenes, tmp_path: Path):
     own, others = counted(scenes, tmp_path, "threads")
 
-    assert own <= 1 + WORKERS
+    # One sees to the run; two tell how the run and its worker are, and sleep in between.
+    assert own <= 1 + WORKERS + 2
     assert others == []
 
 
@@ -87,9 +88,10 @@ def test_a_run_with_threads_has_its_workers_and_no_more(scenes: Scenes, tmp_path
 def test_workers_that_are_processes_have_no_threads_of_libraries(scenes: Scenes, tmp_path: Path):
     _, others = counted(scenes, tmp_path, "processes")
 
-    # One thread computes, one waits for the end of the run; Python's resource tracker has one.
+    # One thread computes, one waits for the end of the run, one tells how the worker is; Python's
+    # resource tracker has one.
     assert len(others) <= WORKERS + 1
-    assert max(others) <= 2
+    assert max(others) <= 3
 
 
 def test_what_the_user_has_set_about_threads_stays(monkeypatch: pytest.MonkeyPatch):

@@ -14,6 +14,7 @@ from tests.drivers.test_survival import blocks_in, digests
 from typing_extensions import override
 
 from terrazzo.drivers import batch
+from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.executors import Sent
 from terrazzo.drivers.executors.cluster import dask
 from terrazzo.drivers.job import Workspace
@@ -128,7 +129,7 @@ def test_no_scheduler_is_one_clear_error(
 def test_a_folder_that_workers_do_not_see_is_one_clear_error(
     cluster: distributed.LocalCluster, tmp_path: Path
 ):
-    away = tmp_path / "away"
+    away = FolderDepot(tmp_path / "away")
     sent = Sent(job_of(composite()), Workspace.of(tmp_path), "", away, away, BLOCK, 10**9)
 
     with dask(sent, on(cluster)) as workers, pytest.raises(ClusterUnusable, match="share"):

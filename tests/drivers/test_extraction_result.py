@@ -27,6 +27,7 @@ from tests.drivers.scenes import job_of, node, ref
 import terrazzo
 from terrazzo.drivers.extraction import parts
 from terrazzo.drivers.extraction.dense import dense
+from terrazzo.drivers.extraction.record import recorded_job
 from terrazzo.drivers.extraction.samples import Sampling
 from terrazzo.drivers.ingest import ingest
 from terrazzo.drivers.pool import Pool
@@ -331,6 +332,22 @@ def test_a_damaged_scene_table_is_named_with_the_way_out(
     if (folder / "scenes.sqlite").stat().st_size:  # an empty one is that of a run that begins
         with pytest.raises(ArgumentInvalid, match=said):
             take(work, folder)
+
+
+@pytest.mark.parametrize(
+    "told", ["", "{", "[]", "null", '{"job": 1}', '{"job": {"bbox": 3}, "by": "date"}']
+)
+def test_a_forged_record_is_told_with_the_way_out(
+    work: Extracted, tmp_path: Path, told: str
+) -> None:
+    folder = shutil.copytree(work.folder, tmp_path / "table")
+    record = folder / "extraction.json"
+    record.write_text(told)
+
+    with pytest.raises(ArgumentInvalid, match=r"holds no extraction \(\w+ with extraction\.json"):
+        take(work, folder)
+    with pytest.raises(ArgumentInvalid, match=r"holds no extraction \(\w+ with extraction\.json"):
+        recorded_job(folder)
 
 
 TABLE_AGAIN, FOLDER_AGAIN = "Delete it and give the extraction again", "Delete the folder and"

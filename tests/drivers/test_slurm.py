@@ -6,14 +6,11 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,15 +18,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 from tests.drivers.scenes import composite, job_of, node, ref
+from tests.drivers.slurm_cluster import RealSlurm, real_slurm
 from tests.drivers.test_survival import digests
-from tests.ports import free_port
 from typing_extensions import override
 
 from terrazzo.cli import main
 from terrazzo.drivers import batch, slurm
+from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.order import ORDER, Order
 from terrazzo.drivers.pool import ClusterUnusable
-from terrazzo.drivers.record import FAILED, RESULTS
+from terrazzo.drivers.record import FAILED, RESULTS, RunRecord
 from terrazzo.drivers.shares import Share, help_with
 from terrazzo.drivers.slurm import FOLDER, Allocation, Slurm
 from terrazzo.errors import ArgumentInvalid, RunIncomplete
@@ -46,23 +44,10 @@ _SENTENCE = re.compile(r"\s+")
 
 
 @pytest.fixture(scope="module")
-def cluster(shared: Path) -> Iterator[None]:
+def cluster(shared: Path) -> Iterator[RealSlurm]:
     """A Slurm of two nodes on this machine."""
-    script = shared / "services" / "slurm.sh"
-    home = f"{tempfile.gettempdir()}/tz-slurm-{uuid.uuid4().hex[:8]}"
-    settings = {
-        "SLURM_HOME": home, "CTL_PORT": str(free_port()), "SLURMD_PORT": str(free_port() - 3),
-    }  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        try:
-            subprocess.run(["bash", str(script), "start"], check=True, timeout=120)
-            patch.setenv("SLURM_CONF", f"{home}/slurm.conf")
-            yield
-        finally:
-            subprocess.run(["bash", str(script), "stop"], check=False, timeout=60)
-            shutil.rmtree(home, ignore_errors=True)
+    with real_slurm(shared) as started:
+        yield started
 
 
 def order_of(nodes: dict[str, Any] | None = None, block: int = BLOCK) -> Order:
@@ -242,7 +227,11 @@ def test_the_command_runs_submits_and_writes_scripts(scenes: Scenes, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_two_hundred_tasks_share_one_run(scenes: Scenes, tmp_path: Path):
+def test_two_hundred_tasks_share_one_run(
+    scenes: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Those that come when all is made begin, too: nobody takes them back here."""
+    monkeypatch.setattr(Slurm, "spare", lambda _: None)
     order = order_of(block=40)
     here = calm(scenes, tmp_path / "here", order)
     there = cluster_of(scenes, tmp_path / "there", tasks=200)
@@ -314,9 +303,9 @@ def test_an_order_is_read_as_it_was_written(tmp_path: Path):
     job = job_of(composite(), skip_bad=True, bbox=(1.0, 2.0, 3.0, 4.0))
     order = Order(job, 128, 3, 12345, blocks={".": 7})
 
-    order.write(tmp_path)
+    order.write(FolderDepot(tmp_path))
 
-    assert Order.read(tmp_path) == order
+    assert Order.read(FolderDepot(tmp_path)) == order
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{}", '{"job": 1}', '{"job": {"bbox": null, "x": 1}}'])
@@ -324,7 +313,7 @@ def test_a_damaged_order_is_one_clear_error(tmp_path: Path, text: str):
     (tmp_path / ORDER).write_text(text)
 
     with pytest.raises(ArgumentInvalid, match="damaged"):
-        Order.read(tmp_path)
+        Order.read(FolderDepot(tmp_path))
 
 
 def test_a_folder_without_an_order_is_one_clear_error(tmp_path: Path):
@@ -336,7 +325,7 @@ def test_a_folder_without_an_order_is_one_clear_error(tmp_path: Path):
 
 def test_whoever_comes_when_all_is_done_does_not_load_the_engine(scenes: Scenes, tmp_path: Path):
     order, there = order_of(), tmp_path / "there"
-    slurm.begun(order, scenes.workspace, there)
+    slurm.begun(order, scenes.workspace, FolderDepot(there))
     worker = ["--home", str(scenes.workspace.home), "worker", str(there)]
     code = (
         "import sys; from terrazzo.cli import main\n"
@@ -357,17 +346,17 @@ def test_whoever_comes_when_all_is_done_does_not_load_the_engine(scenes: Scenes,
 def test_blocks_of_images_that_have_changed_are_made_again_by_shares(
     own_scenes: Scenes, tmp_path: Path
 ):
-    order, there = order_of(), tmp_path / "there"
-    ((place, count),) = slurm.begun(order, own_scenes.workspace, there)[0].items()
+    order, there = order_of(), FolderDepot(tmp_path / "there")
+    blocks, _ = slurm.begun(order, own_scenes.workspace, there)
     help_with(order, own_scenes.workspace, there, Share(0, 1), Progress())
     image = min(own_scenes.workspace.home.rglob("*B04*.tif"))
     os.utime(image, (1, 1))
 
-    before = slurm.kept_blocks({place: count})
-    slurm.begun(order, own_scenes.workspace, there)
+    before = blocks.there()
+    left, _ = slurm.begun(order, own_scenes.workspace, there)
 
-    assert before == count
-    assert slurm.kept_blocks({place: count}) == 0
+    assert before == left.count > 0
+    assert left.there() == 0
 
 
 def test_a_raster_that_hangs_on_what_is_found_in_all_pixels_has_shares(
@@ -376,12 +365,14 @@ def test_a_raster_that_hangs_on_what_is_found_in_all_pixels_has_shares(
     nodes = composite()
     del nodes["median"]["result"]
     nodes["trimmed"] = node("trim_cube", True, data=ref("median"))
-    order, there = order_of(nodes), tmp_path / "there"
+    order, there = order_of(nodes), FolderDepot(tmp_path / "there")
     slurm.begun(order, scenes.workspace, there)
 
     made = help_with(order, scenes.workspace, there, Share(1, 2), Progress())
 
-    assert made == slurm.kept_blocks({there: 10_000}) > 0
+    tally = RunRecord(there).tally(10_000)
+    tally.look()
+    assert made == tally.done > 0
 
 
 def test_workers_share_a_run_in_one_folder(scenes: Scenes, tmp_path: Path):
@@ -389,7 +380,7 @@ def test_workers_share_a_run_in_one_folder(scenes: Scenes, tmp_path: Path):
     order = order_of()
     here = calm(scenes, tmp_path / "here", order)
     there = tmp_path / "there"
-    slurm.begun(order, scenes.workspace, there)
+    slurm.begun(order, scenes.workspace, FolderDepot(there))
     worker = ["--home", str(scenes.workspace.home), "worker", str(there)]
 
     statuses = [

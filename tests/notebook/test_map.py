@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import sys
+import time
 from queue import Queue
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ from shapely.geometry import Point, box
 import terrazzo
 from terrazzo.drivers.own import RULES_VARIABLE, own_workspace, rules_told
 from terrazzo.errors import ArgumentInvalid, CollectionNotFound, TerrazzoError
-from terrazzo.notebook.map_exports import Exports
+from terrazzo.notebook.map_exports import MOST_PASSING, Exports
 from terrazzo.notebook.map_places import NothingDrawn
 from terrazzo.notebook.map_screens import LayerGone
 from terrazzo.notebook.map_sources import ThingUnknown
@@ -423,6 +425,36 @@ def test_two_exports_of_a_map_run_at_a_time(
     assert third["error"]["code"] == "ExportsBusy"
     assert folders.get(timeout=SECONDS) != folders.get(timeout=SECONDS)
     assert folders.empty()
+
+
+def test_files_of_exports_on_a_dashboard_go_with_those_that_came_after_and_with_the_kernel(
+    m: terrazzo.Map, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    m._exports = Exports(tmp_path, passing=True)
+    opened = m.add(series(), crs=UTM).opened
+    browser.next()
+    folders: list[Path] = []
+
+    def saves(_graph: object, folder: Path, _progress: object) -> list[Path]:
+        folders.append(folder)
+        (folder / "a.tif").write_bytes(b"numbers")
+        return [folder / "a.tif"]
+
+    monkeypatch.setattr(opened.screen, "save", saves)
+    order = {"layer": opened.about["id"], "bounds": [15.0, 45.1, 15.01, 45.2], "format": "COG"}
+
+    for number in range(MOST_PASSING + 2):
+        started = browser.asks("export_start", **order)[0]["result"]["id"]
+        while (told := m._exports.status(started))["status"] == "running":
+            time.sleep(0.01)
+        assert told == {"status": "finished", "progress": None, "message": "",
+                        "files": [{"name": "a.tif", "bytes": 7}]}, number  # fmt: skip
+
+    assert [one.exists() for one in folders] == [False, False, *[True] * MOST_PASSING]
+    assert m._exports.status("export-1")["files"] == []
+    m._exports = Exports(tmp_path)
+    gc.collect()
+    assert not any(tmp_path.glob("terrazzo-exports-*"))
 
 
 def test_a_map_has_the_rules_of_the_command_that_started_its_python(

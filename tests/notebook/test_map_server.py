@@ -10,6 +10,7 @@ import pytest
 import rasterio
 import requests
 import xarray as xr
+from openeo.rest.auth.auth import BearerAuth
 
 import terrazzo
 from terrazzo.errors import ArgumentInvalid
@@ -90,6 +91,53 @@ def test_a_cube_of_a_connection_is_added_to_a_map_and_saved_by_a_job(
         saved = file.read(1)
     assert layer.bands == ("n",)
     assert {0.0, 2.0, 2 * 2999.0} <= set(saved.ravel().tolist())
+
+
+def test_a_browser_is_told_where_the_server_has_a_layer_and_as_whom(
+    scratch: Scratch, graph: dict[str, Any], connection: Any, tmp_path: Any
+):
+    m = terrazzo.Map(connection, home=tmp_path / "empty")
+    m.add(graph, "Numbers")
+    (state,) = m.state["layers"]
+
+    told = m._answer("open", "", {"layer": state["source"]["layer"]}, Progress())
+    m.close()
+
+    assert isinstance(told, dict)
+    direct = told["direct"]
+    answered = requests.get(
+        f"{direct['url']}/layers/{direct['layer']}", headers={"Accept": "application/json"},
+        timeout=30,
+    )  # fmt: skip
+    assert answered.json()["dates"] == told["dates"]
+    assert direct["token"] is None
+    assert "direct" not in str(m.state)
+    assert LocalScreen(scratch.workspace).direct(direct["layer"]) is None
+
+
+def test_the_token_of_a_connection_goes_to_whoever_runs_the_notebook_and_to_no_visitor(
+    graph: dict[str, Any], connection: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+):
+    known = SimpleNamespace(
+        root_url=connection.root_url, request=connection.request, auth=BearerAuth("basic//secret")
+    )
+
+    def told(**options: Any) -> dict[str, Any]:
+        m = terrazzo.Map(known, home=tmp_path / "empty", **options)
+        layer = m.add(graph, "Numbers")
+        found = m._answer("open", "", {"layer": layer.opened.about["id"]}, Progress())
+        m.close()
+        assert "secret" not in str(m.state)
+        return dict(found)
+
+    own = told()
+    channel = told(direct=False)
+    monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5.8")
+    visitor = told()
+
+    assert own["direct"]["token"] == known.auth.bearer
+    assert "direct" not in channel
+    assert "direct" not in visitor
 
 
 def test_a_server_says_no_in_its_own_words(connection: Any, graph: dict[str, Any]):

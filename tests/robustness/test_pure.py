@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from tests.grass.oracle import PROCESSES as OF_GRASS
 from tests.robustness.valid import VALID, inferred
 
 from terrazzo.engine import evaluate, make_plan
@@ -47,8 +48,10 @@ def test_every_cube_process_is_called_by_a_valid_graph():
     called = set().union(*(processes_of(graph) for graph in VALID.values()))
     here = {p.id for p in PROCESSES.values() if p.role is not Role.SCALAR}
 
-    # They read documents of the network, and files of users.
-    assert here - called == {"load_stac", "load_url", "load_uploaded_files"}
+    # They read documents of the network and files of users, or need GRASS (tests/testing, and
+    # tests/grass, hold them to the same).
+    of_elsewhere = {"load_stac", "load_url", "load_uploaded_files"}
+    assert here - called == of_elsewhere | OF_GRASS
 
 
 @pytest.mark.parametrize("name", RASTERS)

@@ -78,6 +78,19 @@ def test_stops_are_linear_between_their_colours(images: Layer) -> None:
     assert np.abs(found[whole][:, :3] - expected[whole]).max() <= 3
 
 
+@pytest.mark.parametrize("ends", [(-1e308, 1.7e308), (0.0, 5e-324), (-1.0, 1.0)])
+def test_the_bar_of_stops_is_even_however_large_or_small_they_are(
+    images: Layer, ends: tuple[float, float]
+) -> None:
+    stops = [[ends[0], "#000000"], [ends[1], "#ffffff"]]
+
+    legend = answer(images, "legend", {"look": {"colors": stops}})
+
+    assert isinstance(legend, dict)
+    grey = [int(colour[1:3], 16) for colour in legend["colors"]]
+    np.testing.assert_allclose(grey, np.linspace(0, 255, len(grey)), atol=0.51)
+
+
 def test_classes_have_their_colour_and_all_else_has_none(images: Layer) -> None:
     classes = [
         {"value": 240, "color": "#112233", "label": "a"},

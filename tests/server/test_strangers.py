@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import ExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +16,18 @@ from tests.server.people import closed, ledger, newcomer
 from tests.server.small import COLLECTION, graph, made_service, make_home
 
 from terrazzo.errors import ArgumentInvalid
-from terrazzo.ledger import Visibility
+from terrazzo.ledger import ANONYMOUS, Visibility
 from terrazzo.ledger.collections import CollectionAccess, set_access
 from terrazzo.progress import Cancelled
 from terrazzo.server.app import create_app
+from terrazzo.server.maps.layers import MOST_OF_ADDRESS, MOST_STRANGERS
 from terrazzo.server.maps.opened import OpenLayers
 from terrazzo.server.screen import routes
+from terrazzo.server.web.faults import ServerBusy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from starlette.types import Message, Scope
@@ -160,6 +164,47 @@ def test_what_takes_long_is_stopped_when_its_time_is_over(
 
     assert code(late) == (400, "AnswerTooLong")
     assert known.status_code == 200
+
+
+def test_a_layer_that_takes_long_to_open_is_stopped_too(
+    shut: tuple[TestClient, Headers, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, olga, _ = shut
+    process = graph()
+    process["process_graph"]["ndvi"]["result"] = False
+    trim = {"process_id": "trim_cube", "arguments": {"data": {"from_node": "ndvi"}}, "result": True}
+    process["process_graph"]["trim"] = trim  # looks at all pixels before the first tile
+    monkeypatch.setattr(routes, "SECONDS_OF_STRANGERS", -1.0)
+
+    late = client.post("/layers", json=process)
+    known = client.post("/layers", json=process, headers=olga)
+
+    assert code(late) == (400, "AnswerTooLong")
+    assert known.status_code == 201
+
+
+def test_nobody_takes_all_the_slow_answers_of_strangers(
+    shut: tuple[TestClient, Headers, Path],
+) -> None:
+    client, _, _ = shut
+    app: Any = client.app
+    layers = app.state.parts.layers
+
+    def admitted(address: str) -> AbstractContextManager[None]:
+        return layers.admitted(ANONYMOUS, address)
+
+    with ExitStack() as stack:
+        for _ in range(MOST_OF_ADDRESS):
+            stack.enter_context(admitted("192.0.2.1"))
+        with pytest.raises(ServerBusy, match="your address"):
+            stack.enter_context(admitted("192.0.2.1"))
+        for number in range(MOST_STRANGERS - MOST_OF_ADDRESS):
+            stack.enter_context(admitted(f"192.0.2.{number + 2}"))
+        with pytest.raises(ServerBusy, match="Too many people"):
+            stack.enter_context(admitted("192.0.2.99"))
+
+    with admitted("192.0.2.1"), admitted("192.0.2.1"):
+        pass
 
 
 @pytest.mark.parametrize("method", ["statistics", "picture", "values", "timelapse"])

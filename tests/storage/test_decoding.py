@@ -68,6 +68,25 @@ def test_a_run_whose_rows_do_not_fit_decodes_halos_again_and_gives_the_same(fold
     assert small.reader.cache.counts.tiles_decoded > DATES * TILES
 
 
+def test_images_smaller_than_a_tile_are_inflated_without_gdal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pixels = field(50, 90, 1)
+    options = {"blockxsize": 128, "blockysize": 128, "nodata": 0, "predictor": 2}
+    source = RasterSource.of(
+        [scene(write_tif(tmp_path / "small.tif", pixels, **options))], ("B",), reader=fresh_reader()
+    )
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("GDAL decoded a tile")
+
+    monkeypatch.setattr("terrazzo.storage.tiles._decode", refuse)
+    found = source.read(source.grid, source.extent, {}, "near")
+
+    np.testing.assert_array_equal(np.squeeze(found.values), np.squeeze(pixels))
+    assert source.reader.cache.counts.bytes_decoded == pixels.nbytes
+
+
 def test_neighbouring_tiles_of_another_projection_decode_each_tile_once(folder: Path):
     source = source_of(folder, 10 * ROW_OF_BLOCKS)
     left, bottom, right, top = source.grid.to_bounds(source.extent, "EPSG:3857")

@@ -179,11 +179,12 @@ def test_workers_do_not_read_headers_again(tmp_path: Path):
         told = list(pool.map(_opened_by_worker, [pickle.loads(pickle.dumps(source))] * 4))  # noqa: S301 - ours
 
     by_worker = {process: opened for opened, process in told}
-    assert set(by_worker.values()) == {len(source.groups)}  # the overview of each file, once
+    assert set(by_worker.values()) == {len(source.items)}  # the overview of each file, once
 
 
 def test_a_source_opens_each_level_once(tmp_path: Path):
-    items = [item for group in collection(tmp_path).groups for item in group]
+    made = collection(tmp_path)
+    items = [item for group in made.near(made.grid, made.extent, {}) for item in group]
     reader = fresh_reader()
     source = RasterSource.of(items, ("B",), reader=reader)
 

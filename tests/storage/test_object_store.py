@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
-import os
 import shutil
-import subprocess
-import tempfile
-import urllib.request
-import uuid
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import geopandas
@@ -22,8 +14,7 @@ import rasterio
 import shapely
 import xarray
 from click.testing import CliRunner
-from obstore.store import S3Store
-from tests.ports import free_port
+from tests.storage.ceph import ceph, opened
 from tests.storage.files import UTM33, field
 
 from terrazzo.cli import main
@@ -81,57 +72,12 @@ def test_an_object_of_a_listed_bucket_passes() -> None:
 @pytest.fixture(scope="module")
 def store(shared: Path) -> Iterator[dict[str, str]]:
     """The environment of a running store, with a bucket `images`."""
-    script = shared / "services" / "ceph_s3.sh"
-    home = f"{tempfile.gettempdir()}/terrazzo-ceph-{uuid.uuid4().hex[:8]}"
-    settings = os.environ | {
-        "CEPH_HOME": home, "RGW_PORT": str(free_port()), "MON_PORT": str(free_port()),
-    }  # fmt: skip
-    try:
-        subprocess.run(["bash", str(script), "start"], env=settings, check=True, timeout=400)
-        told = subprocess.run(
-            ["bash", str(script), "env"], env=settings, check=True, capture_output=True, text=True
-        ).stdout
-        words = told.removeprefix("export ").split()
-        made = os.environ | dict(word.split("=", 1) for word in words)
-        make_bucket(made)
+    with ceph(shared) as made:
         yield made
-    finally:
-        subprocess.run(["bash", str(script), "stop"], env=settings, check=False, timeout=60)
-
-
-def opened(store: dict[str, str]) -> S3Store:
-    return S3Store(
-        "images", endpoint=store["AWS_ENDPOINT_URL"], region="us-east-1",
-        access_key_id=store["AWS_ACCESS_KEY_ID"],
-        secret_access_key=store["AWS_SECRET_ACCESS_KEY"], client_options={"allow_http": True},
-    )  # fmt: skip
 
 
 def put(store: dict[str, str], key: str, content: bytes) -> None:
     obstore.put(opened(store), key, content)
-
-
-def make_bucket(store: dict[str, str]) -> None:
-    """Make the bucket by a request that is signed as AWS has it (version 4): obstore makes none."""
-    now = datetime.now(UTC)
-    stamp, day = now.strftime("%Y%m%dT%H%M%SZ"), now.strftime("%Y%m%d")
-    host, empty = store["AWS_S3_ENDPOINT"], hashlib.sha256(b"").hexdigest()
-    headers = {"host": host, "x-amz-content-sha256": empty, "x-amz-date": stamp}
-    names = ";".join(headers)
-    lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
-    asked = hashlib.sha256(f"PUT\n/images\n\n{lines}\n{names}\n{empty}".encode()).hexdigest()
-    scope = f"{day}/us-east-1/s3/aws4_request"
-    key = f"AWS4{store['AWS_SECRET_ACCESS_KEY']}".encode()
-    for part in (*scope.split("/"), f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{asked}"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    who = f"{store['AWS_ACCESS_KEY_ID']}/{scope}"
-    signed = f"AWS4-HMAC-SHA256 Credential={who}, SignedHeaders={names}, Signature={key.hex()}"
-    request = urllib.request.Request(  # noqa: S310 - to the store of this test
-        f"{store['AWS_ENDPOINT_URL']}/images", method="PUT",
-        headers=headers | {"Authorization": signed},
-    )  # fmt: skip
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-        assert answer.status == 200
 
 
 def asset_of(href: str) -> AssetName:

@@ -22,7 +22,7 @@ from terrazzo.errors import BandNotFound, NoDataAvailable, SourceUnreadable
 from terrazzo.geo.crs import crs_name, transformer
 from terrazzo.geo.grid import Grid, Window
 from terrazzo.geo.tiling import web_mercator
-from terrazzo.storage.source import RasterSource, solar_day_groups
+from terrazzo.storage.source import RasterSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,13 +141,10 @@ def test_windows_may_reach_beyond_the_grid_and_the_data(overlapping: RasterSourc
 
 
 def test_two_utm_zones_make_one_mosaic(overlapping: RasterSource):
-    assert len(overlapping.groups) == 1
-    first, second = overlapping.groups[0]
+    (both_items,) = overlapping.near(overlapping.grid, overlapping.extent, {})
     grid = mercator_of(overlapping.grid, 20.0, 300)
-    alone = [
-        replace(overlapping, groups=((item,),)).read(grid, grid.window, {}, "near")
-        for item in (first, second)
-    ]
+    alone = [source_of(item).read(grid, grid.window, {}, "near") for item in both_items]
+    assert len(alone) == 2
 
     both = overlapping.read(grid, grid.window, {}, "near")
 
@@ -291,9 +288,10 @@ def test_items_of_one_solar_day_are_one_label(tmp_path: Path):
         scene(path, name="c", time=NOON, bbox=(10.0, 40.0, 11.0, 41.0)),
     ]
 
-    groups = solar_day_groups(items)
+    source = source_of(*items)
 
-    assert [[item.id for item in group] for group in groups] == [["c", "d"], ["b", "a"]]
+    assert [source.items_of({"t": (at,)}) for at in range(2)] == [("c", "d"), ("b", "a")]
+    assert tuple(source.items) == ("c", "d", "b", "a")
 
 
 def test_equal_instants_on_both_sides_of_the_antimeridian_are_one_label(tmp_path: Path):
@@ -304,9 +302,9 @@ def test_equal_instants_on_both_sides_of_the_antimeridian_are_one_label(tmp_path
         scene(path, name="west", time=noon, bbox=(-179.0, 0.0, -178.0, 1.0)),
     ]
 
-    groups = solar_day_groups(items)
+    source = source_of(*items)
 
-    assert [[item.id for item in group] for group in groups] == [["east", "west"]]
+    assert source.items_of({"t": (0,)}) == tuple(source.items) == ("east", "west")
 
 
 def test_equal_timestamps_are_read_in_the_order_of_ids(tmp_path: Path):
@@ -495,7 +493,10 @@ def test_average_overviews_need_no_special_case(tmp_path: Path):
 
     cube = source.read(target, target.window, {}, "near")
     level, _ = source.reader.read_window(
-        source.groups[0][0].bands[0].asset, 2, [1], Window(0, 0, 128, 128)
+        source.near(source.grid, source.extent, {})[0][0].bands[0].asset,
+        2,
+        [1],
+        Window(0, 0, 128, 128),
     )
 
     np.testing.assert_array_equal(cube.values[0], level)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 import pytest
 from scripts.process_examples import DATA, EXAMPLES, SQUARE, callback, of_data
+from tests.grass.oracle import PROCESSES as OF_GRASS
+from tests.grass.oracle import need_grass
 
 from terrazzo.cube import Cube, Pixels, Stack, all_valid
 from terrazzo.errors import ArgumentInvalid
@@ -122,6 +124,8 @@ def test_further_arguments_change_no_property(case: str) -> None:
 @pytest.mark.parametrize("name", sorted(PROCESSES))
 def test_process_has_every_property(name: str) -> None:
     assert name in EXAMPLES, f"Give {name!r} an example in scripts/process_examples.py."
+    if name in OF_GRASS:
+        need_grass()
     example = EXAMPLES[name]
 
     check_process(name, example.arguments, before=example.before)

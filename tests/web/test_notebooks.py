@@ -32,8 +32,9 @@ from terrazzo.notebook.map_scratch import load
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Request
     from tests.web.conftest import Keep
+    from tests.web.watching import Watch
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = {
@@ -209,41 +210,111 @@ def test_a_notebook_is_a_page_without_code_that_asks_no_other_host(
     assert len(colours) > 100  # a picture, and not a plane of one colour
 
 
-def test_a_map_in_jupyterlab_tells_python_what_people_press(
-    patient: Page, keep: Keep, tmp_path: Path
-):
-    page = patient
-    (tmp_path / "map.ipynb").write_text(json.dumps(NOTEBOOK))
+@contextmanager
+def jupyter_lab(folder: Path, environment: dict[str, str]) -> Iterator[str]:
+    """Run JupyterLab over a folder while the block runs; yields its address."""
     program = str(Path(sys.executable).with_name("jupyter"))
     options = [
         "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", "--port=0",
         "--IdentityProvider.token=", "--LabApp.news_url=",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        f"--ServerApp.root_dir={tmp_path}",
+        f"--ServerApp.root_dir={folder}",
     ]  # fmt: skip
-    environment = {
-        "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
-        "TERRAZZO_HOME": str(tmp_path / "home"),
+    settings = {
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+        "TERRAZZO_HOME": str(folder / "home"),
     }
     ready = r"(http://127\.0\.0\.1:\d+/)lab"
+    with running([program, "lab", *options], settings | environment, folder, ready) as url:
+        yield url
 
-    with running([program, "lab", *options], environment, tmp_path, ready) as url:
-        page.goto(f"{url}lab/tree/map.ipynb")
-        expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=START_MS)
-        cells = page.locator(".jp-CodeCell")
-        cells.first.locator(".cm-content").click()
-        page.keyboard.press("Shift+Enter")
+
+def notebook_of(*cells: str) -> str:
+    """Return a notebook of code cells."""
+    return json.dumps(
+        {**NOTEBOOK, "cells": [
+            {**NOTEBOOK["cells"][0], "id": f"cell-{n}", "source": source}
+            for n, source in enumerate(cells)
+        ]}
+    )  # fmt: skip
+
+
+def run_cell(page: Page, number: int) -> None:
+    """Run a cell as people do."""
+    page.locator(".jp-CodeCell").nth(number).locator(".cm-content").click()
+    page.keyboard.press("Shift+Enter")
+
+
+def opened_notebook(page: Page, url: str) -> None:
+    page.goto(f"{url}lab/tree/map.ipynb")
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=START_MS)
+
+
+def test_a_map_in_jupyterlab_tells_python_what_people_press(
+    patient: Page, keep: Keep, tmp_path: Path
+):
+    page = patient
+    (tmp_path / "map.ipynb").write_text(json.dumps(NOTEBOOK))
+
+    with jupyter_lab(tmp_path, {}) as url:
+        opened_notebook(page, url)
+        run_cell(page, 0)
         shown = settled(page)
         expect(page.get_by_text("Sevens: computed at")).to_be_visible()
         middle = pixels(shown)
         shown.click()
         expect(page.get_by_text("One pixel, computed at")).to_be_visible()
         keep("jupyterlab")
-        cells.last.locator(".cm-content").click()
-        page.keyboard.press("Shift+Enter")
+        run_cell(page, 1)
         expect(page.get_by_text("found [7.0] True")).to_be_visible(timeout=START_MS)
         leave(page)
 
     height, width = middle.shape[:2]
     assert middle[height // 2, width // 2, :3].tolist() == [255, 0, 0]
+
+
+SERVED = """\
+import terrazzo
+m = terrazzo.Map(terrazzo.connect(home={home!r}), height=420, basemap="none")
+layer = m.add("sentinel-2-romania", "Forest", bands="B8", stretch=(0, 4000), colors="magma")
+m"""
+
+
+def test_tiles_of_a_server_come_over_http_while_a_cell_runs(
+    patient: Page, keep: Keep, tmp_path: Path, demo_home: Path, watch: Watch
+):
+    page, asked = patient, list[str]()
+    busy = "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.05)"
+    (tmp_path / "map.ipynb").write_text(notebook_of(SERVED.format(home=str(demo_home)), busy))
+
+    def note(request: Request) -> None:
+        if "/layers/" in request.url:
+            watch.welcome(urlsplit(request.url).netloc)
+        if "/tiles/" in request.url:
+            asked.append(request.url)
+
+    with jupyter_lab(tmp_path, {}) as url:
+        page.on("request", note)
+        opened_notebook(page, url)
+        with page.expect_response(lambda one: "/layers/" in one.url) as reached:
+            run_cell(page, 0)
+        assert reached.value.ok
+        settled(page)
+        run_cell(page, 1)
+        expect(page.get_by_text("Python 3 (ipykernel) | Busy")).to_be_visible()
+        before = len(asked)
+        with page.expect_response(lambda one: "/tiles/" in one.url) as tile:
+            page.get_by_role("slider", name="Date").press("ArrowLeft")
+        assert tile.value.ok
+        shown = settled(page)
+        colours = {tuple(one) for one in pixels(shown).reshape(-1, 3)[::7].tolist()}
+        keep("over-http")
+        (tmp_path / "go").touch()
+        expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=START_MS)
+        page.keyboard.press("Control+s")
+        leave(page)
+
+    assert len(asked) > before
+    assert len(colours) > 100
+    assert urlsplit(asked[-1]).path.split("/")[1] not in (tmp_path / "map.ipynb").read_text()

@@ -44,6 +44,10 @@ test("lengths and areas have the unit that suits them", () => {
   assert.equal(area(25_000), "2.5 ha");
   assert.equal(area(230_100_000), "230.1 km²");
   assert.equal(computedAt(10), "computed at 10 m");
+  assert.equal(computedAt(10.01, 10), "computed at 10 m");
+  assert.equal(computedAt(6.73, 10), "computed at 6.73 m from 10 m data");
+  assert.equal(computedAt(38.2, 10), "computed at 38.2 m from 10 m data");
+  assert.equal(computedAt(38.2, null), "computed at 38.2 m");
   assert.equal(computedAt(null), "resolution not told");
 });
 

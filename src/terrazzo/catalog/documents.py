@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from terrazzo.catalog.filters import column_text
@@ -14,15 +13,14 @@ from terrazzo.catalog.json_text import json_text
 from terrazzo.catalog.space import Box, check_bbox
 from terrazzo.catalog.stored import StoredItem
 from terrazzo.errors import ArgumentInvalid
-from terrazzo.geo.times import parse_time
+from terrazzo.geo.times import microseconds, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from terrazzo.geo.times import Interval
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -155,13 +153,3 @@ def _written(subject: str) -> Iterator[None]:
 def _refuse_nul(text: bytes, subject: str) -> None:
     if b"\\" in text and _NUL.search(text):
         raise ArgumentInvalid(f"{subject} holds a NUL byte in a text. Remove it.")
-
-
-def microseconds(instant: datetime) -> int:
-    """Return an instant as whole microseconds since 1970, exactly."""
-    return (instant - _EPOCH) // _MICROSECOND
-
-
-def instant(microseconds: int) -> datetime:
-    """Return the instant so many microseconds after 1970 began."""
-    return _EPOCH + microseconds * _MICROSECOND

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from terrazzo.catalog.cql2 import Call, Constant, Property
 from terrazzo.catalog.cql2_operators import Geometry, Period
-from terrazzo.catalog.documents import microseconds
 from terrazzo.catalog.filters import PropertyFilter
 from terrazzo.errors import ArgumentInvalid
+from terrazzo.geo.times import microseconds
 
 if TYPE_CHECKING:
     from terrazzo.catalog.cql2 import Expression

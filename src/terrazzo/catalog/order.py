@@ -10,10 +10,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from terrazzo.catalog.documents import item_period, microseconds
+from terrazzo.catalog.documents import item_period
 from terrazzo.catalog.filters import column_name, column_value, has_surrogates
 from terrazzo.errors import ArgumentInvalid
-from terrazzo.geo.times import format_time, parse_time
+from terrazzo.geo.times import format_time, microseconds, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from terrazzo.catalog.cql2 import Filter
-from terrazzo.catalog.documents import in_period, item_period, microseconds
+from terrazzo.catalog.documents import in_period, item_period
 from terrazzo.catalog.filters import PropertyFilter, column_name
 from terrazzo.catalog.footprints import met
 from terrazzo.catalog.kept import KeptFacts, needs_document
@@ -15,7 +15,7 @@ from terrazzo.catalog.narrowing import Hints, hints_of
 from terrazzo.catalog.order import Order
 from terrazzo.catalog.space import Region
 from terrazzo.errors import ArgumentInvalid
-from terrazzo.geo.times import parse_interval
+from terrazzo.geo.times import microseconds, parse_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -18,14 +18,14 @@ import orjson
 
 from terrazzo.catalog.bands import BandInfo, band_document, merge_bands, read_bands
 from terrazzo.catalog.counted import Counted, Lost, Range
-from terrazzo.catalog.documents import instant, item_period, microseconds
+from terrazzo.catalog.documents import item_period
 from terrazzo.catalog.layouts import Footprint, Grids, Layouts, Step, footprints
 from terrazzo.catalog.property_counts import Property
 from terrazzo.catalog.space import Box, check_bbox, split
 from terrazzo.catalog.stac import cube_dimensions, extensions
 from terrazzo.catalog.tables import PRIMARY, TYPES, geometry_dimensions
 from terrazzo.errors import ArgumentInvalid
-from terrazzo.geo.times import format_time
+from terrazzo.geo.times import format_time, instant, microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

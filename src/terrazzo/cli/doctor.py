@@ -71,15 +71,15 @@ def doctor(ctx: click.Context, settings: Settings, /, *, as_json: bool) -> None:
     """Say whether this machine has what Terrazzo needs, and how to get what is missing.
 
     Looks at Python and its libraries, the home folder and its catalogue, compiled kernels, and
-    at what shuts the code of users in: it tries each layer out, and runs a UDF. Exit status 0 if
-    nothing is missing, else 1.
+    at what shuts the code of users in: it tries each layer out, and runs a UDF; and a module of
+    GRASS, where that is installed. Exit status 0 if nothing is missing, else 1.
 
     \b
     Example:
       terrazzo --udf-environment ml=/opt/ml/bin/python doctor
     """  # noqa: D301 - \b is click's mark, not an escape
     checks: list[Check] = []
-    for look in (_python, _libraries, _extras, _home, _catalogue, _kernels, _udfs):
+    for look in (_python, _libraries, _extras, _home, _catalogue, _kernels, _udfs, _grass):
         for check in look(settings):
             checks.append(check)
             if not as_json:
@@ -297,6 +297,26 @@ def _trial(settings: Settings, name: str) -> Check:
     )
     told = f"Python {environment.version}, {packages}; first block {seconds[0]:.1f} s, then "
     return Check(what, State.OK, f"{told}{seconds[1] * 1000:.1f} ms")
+
+
+def _grass(_: Settings) -> Iterator[Check]:
+    """Run a module of GRASS; it is a note if there is none, as most graphs need none."""
+    import numpy as np  # noqa: PLC0415
+
+    from terrazzo.grass import GrassMissing, Place, call_of, run, version  # noqa: PLC0415
+
+    image = np.zeros((4, 4), np.float32), np.ones((4, 4), np.bool_)
+    place = Place("EPSG:32633", (500_000.0, 0.0, 500_040.0, 40.0), (10.0, 10.0))
+    try:
+        seconds = [_seconds(lambda: run(call_of("r.relief", {}), [image], place)) for _ in "12"]
+        told = f"{version()}; first block {seconds[0]:.1f} s, then {seconds[1] * 1000:.0f} ms"
+    except GrassMissing:
+        advice = "For `run_grass`: `apt-get install grass-core`."
+        yield Check("GRASS", State.NOTE, "not installed", advice)
+    except TerrazzoError as error:
+        yield Check("GRASS", State.MISSING, str(error))
+    else:
+        yield Check("GRASS", State.OK, told)
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from terrazzo.cli.cluster_options import (
+    Slurmed,
+    allocation,
+    check_cluster,
+    cluster_options,
+    group_arguments,
+    share_catalogue,
+)
 from terrazzo.cli.graphs import Stopped, job_of, tell_skipped
 from terrazzo.cli.options import EXACT, GRAPH, SKIP_BAD, Settings, pool_options
 from terrazzo.errors import ArgumentInvalid
@@ -18,7 +28,10 @@ if TYPE_CHECKING:
 
     from terrazzo.drivers.extract import ExtractResult
     from terrazzo.drivers.extraction.code import ParcelCode
+    from terrazzo.drivers.extraction.order import ExtractOrder
+    from terrazzo.drivers.extraction.prepared import Wanted
     from terrazzo.drivers.extraction.samples import Sampling
+    from terrazzo.progress import Progress
 
 _LISTED = 10
 
@@ -113,13 +126,7 @@ def _which(command: Callable[..., Any]) -> Callable[..., Any]:
 @_what
 @EXACT
 @pool_options
-@click.option(
-    "--executor",
-    type=click.Choice(["threads", "processes"]),
-    default="threads",
-    show_default=True,
-    help="Who computes: threads share the cells of a scene, processes take a scene each.",
-)
+@cluster_options
 @SKIP_BAD
 @click.option("--dry-run", is_flag=True, help="Say what there is to do and what it costs.")
 @click.pass_obj
@@ -140,6 +147,8 @@ def extract(
     workers: int,
     memory: int,
     executor: str,
+    scheduler: str,
+    slurm: Slurmed,
     skip_bad: bool,
     dry_run: bool,
     exact: bool,
@@ -155,39 +164,75 @@ def extract(
     that is done takes in new and changed images. Exit status: 0 done, 2 bad input, 3 some dates or
     images failed; `scenes.sqlite` in the folder tells which, and why.
 
+    Threads share the cells of a scene; processes, workers of Dask and tasks of Slurm take a scene
+    each. All machines must see the folder.
+
     \b
     Example:
       terrazzo extract ndvi.json parcels.gpkg -o fields --stats mean,count --id parcel --buffer -10
+      terrazzo extract ndvi.json parcels.gpkg -o /data/fields --executor slurm --workers 50
     """  # noqa: D301 - \b is click's mark, not an escape
-    from terrazzo.drivers.extract import extract as reduce_polygons  # noqa: PLC0415
-    from terrazzo.drivers.extract import outlook  # noqa: PLC0415 - loads the engine
+    from terrazzo.drivers.depot import FolderDepot  # noqa: PLC0415
+    from terrazzo.drivers.extract import extracted, outlook_of  # noqa: PLC0415 - loads the engine
+    from terrazzo.drivers.extraction.order import ExtractOrder  # noqa: PLC0415
+    from terrazzo.drivers.extraction.prepared import Given  # noqa: PLC0415
     from terrazzo.drivers.extraction.statistics import DEFAULT  # noqa: PLC0415
     from terrazzo.drivers.pool import Pool  # noqa: PLC0415
+    from terrazzo.drivers.stages import Means  # noqa: PLC0415
 
+    check_cluster(executor, scheduler, slurm)
     names = [name.strip() for name in stats.split(",") if name.strip()]
-    asked: dict[str, Any] = which | {
+    asked = which | {
         "statistics": names or DEFAULT,
         "code": _code(code, context, stats),
         "sampling": _sampling(pixels, per, seed, stats),
     }
-    means: dict[str, Any] = {
-        "block": block,
-        "pool": Pool(executor, workers, memory),
-        "progress": ProgressLine(),
-    }
     job = job_of(graph, {"exact": exact}, skip_bad=skip_bad)
-    workspace = settings.workspace()
+    given = Given.of(job, settings.workspace(), polygons, cast("Wanted", asked))
+    share_catalogue(settings)
+    pool = Pool("threads" if executor == "slurm" else executor, workers, memory, scheduler)
+    means = Means(block, pool, ProgressLine(), FolderDepot(output))
     if dry_run:
-        click.echo(outlook(job, workspace, polygons, output, **means, **asked).text())
+        click.echo(outlook_of(given, output, means).text())
         return
     try:
-        result = reduce_polygons(job, workspace, polygons, output, **means, **asked)
+        if executor == "slurm":
+            order = ExtractOrder.of(given, block, replace(pool, workers=slurm["cores"]))
+            result = _by_slurm(settings, order, output, workers, slurm, means.progress)
+        else:
+            result = extracted(given, output, means)
     except (KeyboardInterrupt, Cancelled) as stop:
         raise Stopped(
             f"Stopped. What is done is kept in {output}: give the same command again and it goes "
             "on with the rest."
         ) from stop
-    _tell(result)
+    if result is not None:
+        _tell(result)
+
+
+def _by_slurm(
+    settings: Settings,
+    order: ExtractOrder,
+    folder: Path,
+    workers: int,
+    options: Slurmed,
+    progress: Progress,
+) -> ExtractResult | None:
+    """Have Slurm do an extraction; None where its table is not waited for."""
+    from terrazzo.drivers import extract_jobs  # noqa: PLC0415 - loads the engine
+    from terrazzo.drivers.slurm import Slurm  # noqa: PLC0415
+
+    command = [sys.executable, "-m", "terrazzo", *group_arguments(settings)]
+    wanted = allocation(workers, order.memory_bytes, options)
+    slurm, workspace = Slurm(folder, command, wanted), settings.workspace()
+    if options["script_only"]:
+        for path in extract_jobs.scripts(order, workspace, slurm, progress).values():
+            click.echo(f"# {path}\n{path.read_text()}")
+        return None
+    made = extract_jobs.by_slurm(order, workspace, slurm, progress, follow=not options["detach"])
+    if made is None:
+        click.echo(json.dumps({"folder": str(slurm.folder), "jobs": list(slurm.jobs)}))
+    return made
 
 
 def _tell(result: ExtractResult) -> None:

@@ -21,7 +21,9 @@ from terrazzo.cli.demo import demo
 from terrazzo.cli.doctor import doctor
 from terrazzo.cli.extract import extract
 from terrazzo.cli.graphs import explain
+from terrazzo.cli.grass import grass
 from terrazzo.cli.ingest import ingest
+from terrazzo.cli.jobs import jobs
 from terrazzo.cli.options import Settings
 from terrazzo.cli.profile import profile
 from terrazzo.cli.publish import publish
@@ -165,6 +167,8 @@ for command in (
     search,
     catalog,
     run,
+    grass,
+    jobs,
     publish,
     extract,
     chips,

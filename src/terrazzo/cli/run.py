@@ -2,78 +2,51 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
-import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from terrazzo.cli.cluster_options import (
+    Slurmed,
+    allocation,
+    check_cluster,
+    cluster_options,
+    group_arguments,
+    share_catalogue,
+)
+from terrazzo.cli.foretold import begun
 from terrazzo.cli.graphs import Stopped, describe, job_of, tell_skipped
 from terrazzo.cli.options import GRAPH, SKIP_BAD, Settings, pool_options, where
-from terrazzo.cli.udf import udf_arguments
-from terrazzo.drivers.home import CATALOG_VARIABLE
+from terrazzo.drivers.home import work_folder
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.progress import Cancelled, ProgressLine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from terrazzo.drivers.batch import RunResult
+    from terrazzo.drivers.depot import Depot
+    from terrazzo.drivers.job import Job
     from terrazzo.drivers.order import Order
+    from terrazzo.drivers.pool import Pool
     from terrazzo.drivers.sending import Destination
     from terrazzo.progress import Progress
 
-EXECUTORS = ("threads", "processes", "dask", "slurm")
-TASKS = 16
-"""Of a Slurm array, unless told."""
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a run goes."""
 
-class Slurmed(TypedDict):
-    """What the options of Slurm say."""
-
-    time: str
-    partition: str
-    account: str
-    cores: int
-    script_only: bool
-    detach: bool
-
-
-def slurm_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of `--executor slurm`, which the command gets as one argument."""
-
-    @functools.wraps(command)
-    def called(*arguments: Any, **given: Any) -> None:
-        names = list(Slurmed.__annotations__)
-        slurm = {name: given.pop(name) for name in names}
-        command(*arguments, slurm=slurm, **given)
-
-    options = (
-        click.option("--detach", is_flag=True, help="Of Slurm: submit, and do not wait."),
-        click.option(
-            "--script-only", is_flag=True, help="Of Slurm: print the scripts, and submit nothing."
-        ),
-        click.option("--account", default="", help="Of Slurm: who pays."),
-        click.option("--partition", default="", help="Of Slurm: where to run."),
-        click.option(
-            "--time", default="", metavar="H:MM:SS", help="Of Slurm: longest time of a task."
-        ),
-        click.option(
-            "--cores",
-            default=1,
-            show_default=True,
-            type=click.IntRange(1),
-            help="Of Slurm: of each task. --workers are tasks, and --memory is for each, then.",
-        ),
-    )
-    decorated: Callable[..., None] = called
-    for option in options:
-        decorated = option(decorated)
-    return decorated
+    folder: Path
+    """In which its results are put together."""
+    depot: Depot
+    """Where its blocks and its description are kept."""
+    destination: Destination | None = None
+    """What results are sent to, where that is another place."""
 
 
 @click.command()
@@ -83,31 +56,28 @@ def slurm_options(command: Callable[..., None]) -> Callable[..., None]:
     "--output",
     required=True,
     metavar="FOLDER|s3://BUCKET/PREFIX",
-    help="Folder for the results; the same unfinished run in it is gone on with. Or a part of a "
-    "bucket, which the results are sent to when they are done.",
+    help="Folder or part of a bucket for the run and its results; the same unfinished run there "
+    "is gone on with.",
 )
 @click.option(
     "--work",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for a run whose results go to a bucket.  [default: one in the home folder]",
+    help="Folder for the blocks of a run whose results go to a bucket.  [default: the bucket]",
 )
 @where
 @pool_options
-@click.option(
-    "--executor",
-    type=click.Choice(EXECUTORS),
-    default="threads",
-    show_default=True,
-    help="Who computes the blocks.",
-)
-@click.option(
-    "--scheduler",
-    default="",
-    metavar="tcp://HOST:PORT",
-    help="Of --executor dask: a cluster that runs.  [default: one is started on this machine]",
-)
-@slurm_options
+@cluster_options
 @SKIP_BAD
+@click.option(
+    "--tiles",
+    default="",
+    metavar="GRID",
+    help="Cut results into the tiles of a grid: mgrs, equi7:ZONE, webmercator:ZOOM, or "
+    "CRS,X,Y,PIXELS,PIXEL SIZE.",
+)
+@click.option(
+    "--assemble", is_flag=True, help="Of --tiles: also make one file of all tiles of a CRS."
+)
 @click.pass_obj
 def run(
     settings: Settings,
@@ -123,6 +93,8 @@ def run(
     scheduler: str,
     slurm: Slurmed,
     skip_bad: bool,
+    tiles: str,
+    assemble: bool,
     **place: Any,
 ) -> None:
     """Run a process graph over its whole extent.
@@ -138,65 +110,97 @@ def run(
       terrazzo run ndvi.json -o s3://bucket/ndvi
       terrazzo run ndvi.json -o ndvi --executor dask --scheduler tcp://10.0.0.5:8786
       terrazzo run ndvi.json -o /data/ndvi --executor slurm --workers 200 --memory 4G --time 1:00:00
+      terrazzo run ndvi.json -o ndvi --tiles mgrs --resolution 20
     """  # noqa: D301 - \b is click's mark, not an escape
-    from terrazzo.drivers import batch  # noqa: PLC0415 - loads the engine
-    from terrazzo.drivers.order import Order  # noqa: PLC0415
+    from terrazzo.drivers.order import Order  # noqa: PLC0415 - loads the engine
+    from terrazzo.drivers.places import is_remote  # noqa: PLC0415
     from terrazzo.drivers.pool import Pool  # noqa: PLC0415
     from terrazzo.drivers.sending import send_run  # noqa: PLC0415
 
     job = job_of(graph, place, skip_bad=skip_bad)
-    if scheduler and executor != "dask":
-        raise ArgumentInvalid("--scheduler is of --executor dask. Add that, or leave it out.")
-    if settings.catalog:  # it has a password, which is for no file, message or command line
-        os.environ[CATALOG_VARIABLE] = settings.catalog
+    check_cluster(executor, scheduler, slurm)
+    share_catalogue(settings)
+    _check_tiles(tiles, output, assemble=assemble)
     progress = ProgressLine()
-    folder, destination = _where(settings, output, work, progress)
+    target = _where(settings, output, work, progress)
     try:
         if executor == "slurm":
             order = Order(job, block, slurm["cores"], memory)
-            result = _by_slurm(settings, order, folder, workers, slurm, progress)
+            tiled = tiles, assemble
+            result = _by_slurm(settings, (graph, order), target, tiled, workers, slurm, progress)
             if result is None:
                 return
         else:
-            _refuse_slurm(slurm)
             pool = Pool(executor, workers, memory, scheduler)
-            result = batch.run(
-                job, settings.workspace(), folder, block=block, pool=pool, progress=progress
-            )
-        if destination is not None:
-            send_run(folder, destination)
+            result = _here(settings, (graph, job), target, (tiles, assemble), block, pool, progress)
+        if target.destination is not None:
+            send_run(target.folder, target.destination)
     except (KeyboardInterrupt, Cancelled) as stop:
         raise Stopped(
-            f"Stopped. The finished blocks are kept in {folder}: give the same command again and "
-            "it goes on with the rest."
+            f"Stopped. The finished blocks are kept in {target.depot}: give the same command again "
+            "and it goes on with the rest."
         ) from stop
     for asset in result.assets:
         told = describe(asset)
-        if destination is not None:
-            told["path"] = destination.url(asset.path.relative_to(folder).as_posix())
+        if is_remote(output):
+            name = asset.path.relative_to(target.folder).as_posix()
+            told["path"] = f"{output.rstrip('/')}/{name}"
         click.echo(json.dumps(told))
     if result.resumed:
-        click.echo(f"{result.resumed} of {result.blocks} blocks were there already.", err=True)
+        what = "tiles" if tiles else "blocks"
+        click.echo(f"{result.resumed} of {result.blocks} {what} were there already.", err=True)
     tell_skipped(result.skipped)
 
 
-def _refuse_slurm(slurm: Slurmed) -> None:
-    """Refuse options of Slurm where somebody else computes.
+def _check_tiles(tiles: str, output: str, *, assemble: bool) -> None:
+    """Refuse options of tiles where there are none, and tiles where they are not made.
 
     Raises:
-        ArgumentInvalid: names one.
+        ArgumentInvalid: says what to leave out.
     """
-    plain = Slurmed(time="", partition="", account="", cores=1, script_only=False, detach=False)
-    for name, value in slurm.items():
-        if value != plain[name]:  # type: ignore[literal-required] # they have the same names
-            option = name.replace("_", "-")
-            raise ArgumentInvalid(f"--{option} is of --executor slurm. Add that, or leave it out.")
+    from terrazzo.drivers.places import is_remote  # noqa: PLC0415 - loads the engine
+
+    if assemble and not tiles:
+        raise ArgumentInvalid("--assemble is of --tiles. Name a tile grid, or leave it out.")
+    if tiles and is_remote(output):
+        raise ArgumentInvalid(
+            "Results in a bucket are not cut into --tiles. Choose a folder, and send what is there."
+        )
+
+
+def _here(
+    settings: Settings,
+    asked: tuple[str, Job],
+    target: Target,
+    tiled: tuple[str, bool],
+    block: int,
+    pool: Pool,
+    progress: Progress,
+) -> RunResult:
+    """Do a run without Slurm; `tiled` is its tile grid, and whether tiles are assembled."""
+    (_, job), (tiles, assemble) = asked, tiled
+    if tiles:
+        from terrazzo.drivers.tiling.run import run as run_on_tiles  # noqa: PLC0415 - as above
+        from terrazzo.geo.tile_grids import tile_grid  # noqa: PLC0415 - as above
+
+        return run_on_tiles(
+            job, settings.workspace(), target.folder, tile_grid(tiles, job.resolution),
+            block=block, pool=pool, progress=progress, assemble=assemble,
+        )  # fmt: skip
+    from terrazzo.drivers import batch  # noqa: PLC0415 - as above
+
+    known, foretold = begun(settings, asked, target.depot, block, pool.kind, pool.size)
+    return batch.run(
+        job, settings.workspace(), target.folder, depot=target.depot, block=block, pool=pool,
+        progress=progress, known=known, outlook=foretold,
+    )  # fmt: skip
 
 
 def _by_slurm(
     settings: Settings,
-    order: Order,
-    folder: Path,
+    asked: tuple[str, Order],
+    target: Target,
+    tiled: tuple[str, bool],
     workers: int,
     wanted: Slurmed,
     progress: Progress,
@@ -204,51 +208,56 @@ def _by_slurm(
     """Have Slurm do a run; None where its results are not waited for."""
     from terrazzo.drivers import slurm as slurms  # noqa: PLC0415 - loads the engine
 
-    asked = slurms.Allocation(
-        workers or TASKS,
-        order.threads,
-        order.memory_bytes,
-        wanted["time"],
-        wanted["partition"],
-        wanted["account"],
-    )
-    command = [sys.executable, "-m", "terrazzo", *_arguments(settings)]
-    slurm = slurms.Slurm(folder, command, asked)
-    if wanted["script_only"]:
-        for path in slurms.scripts(order, settings.workspace(), slurm).values():
-            click.echo(f"# {path}\n{path.read_text()}")
+    graph, order = asked
+    command = [sys.executable, "-m", "terrazzo", *group_arguments(settings)]
+    room = allocation(workers, order.memory_bytes, wanted)
+    slurm = slurms.Slurm(target.folder, command, room, run=target.depot)
+    workspace, follow = settings.workspace(), not wanted["detach"]
+    if tiled[0]:
+        from terrazzo.drivers.tiling import slurmed  # noqa: PLC0415 - as above
+
+        parts = slurmed.TilesOrder(
+            order.job, *tiled, order.block, order.threads, order.memory_bytes
+        )  # fmt: skip
+        if wanted["script_only"]:
+            _tell(slurmed.scripts(parts, workspace, slurm, progress))
+            return None
+        made = slurmed.by_slurm(parts, workspace, slurm, progress, follow=follow)
+    elif wanted["script_only"]:
+        _tell(slurms.scripts(order, workspace, slurm))
         return None
-    made = slurms.run(order, settings.workspace(), slurm, progress, follow=not wanted["detach"])
+    else:
+        named = graph, order.job
+        _, foretold = begun(settings, named, target.depot, order.block, "slurm", slurm.tasks)
+        made = slurms.run(order, workspace, slurm, progress, follow=follow, outlook=foretold)
     if made is None:
         click.echo(json.dumps({"folder": str(slurm.folder), "jobs": list(slurm.jobs)}))
     return made
 
 
-def _arguments(settings: Settings) -> list[str]:
-    """Return the options that say the same to another process, but for the catalogue's URL."""
-    told = ["--home", str(settings.home), *udf_arguments(settings.udf)]
-    for root in settings.roots:
-        told += ["--root", str(root)]
-    for host in settings.hosts:
-        told += ["--allow-host", host]
-    return told
+def _tell(scripts: Mapping[str, Path]) -> None:
+    """Print scripts that were written."""
+    for path in scripts.values():
+        click.echo(f"# {path}\n{path.read_text()}")
 
 
-def _where(
-    settings: Settings, output: str, work: Path | None, progress: Progress
-) -> tuple[Path, Destination | None]:
-    """Return the folder of a run, and the bucket that its results go to, if they do.
+def _where(settings: Settings, output: str, work: Path | None, progress: Progress) -> Target:
+    """Return where a run goes.
 
     Raises:
         ArgumentInvalid: --work is given and the output is a folder itself.
         OutputFailed: the bucket cannot be written.
     """
-    from terrazzo.drivers.places import is_remote  # noqa: PLC0415 - loads the engine
+    from terrazzo.drivers.depot import BucketDepot, FolderDepot  # noqa: PLC0415 - loads the engine
+    from terrazzo.drivers.places import is_remote  # noqa: PLC0415
     from terrazzo.drivers.sending import Destination  # noqa: PLC0415
 
     if not is_remote(output):
         if work is not None:
             raise ArgumentInvalid("--work is for results that go to a bucket. Leave it out.")
-        return Path(output), None
-    name = hashlib.sha256(output.rstrip("/").encode()).hexdigest()[:16]
-    return work or settings.home / "runs" / name, Destination.of(output, progress)
+        folder = Path(output).absolute()
+        return Target(folder, FolderDepot(folder))
+    sent = Destination.of(output, progress)
+    if work is not None:
+        return Target(work, FolderDepot(work.absolute()), sent)
+    return Target(work_folder(settings.home, output), BucketDepot(sent.place, sent.bucket))

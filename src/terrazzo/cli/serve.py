@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from typing_extensions import override
 
+from terrazzo.cli.job_cluster import elsewhere_of, job_cluster_options
 from terrazzo.cli.options import DATABASE, Bytes
 
 if TYPE_CHECKING:
@@ -94,6 +95,10 @@ _OPTIONS = (
     ),
     _counted("--workers", 1, "Processes that answer requests.", 1),
     _counted("--job-workers", 1, "Jobs at a time; 0 leaves them to `terrazzo worker`."),
+    _option(
+        "--job-memory", default="2G", show_default=True, type=Bytes(),
+        help="For the blocks of each job; of Slurm of each task.",
+    ),
     _counted("--threads", 0, "Tiles and results at a time in each process; 0 is one per core."),
     _counted("--tile-cache", 64, "Megabytes of encoded tiles that a process keeps; 0 keeps none."),
     _option(
@@ -122,9 +127,10 @@ _OPTIONS = (
 
 
 def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    decorated = job_cluster_options(command)
     for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 @click.command()
@@ -140,6 +146,7 @@ def serve(settings: Settings, /, **given: Any) -> None:
     Example:
       terrazzo serve --port 8081
       terrazzo serve --host 0.0.0.0 --workers 4 --database postgresql://me:secret@db/terrazzo
+      terrazzo serve --executor slurm --tasks 200 --job-memory 4G --time 1:00:00
     """  # noqa: D301 - \b is click's mark, not an escape
     from terrazzo.server.login.providers import read_providers  # noqa: PLC0415 - as above
     from terrazzo.server.running.listen import listen  # noqa: PLC0415 - loads the engine
@@ -156,6 +163,8 @@ def serve(settings: Settings, /, **given: Any) -> None:
         threads=given["threads"],
         kept_bytes=given["tile_cache"] * 1_000_000,
         job_workers=given["job_workers"],
+        job_memory_bytes=given["job_memory"],
+        elsewhere=elsewhere_of(settings, given["cluster"]),
         token_hours=given["token_hours"],
         link_hours=given["link_hours"],
         workers=given["workers"],
@@ -167,7 +176,8 @@ def serve(settings: Settings, /, **given: Any) -> None:
     )
     if given["embedded"]:
         end_with_parent()
-        chosen = replace(chosen, open=True, hosts=LOOPBACK)
+        # A page that knows the secret is the notebook's own, wherever that is served.
+        chosen = replace(chosen, open=True, hosts=LOOPBACK, cors="*")
     else:
         chosen = opened(workspace, chosen, host)
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-import re
 import signal
 from multiprocessing import Pipe
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from terrazzo.cli.job_cluster import elsewhere_of, job_cluster_options
 from terrazzo.cli.options import DATABASE, Bytes, open_ledger
+from terrazzo.drivers.block_names import all_ended
+from terrazzo.drivers.home import work_folder
 from terrazzo.progress import ProgressLine
 
 if TYPE_CHECKING:
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument(
-    "folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path)
-)
+@click.argument("folder", required=False, metavar="[FOLDER|s3://BUCKET/PREFIX]")
 @click.option(
     "--share",
     default="",
@@ -64,11 +63,12 @@ if TYPE_CHECKING:
     type=Bytes(),
     help="Room for files of a user, unless their account says otherwise; as that of the server.",
 )
+@job_cluster_options
 @DATABASE
 @click.pass_obj
 def worker(
     settings: Settings,
-    folder: Path | None,
+    folder: str | None,
     *,
     share: str,
     prepare: bool,
@@ -79,6 +79,7 @@ def worker(
     most_pixels: int,
     quota: int,
     database: str,
+    cluster: dict[str, Any],
 ) -> None:
     """Run the jobs of a server until Ctrl-C or SIGTERM, or help with the run in FOLDER.
 
@@ -104,7 +105,8 @@ def worker(
     from terrazzo.ledger.worker import Worker, WorkerOptions  # noqa: PLC0415 - as above
 
     workspace = settings.workspace()
-    options = WorkerOptions(jobs, threads, memory, most_pixels, quota)
+    elsewhere = elsewhere_of(settings, cluster)
+    options = WorkerOptions(jobs, threads, memory, most_pixels, quota, elsewhere)
     stopped, stop = Pipe(duplex=False)
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -119,44 +121,85 @@ def worker(
     click.echo("Stopped. Jobs that were not finished go on elsewhere, or later.", err=True)
 
 
-def _help(settings: Settings, folder: Path, share: str, *, prepare: bool, finish: bool) -> None:
+def _help(settings: Settings, named: str, share: str, *, prepare: bool, finish: bool) -> None:
     """Help with a run; whoever comes when all is done does not even load the engine."""
+    folder = Path(named)
     if not (prepare or finish) and _is_done(folder):
         return
+    if (folder / "extraction-order.json").exists():
+        _extract(settings, folder, share, prepare=prepare, finish=finish)
+        return
+    if (folder / "tiles-order.json").exists():
+        _tiles(settings, folder, share, prepare=prepare, finish=finish)
+        return
     from terrazzo.drivers import batch, shares  # noqa: PLC0415 - loads the engine
+    from terrazzo.drivers.depot import FolderDepot, depot_of  # noqa: PLC0415
     from terrazzo.drivers.order import Order  # noqa: PLC0415
 
-    order, workspace, progress = Order.read(folder), settings.workspace(), ProgressLine()
+    run = depot_of(named)
+    workspace = settings.workspace()
+    if (folder / ".workspace").exists():  # of a job of the server: that of its owner
+        from terrazzo.ledger.elsewhere import kept_workspace  # noqa: PLC0415 - loads the database
+
+        workspace = kept_workspace(workspace, folder)
+    order, progress = Order.read(run), ProgressLine()
     if prepare:
-        shares.prepare(order, workspace, folder, progress)
+        shares.prepare(order, workspace, run, progress)
     elif finish:
+        place = folder if isinstance(run, FolderDepot) else work_folder(settings.home, named)
         batch.run(
-            order.job, workspace, folder, block=order.block, pool=order.pool, progress=progress,
-            about=order.about,
+            order.job, workspace, place, depot=run, block=order.block, pool=order.pool,
+            progress=progress, about=order.about,
         )  # fmt: skip
     else:
         part = shares.Share.parsed(share or _of_array(os.environ))
-        shares.help_with(order, workspace, folder, part, progress)
+        shares.help_with(order, workspace, run, part, progress)
 
 
-_ENDS = (".block", ".failed")
+def _extract(settings: Settings, folder: Path, share: str, *, prepare: bool, finish: bool) -> None:
+    """Help with an extraction."""
+    from terrazzo.drivers import extract_jobs  # noqa: PLC0415 - loads the engine
+    from terrazzo.drivers.extraction.order import ExtractOrder  # noqa: PLC0415
+    from terrazzo.drivers.shares import Share  # noqa: PLC0415
+
+    if prepare:
+        raise click.UsageError("--prepare is of runs; nothing comes before the scenes of this one.")
+    order, workspace, progress = ExtractOrder.read(folder), settings.workspace(), ProgressLine()
+    if finish:
+        extract_jobs.finished(order, workspace, folder, progress)
+    else:
+        part = Share.parsed(share or _of_array(os.environ))
+        extract_jobs.help_with(order, workspace, folder, part, progress)
+
+
+def _tiles(settings: Settings, folder: Path, share: str, *, prepare: bool, finish: bool) -> None:
+    """Help with a run on a tile grid."""
+    from terrazzo.drivers.shares import Share  # noqa: PLC0415 - loads the engine
+    from terrazzo.drivers.tiling import slurmed  # noqa: PLC0415
+
+    if prepare:
+        raise click.UsageError("--prepare is of runs; nothing comes before the tiles of this one.")
+    order, workspace = slurmed.TilesOrder.read(folder), settings.workspace()
+    progress = ProgressLine()
+    if finish:
+        slurmed.finished(order, workspace, folder, progress)
+    else:
+        part = Share.parsed(share or _of_array(os.environ))
+        slurmed.help_with(order, workspace, folder, part, progress)
 
 
 def _is_done(folder: Path) -> bool:
     """Tell, by names of files alone, whether every block of a run was made or set aside."""
     try:
         held = json.loads((folder / "order.json").read_text())["blocks"]
-        return bool(held) and all(_ended(folder / place) >= count for place, count in held.items())
+        return bool(held) and all(_ended(folder / place, count) for place, count in held.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False  # whoever reads it whole says what is wrong
 
 
-def _ended(place: Path) -> float:
-    """Return how many blocks were made or set aside; all of those of a result."""
-    if (place / "results.json").exists():
-        return math.inf
-    names = [path.name for path in (place / ".blocks").iterdir()]
-    return len({re.split(r"[_.]", name)[0] for name in names if name.endswith(_ENDS)} - {""})
+def _ended(place: Path, count: int) -> bool:
+    """Tell whether all blocks of a result were made or set aside."""
+    return (place / "results.json").exists() or all_ended(place, count)
 
 
 def _of_array(environment: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from terrazzo.cube.cube import Cube
     from terrazzo.cube.pixels import Mask, Values
@@ -42,7 +42,7 @@ class Source(Protocol):
         """The window of the native grid (`probe.grid`) that holds data."""
 
     @property
-    def items(self) -> tuple[str, ...]:
+    def items(self) -> Sequence[str]:
         """Ids of the images that it is made of, in reading order: its provenance."""
 
     def items_of(self, labels: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:

@@ -8,39 +8,44 @@ from __future__ import annotations
 
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from terrazzo import logs
 from terrazzo.drivers.about import About
+from terrazzo.drivers.depot import BucketDepot, FolderDepot
 from terrazzo.drivers.described import describe
-from terrazzo.drivers.executors import Blockwise, Made, Sent, computed, describe_run, opened
+from terrazzo.drivers.executors import Blockwise, Made, Sent, computed, opened
 from terrazzo.drivers.journal import write_journal
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.record import FAILED, RunRecord, folder_name
 from terrazzo.drivers.results import output_format, raster_asset, write_results, write_value
+from terrazzo.drivers.sending import send_files, send_run
 from terrazzo.drivers.stages import Means, look_at, settled, stage_plans
-from terrazzo.engine import Plan, check_memory, cost, read_version
+from terrazzo.drivers.watching.report import Facts, reported
+from terrazzo.engine import check_memory, cost, read_version
 from terrazzo.engine.bound import Pending
-from terrazzo.engine.demand import central_block, cube_bytes, size_text
-from terrazzo.errors import PlanTooLarge, RunIncomplete
-from terrazzo.geo.blocks import Blocks
+from terrazzo.engine.demand import central_block
+from terrazzo.errors import RunIncomplete
 from terrazzo.progress import Progress
 from terrazzo.spans import span
+from terrazzo.storage.writers.files import begin_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from pathlib import Path, PurePosixPath
 
     import numpy as np
     from numpy.typing import NDArray
 
     from terrazzo.cube import Cube
+    from terrazzo.drivers.depot import Depot
     from terrazzo.drivers.job import Job, Workspace
     from terrazzo.drivers.results import Asset, OutputFormat
+    from terrazzo.drivers.watching.speeds import Outlook
     from terrazzo.engine import Inference
+    from terrazzo.storage.writers.zarr_shared import SharedZarr
 
-MOST_BLOCKS = 100_000_000
-"""Blocks of one run: 8 bytes are kept of each."""
+P = TypeVar("P", "Path", "PurePosixPath", "Depot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +71,30 @@ def run(
     workspace: Workspace,
     folder: Path,
     *,
+    depot: Depot | None = None,
     block: int = 1024,
     pool: Pool | None = None,
     progress: Progress | None = None,
     known: Inference | None = None,
     about: About | None = None,
+    outlook: Outlook | None = None,
 ) -> RunResult:
     """Evaluate a job over its whole extent, one block at a time, in row order.
+
+    How the run is stands in `status.json` in its folder, see `drivers.watching`.
 
     Args:
         job: the graph and where to run it.
         workspace: where its collections are.
-        folder: where results go; a folder with the same run, unfinished, is gone on with.
+        folder: where the files of results are put together.
+        depot: where the run is kept; the same run there, unfinished, is gone on with. By default
+            it is the folder; results are put into any other one.
         block: edge of a block, pixels.
         pool: who computes; threads on all cores by default.
         progress: told about every block; may raise `Cancelled` to stop.
         known: the job's graph, if its sources are open already.
         about: what is said of the results in their STAC.
+        outlook: what it is expected to take; told before, and compared after.
 
     Raises:
         GraphInvalid, ArgumentInvalid, NoDataAvailable: bad input, before any read.
@@ -91,22 +103,26 @@ def run(
         RunIncomplete: some blocks failed, or a worker was killed; the others are kept.
     """
     pool, progress = pool or Pool(), progress or Progress()
+    kept = FolderDepot(folder) if depot is None else depot
     with logs.collected() as log:
+        inference, said = known or job.infer(workspace), about or About()
+        facts = Facts(workspace.home, said.title, pool.kind, pool.size, outlook)
         try:
-            inference = known or job.infer(workspace)
-            means = Means(block, pool, progress, folder)
-            made = _run(job, workspace, inference, folder, means)
-            said = about or About()
-            size = describe(job, inference, made.assets, folder, said, made.skipped)
+            with reported(progress, kept, facts) as told:
+                means = Means(block, pool, told, kept)
+                made = _run(job, workspace, inference, (folder, kept), means)
+                size = describe(job, inference, made.assets, folder, said, made.skipped)
+                if isinstance(kept, BucketDepot):
+                    send_run(folder, kept.destination(told))
         except RunIncomplete:
-            write_journal(folder, log.all(), progress)
+            write_journal(kept, log.all(), progress)
             raise
-        write_journal(folder, log.all(), progress)
+        write_journal(kept, log.all(), progress)
     return replace(made, log=log.all(), size_bytes=size)
 
 
 def _run(
-    job: Job, workspace: Workspace, inference: Inference, folder: Path, means: Means
+    job: Job, workspace: Workspace, inference: Inference, where: tuple[Path, Depot], means: Means
 ) -> RunResult:
     """Settle what stages decide, then make every result."""
     outputs = output_nodes(inference)
@@ -114,10 +130,10 @@ def _run(
         if inference.cube(node).result is not Pending.PENDING:
             output_format(inference, node)  # a wrong one is told before anything is read
     looked_at = inspected_nodes(inference)
-    places = folders_of(outputs, folder)
+    folder, run = where
+    folders, places = folders_of(outputs, folder), folders_of(outputs, run)
     for node in outputs:  # a stage may take long: what can be refused before it, is
-        place = places[node]
-        RunRecord(place).check({"digest": inference.graph.digest, "block": means.block})
+        RunRecord(places[node]).check({"digest": inference.graph.digest, "block": means.block})
     inference, skipped = settled(job, inference, (*outputs, *looked_at), means)
     made = RunResult((), skipped, 0, 0)
     for node in outputs:
@@ -126,13 +142,14 @@ def _run(
         bound = inference.cube(node)
         if bound.grid is None:
             RunRecord(place).note_skipped(skipped)
-            part = RunResult(write_value(bound.result, output, place), skipped, 0, 0)
+            begin_folder(folders[node])
+            part = RunResult(write_value(bound.result, output, folders[node]), skipped, 0, 0)
         else:
             sent = Sent(
-                job, workspace, node, place, folder, means.block,
+                job, workspace, node, place, run, means.block,
                 means.pool.memory_bytes // means.pool.size,
             )  # fmt: skip
-            part = _run_raster(inference, sent, output, means)
+            part = _run_raster(inference, sent, output, folders[node], means)
         made = RunResult(
             made.assets + part.assets,
             tuple(sorted({*made.skipped, *part.skipped})),
@@ -177,40 +194,74 @@ def output_nodes(inference: Inference) -> tuple[str, ...]:
     return (graph.result, *others)
 
 
-def folders_of(outputs: Sequence[str], folder: Path) -> dict[str, Path]:
-    """Return where the results of each node go."""
+def folders_of(outputs: Sequence[str], folder: P) -> dict[str, P]:
+    """Return where the results of each node go, below a folder or a depot."""
     return {node: folder / folder_name(node) if len(outputs) > 1 else folder for node in outputs}
 
 
-def _run_raster(inference: Inference, sent: Sent, output: OutputFormat, means: Means) -> RunResult:
+def _run_raster(
+    inference: Inference, sent: Sent, output: OutputFormat, folder: Path, means: Means
+) -> RunResult:
     plan = sent.job.plan(inference, sent.node)
     check_memory(plan, sent.block, sent.memory_bytes)
-    blocks = blocks_of(plan, sent.block)
-    record = RunRecord.open(sent.folder, describe_run(plan, sent.job, sent.block))
+    work = sent.work(plan, output, ahead=means.pool.size)
+    blocks, record = work.blocks, work.record
+    begin_folder(folder)
     version = read_version(plan, plan.window)
-    finished = record.results(version)
+    finished = record.results(lambda: version)
     if finished is not None:
+        for one in finished:
+            sent.folder.bring(one["file"], folder)
         assets = tuple(
-            raster_asset(plan, output, sent.folder / one["file"], one["time"]) for one in finished
+            raster_asset(plan, output, folder / one["file"], one["time"], _size(sent, output))
+            for one in finished
         )
         logs.retell(record.logged(), again=True)
         return RunResult(assets, record.left_out(), len(blocks), len(blocks))
-    versions, resumed = _compute(Blockwise(plan, blocks, record), sent, means)
+    record.reopen()
+    versions, resumed = _compute(work, sent, means)
     skipped: set[str] = set()
     log = logs.Log()
 
     def kept() -> Iterator[Cube]:
         for number, window in enumerate(blocks):
-            made = record.load(number, int(versions[number]), window, plan.probe)
-            skipped.update(made.skipped)
-            log.extend(made.log)
-            yield made.cube
+            block = record.load(number, int(versions[number]), window, plan.probe)
+            skipped.update(block.skipped)
+            log.extend(block.log)
+            yield block.cube
 
+    made: tuple[Asset, ...]
+    if record.store is not None:
+        for number in range(len(blocks)):
+            left_out, told = record.told_of(number, int(versions[number]))
+            skipped.update(left_out)
+            log.extend(told)
+        sent.folder.tidy(output.file)
+        _coarsen(record.store, means)
+        path = folder / output.file
+        made = (raster_asset(plan, output, path, size=_size(sent, output)),)
+    else:
+        with span("write"):
+            made = write_results(plan, output, folder, kept(), threads=means.pool.size)
+    if isinstance(sent.folder, BucketDepot) and not output.in_place:
+        send_files(folder, made, sent.folder.destination(means.progress))
     with span("write"):
-        assets = write_results(plan, output, sent.folder, kept(), threads=means.pool.size)
-        record.close([asset.listed() for asset in assets], version, sorted(skipped), log.all())
+        record.close([asset.listed() for asset in made], version, sorted(skipped), log.all())
     logs.retell(log.all(), again=True)
-    return RunResult(assets, tuple(sorted(skipped)), len(blocks), resumed)
+    return RunResult(made, tuple(sorted(skipped)), len(blocks), resumed)
+
+
+def _coarsen(store: SharedZarr, means: Means) -> None:
+    """Make the overviews of a store that is whole."""
+    with means.progress:
+        means.progress.start(store.halves, "parts of overviews")
+        for _ in store.coarsen(means.pool.size):
+            means.progress.advance()
+
+
+def _size(sent: Sent, output: OutputFormat) -> int | None:
+    """Return the bytes of a result that is no single file, once it is there."""
+    return sent.folder.size_of(output.file) if output.in_place else None
 
 
 def _compute(work: Blockwise, sent: Sent, means: Means) -> tuple[NDArray[np.uint64], int]:
@@ -227,7 +278,7 @@ def _compute(work: Blockwise, sent: Sent, means: Means) -> tuple[NDArray[np.uint
     try:
         with progress, opened(means.pool, work, sent) as executor:
             progress.start(count, "blocks")
-            for number, made in computed(executor, range(count), versions):
+            for number, made in computed(executor, work.sweep, versions):
                 if made.error:
                     failed, first = failed + 1, first if failed else made
                     logs.retell(made.log)
@@ -259,20 +310,3 @@ def _compute(work: Blockwise, sent: Sent, means: Means) -> tuple[NDArray[np.uint
             first.reason,
         )
     return versions, resumed
-
-
-def blocks_of(plan: Plan, edge: int) -> Blocks:
-    """Return the blocks of a run in row order.
-
-    Raises:
-        PlanTooLarge: there are more than one run can keep account of.
-    """
-    blocks = Blocks(plan.window, edge)
-    if len(blocks) > MOST_BLOCKS:
-        size = size_text(cube_bytes(plan.probe, plan.window))
-        raise PlanTooLarge(
-            f"The run would have {len(blocks):,} blocks of {edge} x {edge} pixels and a result of "
-            f"{size}; one run has at most {MOST_BLOCKS:,} blocks. Choose a coarser --resolution, a "
-            "smaller --bbox or a larger --block."
-        )
-    return blocks

@@ -20,7 +20,7 @@ import geopandas
 import numpy as np
 import shapely
 
-from terrazzo.catalog.documents import item_period, microseconds
+from terrazzo.catalog.documents import item_period
 from terrazzo.catalog.space import check_bbox
 from terrazzo.drivers.catalogue_layout import (
     MOST_FIELDS,
@@ -35,7 +35,7 @@ from terrazzo.drivers.catalogue_layout import (
     wkb,
 )
 from terrazzo.errors import SourceUnreadable
-from terrazzo.geo.times import format_time
+from terrazzo.geo.times import format_time, microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

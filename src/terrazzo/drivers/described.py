@@ -20,6 +20,7 @@ from terrazzo.catalog.stac import extensions
 from terrazzo.catalog.stored import STAC_VERSION
 from terrazzo.cube import Cube, Kind
 from terrazzo.drivers.ingestion.items import FILE_EXTENSION, footprint
+from terrazzo.drivers.named import named_items
 from terrazzo.errors import ArgumentInvalid, TerrazzoError
 from terrazzo.geo.times import format_time, parse_time
 from terrazzo.storage.writers.files import whole_file
@@ -93,7 +94,7 @@ def describe(
             "processing:expression": {"format": "openeo", "expression": json.loads(job.document)},
             "terrazzo:graph_digest": inference.graph.digest,
             "terrazzo:sources": {
-                name: list(bound.items)
+                name: named_items(bound.items)
                 for name, bound in inference.nodes.items()
                 if bound.source is not None or bound.loaded
             },
@@ -144,14 +145,16 @@ def _write_catalogue(results: Results) -> None:
 
 def _asset(asset: Asset, path: Path) -> dict[str, Any]:
     """Return what is said of a file; `file` is where it is in the folder, instead of `href`."""
-    return {
+    told = {
         **asset.facts,
         "type": asset.media_type,
         "title": path.name if len(path.parts) == 1 else f"{path.name} of {path.parent}",
-        "file:size": asset.path.stat().st_size,
-        "file:checksum": asset.checksum or checksum(asset.path),
         "file": path.as_posix(),
     }
+    if asset.size is not None:
+        return told | {"file:size": asset.size}
+    size, digest = asset.path.stat().st_size, asset.checksum or checksum(asset.path)
+    return told | {"file:size": size, "file:checksum": digest}
 
 
 def checksum(path: Path) -> str:

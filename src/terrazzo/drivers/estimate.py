@@ -11,12 +11,16 @@ import shapely
 from terrazzo.cube import Cube, Kind
 from terrazzo.drivers.batch import output_nodes
 from terrazzo.drivers.stages import stage_plans
+from terrazzo.drivers.watching.speeds import Outlook, expected_seconds, like
+from terrazzo.drivers.watching.status import Expected
 from terrazzo.engine import cost
 from terrazzo.engine.bound import Pending
 from terrazzo.engine.demand import central_block, cube_bytes
 from terrazzo.processes.convert import to_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from terrazzo.drivers.job import Job
     from terrazzo.engine import Inference, Plan
 
@@ -75,6 +79,28 @@ def estimate(job: Job, inference: Inference, *, block: int = 1024) -> Estimate:
         max((cost(one, central_block(one, block)).memory_bytes for one in plans), default=0),
         blocks,
     )
+
+
+def outlook(
+    job: Job, inference: Inference, home: Path, block: int, executor: str, workers: int
+) -> Outlook:
+    """Return what a run is expected to take, and how long, as earlier runs tell; reads no pixel.
+
+    Args:
+        job: where the graph is run.
+        inference: the graph.
+        home: folder that remembers how fast runs were.
+        block: edge of a block, pixels.
+        executor: who computes.
+        workers: how many.
+    """
+    plain, kind = estimate(job, inference, block=block), like(job.document + job.processes)
+    least, most, runs, alike = expected_seconds(home, kind, plain.read_pixels, executor, workers)
+    expected = Expected(
+        plain.blocks, plain.read_bytes, plain.result_bytes, plain.memory_bytes, least, most, runs,
+        alike,
+    )  # fmt: skip
+    return Outlook(expected, kind, plain.read_pixels)
 
 
 def _layers(probe: Cube) -> int:

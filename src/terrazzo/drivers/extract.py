@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import shutil
 from concurrent.futures import BrokenExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Unpack
@@ -20,14 +20,17 @@ import pyarrow.parquet as pq
 
 from terrazzo import logs
 from terrazzo.drivers.about import About
+from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.described import describe
+from terrazzo.drivers.extraction.handed import handed_over, sweep
 from terrazzo.drivers.extraction.outlook import Outlook, foreseen
 from terrazzo.drivers.extraction.parts import ASIDE, TABLE
 from terrazzo.drivers.extraction.polygons import FILE as POLYGONS
 from terrazzo.drivers.extraction.polygons import GEOMETRY
 from terrazzo.drivers.extraction.prepared import Given, Wanted, places, weighed
 from terrazzo.drivers.extraction.scenes import DONE, scene_table
-from terrazzo.drivers.extraction.work import Sent, by_processes, by_threads
+from terrazzo.drivers.extraction.work import by_threads
+from terrazzo.drivers.extraction.workers import by_workers, workers
 from terrazzo.drivers.journal import write_journal
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.results import MEDIA_TYPES, Asset
@@ -39,6 +42,8 @@ from terrazzo.storage.writers.files import output_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from terrazzo.drivers.extraction.polygons import Polygons
     from terrazzo.drivers.extraction.prepared import Extraction
@@ -112,14 +117,33 @@ def extract(
         OutputFailed: the table cannot be written.
         UdfFailed, UdfInvalid, UdfRefused: the code cannot be run, or returns what does not fit.
     """
-    pool, progress = pool or Pool(), progress or Progress()
-    given = Given.of(job, workspace, polygons, wanted)
-    means = Means(block, pool, progress, folder)
+    means = Means(block, pool or Pool(), progress or Progress(), FolderDepot(folder))
+    return extracted(Given.of(job, workspace, polygons, wanted), folder, means)
+
+
+def extracted(given: Given, folder: Path, means: Means) -> ExtractResult:
+    """Carry out what is asked for, see `extract`; what others have handed over is taken.
+
+    Raises:
+        As for `extract`.
+    """
     with logs.collected() as log:
         extraction, skipped = given.prepared(folder, means)
         with _at_work(folder, extraction) as table:
             made = _extracted(extraction, table, skipped, log)
+            shutil.rmtree(folder / ASIDE, ignore_errors=True)
     return made
+
+
+def begun(given: Given, folder: Path, means: Means) -> tuple[Scene, ...]:
+    """Begin an extraction, or go on with it, for others to carry out; return what is to be done.
+
+    Raises:
+        As for `extract`.
+    """
+    extraction, _ = given.prepared(folder, means)
+    with _at_work(folder, extraction) as table:
+        return _planned(extraction, table).todo
 
 
 def outlook(
@@ -141,8 +165,17 @@ def outlook(
         GraphInvalid, ArgumentInvalid: bad input.
         RunDiffers: the folder holds another extraction.
     """
-    given = Given.of(job, workspace, polygons, wanted)
     means = Means(block, pool or Pool(), progress or Progress())
+    return outlook_of(Given.of(job, workspace, polygons, wanted), folder, means)
+
+
+def outlook_of(given: Given, folder: Path, means: Means) -> Outlook:
+    """Say what `extracted` would do and cost, see `outlook`.
+
+    Raises:
+        As for `outlook`.
+    """
+    means = replace(means, depot=None)  # nothing is written there
     with TemporaryDirectory(prefix="terrazzo-extract-") as aside:
         extraction, _ = given.prepared(folder, means)
         return foreseen(extraction, Path(aside))
@@ -158,34 +191,57 @@ def _at_work(folder: Path, extraction: Extraction) -> Iterator[SceneTable]:
     with scene_table(folder) as table:
         extraction.record.check(folder)
         try:
-            shutil.rmtree(folder / ASIDE, ignore_errors=True)
-            (folder / ASIDE).mkdir(parents=True)
+            sweep(folder)
             yield table
         finally:
             table.wait()
-            shutil.rmtree(folder / ASIDE, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """An extraction whose polygons are weighed."""
+
+    work: Work
+    scenes: tuple[Scene, ...]
+    todo: tuple[Scene, ...]
+    """Those of the scenes that are still to be done."""
+    covered: NDArray[np.bool_]
+    """Which polygons have a pixel."""
+    cells: dict[str, int]
+    """Of each scene."""
+
+
+def _planned(extraction: Extraction, table: SceneTable) -> _Planned:
+    """Weigh the polygons, and see what there is to do."""
+    folder, progress = extraction.folder, extraction.means.progress
+    work = extraction.work(folder)
+    scenes = extraction.cut.scenes(progress)
+    covered, cells = weighed(work, scenes, progress)
+    if not covered.any():
+        raise _beside(scenes, work.placed.polygons, extraction.given.polygons.name)
+    for scene in places(scenes):
+        work.check(scene)
+    extraction.record.keep(folder)
+    todo = table.plan(scenes, skip_bad=extraction.given.job.skip_bad)
+    for outcome in handed_over(folder, todo):
+        _put(folder, table, outcome)
+    todo = table.plan(scenes, skip_bad=extraction.given.job.skip_bad)
+    return _Planned(work, scenes, todo, covered, cells)
 
 
 def _extracted(
     extraction: Extraction, table: SceneTable, skipped: Sequence[str], log: logs.Log
 ) -> ExtractResult:
     folder, progress = extraction.folder, extraction.means.progress
-    work = extraction.work(folder)
-    scenes = extraction.cut.scenes(progress)
-    covered, cells = weighed(work, scenes, progress)
+    planned = _planned(extraction, table)
+    work, scenes, todo, covered = planned.work, planned.scenes, planned.todo, planned.covered
     polygons = work.placed.polygons
-    if not covered.any():
-        raise _beside(scenes, polygons, extraction.given.polygons.name)
-    for scene in places(scenes):
-        work.check(scene)
-    extraction.record.keep(folder)
-    todo = table.plan(scenes, skip_bad=extraction.given.job.skip_bad)
-    reasons = _computed(extraction, work, table, todo, len(scenes), cells)
+    reasons = _computed(extraction, planned, table)
     done = [one for one in table.all() if one.state == DONE]
     logs.retell(_told(table), again=True)
     left_out = sorted({*skipped, *(item for one in done for item in one.made.skipped)})
     _describe(extraction, work, table, left_out)
-    write_journal(folder, log.all(), progress)
+    write_journal(FolderDepot(folder), log.all(), progress)
     if reasons:
         raise _incomplete(reasons, len(scenes), folder)
     return ExtractResult(
@@ -203,12 +259,7 @@ def _extracted(
 
 
 def _computed(
-    extraction: Extraction,
-    work: Work,
-    table: SceneTable,
-    todo: Sequence[Scene],
-    count: int,
-    cells: dict[str, int],
+    extraction: Extraction, planned: _Planned, table: SceneTable
 ) -> list[tuple[Scene, Outcome]]:
     """Compute the scenes that are still to be done; return those that failed, and why.
 
@@ -216,26 +267,21 @@ def _computed(
         RunIncomplete: a worker was killed.
     """
     folder, progress, pool = extraction.folder, extraction.means.progress, extraction.means.pool
+    work, todo, cells = planned.work, planned.todo, planned.cells
     reasons = []
 
     def begin(scene: Scene) -> None:
         table.begin(scene.key)
 
-    if pool.kind == "processes":
-        given = extraction.given
-        sent = Sent(
-            given.job, given.workspace, given.by, extraction.cut.whole,
-            dict(extraction.cut.inference.found), given.asked, work.placed, work.means.block,
-            pool.memory_bytes // pool.size,
-        )  # fmt: skip
-        outcomes = by_processes(
-            sent, pool.size, [(one, cells[one.key]) for one in todo], begin, progress
-        )
-    else:
-        outcomes = by_threads(work, todo, begin, progress)
     missing = {scene.key for scene in todo}
     try:
-        with progress:
+        with progress, ExitStack() as stack:
+            if pool.kind == "threads":
+                outcomes = by_threads(work, todo, begin, progress)
+            else:
+                others = stack.enter_context(workers(extraction.sent(), pool))
+                sizes = [(one, cells[one.key]) for one in todo]
+                outcomes = by_workers(others, sizes, begin, progress)
             progress.start(sum(cells.values()), "blocks")
             progress.resume(sum(size for key, size in cells.items() if key not in missing))
             for outcome in outcomes:
@@ -248,9 +294,10 @@ def _computed(
                     _put(folder, table, outcome)
     except BrokenExecutor as error:
         raise RunIncomplete(
-            "A worker process ended unexpectedly; most likely the system killed it as memory ran "
-            f"out. Of {count} scenes those that are done are kept in {folder}. Run the same "
-            "command again, with fewer --workers, to compute only what is missing."
+            "Worker processes end unexpectedly; most likely the system kills them as memory runs "
+            f"out, or the scheduler is gone. Of {len(planned.scenes)} scenes those that are done "
+            f"are kept in {folder}. Run the same command again, perhaps with fewer --workers, to "
+            "compute only what is missing."
         ) from error
     return reasons
 

@@ -1,7 +1,8 @@
-"""What stages of a run have found, kept in its folder, so that a run that goes on has it."""
+"""What stages of a run have found, kept with its blocks, so that a run that goes on has it."""
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,11 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from terrazzo import logs
-from terrazzo.storage.writers.files import output_failed, whole_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from terrazzo.drivers.depot import Depot
     from terrazzo.processes.stage import Finding
 
 FOLDER = ".stages"
@@ -34,17 +33,17 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The findings in the folder of one run."""
+    """The findings of one run."""
 
-    folder: Path
-    """The output folder of the run."""
+    depot: Depot
+    """Where the run is kept."""
 
     def load(self, version: str) -> Found | None:
         """Return what was found with a version, which says all that decides it; None if nothing."""
-        path = self.folder / FOLDER / f"{version}.npz"
-        if not path.exists():
+        content = self.depot.read(f"{FOLDER}/{version}.npz")
+        if content is None:
             return None
-        with np.load(path) as kept:
+        with np.load(io.BytesIO(content)) as kept:
             told = json.loads(str(kept[_TOLD]))
             finding = {name: kept[name] for name in kept.files if name != _TOLD}
         entries = tuple(logs.Entry.of(entry) for entry in told["log"])
@@ -54,14 +53,10 @@ class Findings:
         """Keep what was found, atomically.
 
         Raises:
-            OutputFailed: the folder cannot be written to.
+            OutputFailed: it cannot be written.
         """
-        path = self.folder / FOLDER / f"{version}.npz"
         told = {"skipped": found.skipped, "log": [entry.kept() for entry in found.log]}
         arrays = {**found.finding, _TOLD: np.array(json.dumps(told))}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise output_failed(path, error) from error
-        with whole_file(path) as part, part.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **arrays)
+        self.depot.write(f"{FOLDER}/{version}.npz", content.getbuffer())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,3 +27,8 @@ def own_home(environment: Mapping[str, str]) -> Path:
     """Return the folder that the environment names, or that for data."""
     named = environment.get(HOME_VARIABLE, "")
     return (Path(named) if named else default_home(environment)).expanduser().absolute()
+
+
+def work_folder(home: Path, address: str) -> Path:
+    """Return the folder in which the results of a run are put together that is kept elsewhere."""
+    return home / "runs" / hashlib.sha256(address.rstrip("/").encode()).hexdigest()[:16]

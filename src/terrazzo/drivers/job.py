@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 CATALOG_FILE = "catalog.sqlite"
 ASSETS_FOLDER = "assets"
 ROOTS_FILE = "roots.json"
+INVENTORIES = "inventories"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,7 @@ class Workspace:
             uploads=self.uploads,
             most_images=most_images,
             only=only,
+            inventories=self.home / INVENTORIES,
         )
 
 

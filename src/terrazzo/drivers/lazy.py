@@ -6,18 +6,19 @@ import hashlib
 import json
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from terrazzo.cube import Kind
+from terrazzo.drivers.arrays import ArrayNode, ArraySource, WithArrays, arrays_of
 from terrazzo.drivers.executors import describe_run
 from terrazzo.drivers.job import Job, Workspace
 from terrazzo.drivers.own import own_workspace
 from terrazzo.drivers.pool import ClusterUnusable, Pool
 from terrazzo.drivers.stages import Means, settled
-from terrazzo.engine import evaluate
+from terrazzo.engine import evaluate, infer
 from terrazzo.errors import ArgumentInvalid, PlanTooLarge
 from terrazzo.geo.blocks import Blocks
 from terrazzo.processes.labels import instant_of
@@ -48,7 +49,8 @@ def to_xarray(
     """Return the result of a graph as a lazy array: one Dask task per block, nothing is read yet.
 
     Args:
-        graph: a process graph, JSON text or a mapping, whose result is a raster; or a job.
+        graph: a process graph, JSON text or a mapping, whose result is a raster; or a job. Nodes
+            that load arrays (`from_xarray`) may stand in a mapping, or alone.
         workspace: where its collections are; the one of the command line by default.
         block: edge of a chunk, pixels; it holds all dates and bands.
         where: `bbox` (west, south, east, north), `bbox_crs`, `resolution`, `crs`, `exact`,
@@ -71,10 +73,11 @@ def to_xarray(
         raise ClusterUnusable("Dask is not installed. Run: pip install 'terrazzo[dask]'") from error
     import xarray  # noqa: PLC0415 - slow to load
 
-    job = graph if isinstance(graph, Job) else Job.of(graph, **where)
-    workspace = workspace or own_workspace(os.environ)
-    plan = _planned(job, workspace, block)
-    work = _Work(job, workspace, block, _digest(plan, job, block))
+    nodes = {"array": {**graph, "result": True}} if isinstance(graph, ArrayNode) else graph
+    job = nodes if isinstance(nodes, Job) else Job.of(nodes, **where)
+    workspace, arrays = workspace or own_workspace(os.environ), arrays_of(job)
+    plan = _planned(job, workspace, block, arrays)
+    work = _Work(job, workspace, block, _digest(plan, job, block), arrays)
     blocks = Blocks(plan.window, block)
     if len(blocks) > MOST_BLOCKS:
         raise PlanTooLarge(
@@ -98,7 +101,7 @@ def to_xarray(
         for col in range(cols)
     }  # fmt: skip
     lazy = Array(tasks, name, tuple(places), dtype=dtype)
-    coordinates = {one.name: _labels(one, plan) for one in probe.dimensions}
+    coordinates = {one.name: _labels(one, plan, arrays) for one in probe.dimensions}
     told = {"terrazzo_graph_digest": plan.digest, "grid_mapping": "spatial_ref"}
     array = xarray.DataArray(
         lazy, coordinates, [one.name for one in probe.dimensions], "result", told
@@ -106,13 +109,16 @@ def to_xarray(
     return array.assign_coords(spatial_ref=xarray.Variable((), 0, _reference(plan)))
 
 
-def _planned(job: Job, workspace: Workspace, block: int) -> Plan:
+def _planned(job: Job, workspace: Workspace, block: int, arrays: Mapping[str, ArraySource]) -> Plan:
     """Plan a job whose result is a raster.
 
     Raises:
         ArgumentInvalid: its result is none.
     """
-    inference = job.infer(workspace)
+    if arrays:
+        inference = infer(job.graph(), WithArrays(arrays, workspace.opener(skip_bad=job.skip_bad)))
+    else:
+        inference = job.infer(workspace)
     result = inference.graph.result
     means = Means(block, Pool("threads", 1), Progress())
     inference, _ = settled(job, inference, (result,), means)
@@ -125,7 +131,7 @@ def _planned(job: Job, workspace: Workspace, block: int) -> Plan:
 
 
 def _digest(plan: Plan, job: Job, block: int) -> str:
-    told = json.dumps(describe_run(plan, job, block), sort_keys=True)
+    told = json.dumps(describe_run(plan, job, Blocks(plan.window, block)), sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:24]
 
 
@@ -138,6 +144,8 @@ class _Work:
     block: int
     digest: str
     """Of all that decides the pixels, the images among it."""
+    arrays: Mapping[str, ArraySource] = field(default_factory=dict, compare=False, repr=False)
+    """Arrays of this process that the graph loads."""
 
     def plan(self) -> Plan:
         """Make the plan, once per process.
@@ -148,7 +156,7 @@ class _Work:
         with _opening:
             known = _plans.get(self)
             if known is None:
-                known = _planned(self.job, self.workspace, self.block)
+                known = _planned(self.job, self.workspace, self.block, self.arrays)
                 if _digest(known, self.job, self.block) != self.digest:
                     raise ArgumentInvalid(
                         "The catalogue has changed since this array was made, or a worker sees "
@@ -184,8 +192,11 @@ def _axis(dimension: Dimension) -> str:
     return dimension.name if dimension.kind is Kind.SPATIAL else ""
 
 
-def _labels(dimension: Dimension, plan: Plan) -> Any:
+def _labels(dimension: Dimension, plan: Plan, arrays: Mapping[str, ArraySource]) -> Any:
     if dimension.kind is Kind.SPATIAL:
+        for array in arrays.values():
+            if array.grid == plan.grid:  # to the last bit, so that xarray sees that they align
+                return array.coordinates(dimension.name, plan.window)
         return (plan.grid.xs if dimension.name == "x" else plan.grid.ys)(plan.window)
     instants = [instant_of(label) for label in dimension.labels]
     if dimension.kind is Kind.TEMPORAL and None not in instants:

@@ -11,12 +11,11 @@ from terrazzo.drivers.executors import Sent
 from terrazzo.drivers.job import Job
 from terrazzo.drivers.pool import Pool
 from terrazzo.errors import ArgumentInvalid
-from terrazzo.storage.writers.files import output_failed, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
+    from terrazzo.drivers.depot import Depot
     from terrazzo.drivers.job import Workspace
 
 ORDER = "order.json"
@@ -43,18 +42,17 @@ class Order:
         """What a worker works with."""
         return Pool("threads", self.threads, self.memory_bytes)
 
-    def sent(self, workspace: Workspace, folder: Path, node: str, place: Path) -> Sent:
+    def sent(self, workspace: Workspace, run: Depot, node: str, place: Depot) -> Sent:
         """Return the work of one raster of it, whose blocks are kept in `place`."""
         memory = self.memory_bytes // self.threads
-        return Sent(self.job, workspace, node, place, folder, self.block, memory)
+        return Sent(self.job, workspace, node, place, run, self.block, memory)
 
-    def write(self, folder: Path) -> None:
-        """Write it into the folder of its run.
+    def write(self, run: Depot) -> None:
+        """Write it where its run is kept.
 
         Raises:
-            OutputFailed: the folder cannot be written to.
+            OutputFailed: it cannot be written.
         """
-        path = folder / ORDER
         told = {
             "job": asdict(self.job),
             "block": self.block,
@@ -63,35 +61,32 @@ class Order:
             "about": asdict(self.about),
             "blocks": dict(self.blocks),
         }
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise output_failed(path, error) from error
-        with whole_file(path) as part:
-            part.write_text(json.dumps(told, indent=1, sort_keys=True))
+        run.write(ORDER, json.dumps(told, indent=1, sort_keys=True).encode())
 
     @classmethod
-    def read(cls, folder: Path) -> Order:
+    def read(cls, run: Depot) -> Order:
         """Read that of a run.
 
         Raises:
-            ArgumentInvalid: the folder holds none, or a damaged one.
+            ArgumentInvalid: there is none, or a damaged one.
+            OutputFailed: it cannot be read.
         """
-        path = folder / ORDER
+        content = run.read(ORDER)
+        if content is None:
+            raise ArgumentInvalid(
+                f"There is no run to help with in {run}: it has no {ORDER}. Begin one with "
+                f"`terrazzo run GRAPH.json -o {run} --executor slurm`."
+            )
         try:
-            told: dict[str, Any] = json.loads(path.read_text())
+            told: dict[str, Any] = json.loads(content)
             bbox = told["job"].pop("bbox")
             job = Job(**told["job"], bbox=None if bbox is None else tuple(bbox))
             about = About(**told["about"])
             return cls(
                 job, told["block"], told["threads"], told["memory_bytes"], about, told["blocks"]
             )
-        except FileNotFoundError as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArgumentInvalid(
-                f"There is no run to help with in {folder}: it has no {ORDER}. Begin one with "
-                f"`terrazzo run GRAPH.json -o {folder} --executor slurm`."
-            ) from error
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            raise ArgumentInvalid(
-                f"{path} is damaged ({error}). Give the command that began the run once more."
+                f"{run}/{ORDER} is damaged ({error}). Give the command that began the run once "
+                "more."
             ) from error

@@ -6,8 +6,6 @@ way than `batch.run` or a tile does it.
 
 from __future__ import annotations
 
-import resource
-import sys
 import tempfile
 import threading
 import time
@@ -21,6 +19,7 @@ from typing_extensions import override
 
 from terrazzo.drivers import batch
 from terrazzo.drivers.measured import Measured, Memory, Profile, Reading, Workers, parts_of
+from terrazzo.drivers.memory import forget_peak, resident
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.record import RECORD
 from terrazzo.drivers.stages import Means, settled
@@ -351,39 +350,17 @@ class _Compiling(event.Listener):
 
 
 def _listen(work: Callable[[], object]) -> _Heard:
-    resets = _forget_peak()
-    before, _ = _resident()
+    resets = forget_peak()
+    before, _ = resident()
     compiling = event.install_listener("numba:compiler_lock", _Compiling())
     with recorded() as recorder, compiling:
         wall, cpu = time.perf_counter(), time.process_time()
         work()
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    _, peak = _resident()
+    _, peak = resident()
     return _Heard(recorder, cpu, wall, peak, before, resets)
 
 
 def _median(heard: Sequence[_Heard]) -> _Heard:
     """Return the one in the middle by CPU time; of two the quicker one."""
     return sorted(heard, key=lambda one: one.cpu_seconds)[(len(heard) - 1) // 2]
-
-
-def _forget_peak() -> bool:
-    """Let the peak of resident memory begin anew; False where the system cannot."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return False
-    return True
-
-
-def _resident() -> tuple[int, int]:
-    """Return the resident memory of this process now and at its peak, bytes."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        unit = 1 if sys.platform == "darwin" else 1024
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        return most, most
-    told = dict(line.split(":", 1) for line in lines if ":" in line)
-    now, most = (int(told[key].split()[0]) * 1024 for key in ("VmRSS", "VmHWM"))
-    return now, most

@@ -1,9 +1,8 @@
 """The record of a run: what it is, which blocks are done, and how to go on with it.
 
-A block is one file, written beside its final name and moved there, so it is either whole or
-not there. Its name says which block it is and of which images it was made, so that one listing
-of the folder tells what is done. A run that was killed at any moment goes on with the blocks that
-are missing, and the result is the same to the byte.
+A block is one file (or object), which is either whole or not there. Its name says which block it is
+and of which images it was made, so that a listing tells what is done. A run that was killed at any
+moment goes on with the blocks that are missing, and the result is the same to the byte.
 """
 
 from __future__ import annotations
@@ -11,9 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import re
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -21,32 +17,30 @@ from urllib.parse import quote
 import numpy as np
 
 from terrazzo.cube import Cube
-from terrazzo.errors import RunDiffers
+from terrazzo.drivers.block_names import BLOCKS, aside_name, aside_of, kept_name, kept_of
+from terrazzo.drivers.tally import RESULTS, Tally
+from terrazzo.errors import OutputFailed, RunDiffers
 from terrazzo.logs import Entry
-from terrazzo.spans import span
-from terrazzo.storage.writers.files import output_failed, whole_file
+from terrazzo.spans import note, span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from terrazzo.drivers.depot import Depot
     from terrazzo.geo.grid import Window
+    from terrazzo.storage.writers.zarr_shared import SharedZarr
 
 RECORD = "run.json"
-BLOCKS = ".blocks"
 SKIPPED = "skipped.json"
-RESULTS = "results.json"
 FAILED = "failed.jsonl"
 GRAPH = "process_graph"
 """Member of the description that holds the graph as it was given."""
 _LONGEST_NAME = 150
 """Characters of the name of a folder that is named after a node."""
-_BLOCK = re.compile(r"(\d+)_([0-9a-f]{16})\.block")
-"""Name of a block's file: its number and its version."""
-_ASIDE = re.compile(r"(\d+)\.failed")
-"""Name of the file of a block that was set aside."""
+_HEADER_BYTES = 65_536
+"""Of a block, which hold what is told of it as a rule."""
 
 
 def folder_name(node: str) -> str:
@@ -76,49 +70,48 @@ class KeptBlock:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """The folder in which one run keeps its blocks and its description."""
+    """What one run keeps of its blocks and its description."""
 
-    folder: Path
-    """The output folder of the run."""
+    depot: Depot
+    """Where."""
+    store: SharedZarr | None = None
+    """What the pixels of blocks are written into, instead of being kept; None = nothing."""
 
     @classmethod
-    def open(cls, folder: Path, description: Mapping[str, Any]) -> RunRecord:
-        """Begin a run in a folder, or go on with the same run there.
+    def open(
+        cls, depot: Depot, description: Mapping[str, Any], store: SharedZarr | None = None
+    ) -> RunRecord:
+        """Begin a run in a depot, or go on with the same run there.
 
         Args:
-            folder: made when missing; may hold other files.
+            depot: may hold other files.
             description: everything that decides the pixels and their layout; JSON values.
+            store: see the fields.
 
         Raises:
-            RunDiffers: the folder holds another run.
+            RunDiffers: the depot holds another run.
             OutputFailed: it cannot be written to.
         """
-        record = cls(folder)
-        path = folder / RECORD
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / BLOCKS).mkdir(exist_ok=True)
-            record.check(description)
-            if not path.exists():
-                with whole_file(path) as part:
-                    part.write_text(json.dumps(description, indent=1, sort_keys=True))
-        except OSError as error:
-            raise output_failed(path, error) from error
+        record = cls(depot, store)
+        if not record.check(description):
+            depot.write(RECORD, json.dumps(description, indent=1, sort_keys=True).encode())
+        if store is not None:
+            store.begin()
         return record
 
-    def check(self, description: Mapping[str, Any]) -> None:
-        """Refuse to mix two runs in one folder.
+    def check(self, description: Mapping[str, Any]) -> bool:
+        """Refuse to mix two runs in one depot; tell whether there is one.
 
         Args:
             description: of the run that begins, or some of it.
 
         Raises:
-            RunDiffers: the folder's run differs; says in what.
+            RunDiffers: the run that is there differs; says in what.
         """
-        path = self.folder / RECORD
-        if not path.exists():
-            return
-        known = json.loads(path.read_text())
+        content = self.depot.read(RECORD)
+        if content is None:
+            return False
+        known = json.loads(content)
         fresh = json.loads(json.dumps(description))
         differing = sorted(
             key
@@ -127,25 +120,29 @@ class RunRecord:
         )
         if differing:
             raise RunDiffers(
-                f"{self.folder} holds another run (it differs in {', '.join(differing)}). Choose "
+                f"{self.depot} holds another run (it differs in {', '.join(differing)}). Choose "
                 "another folder with -o, or delete this one."
             )
-
-    def _block(self, number: int, version: int) -> Path:
-        return self.folder / BLOCKS / f"{number}_{version:016x}.block"
+        return True
 
     def versions(self, count: int) -> NDArray[np.uint64]:
         """Return, for each of `count` blocks, the version of the images that it was made of.
 
-        0 where the block is not there.
+        0 where the block is not there. All names are listed: who asks often takes a `tally`.
         """
         versions = np.zeros(count, np.uint64)
-        with os.scandir(self.folder / BLOCKS) as entries:
-            for entry in entries:
-                name = _BLOCK.fullmatch(entry.name)
-                if name is not None and int(name[1]) < count:
-                    versions[int(name[1])] = int(name[2], 16)
+        for name in self._names():
+            found = kept_of(name)
+            if found is not None and found[0] < count:
+                versions[found[0]] = found[1]
         return versions
+
+    def tally(self, count: int) -> Tally:
+        """Return what watches which of `count` blocks are there."""
+        return Tally(self.depot, count)
+
+    def _names(self) -> Iterator[str]:
+        return (name.rpartition("/")[2] for name in self.depot.names(BLOCKS))
 
     def save(
         self,
@@ -160,21 +157,25 @@ class RunRecord:
         Raises:
             OutputFailed: the disk is full or the folder not writable; no part of it stays.
         """
-        path = self._block(number, version)
         told = {
             "dtype": cube.dtype.str,
             "shape": cube.values.shape,
             "skipped": skipped,
             "log": [entry.kept() for entry in log],
         }
-        with span("write"), whole_file(path) as part, part.open("wb") as file:
-            file.write(json.dumps(told).encode() + b"\n")
-            file.write(np.ascontiguousarray(cube.values).data)
-            file.write(np.packbits(cube.valid).data)
+        header = json.dumps(told).encode() + b"\n"
+        if self.store is not None:
+            self.store.write(cube)
+            self.depot.write(kept_name(number, version), header)
+            return
+        values, valid = np.ascontiguousarray(cube.values), np.packbits(cube.valid)
+        with span("write"):
+            self.depot.write(kept_name(number, version), header, values.data, valid.data)
+        note("bytes_written", len(header) + values.nbytes + valid.nbytes)
 
     def drop(self, number: int, version: int) -> None:
         """Delete a block whose images have changed."""
-        self._block(number, version).unlink(missing_ok=True)
+        self.depot.delete([kept_name(number, version)])
 
     def set_aside(
         self, number: int, window: Window, reason: str, log: tuple[Entry, ...] = ()
@@ -191,20 +192,15 @@ class RunRecord:
             "reason": reason,
             "log": [entry.kept() for entry in log],
         }
-        with whole_file(self.folder / BLOCKS / f"{number}.failed") as part:
-            part.write_text(json.dumps(told))
+        self.depot.write(aside_name(number), json.dumps(told).encode())
 
     def aside(self) -> set[int]:
-        """Return the blocks that were set aside."""
-        with os.scandir(self.folder / BLOCKS) as entries:
-            names = [_ASIDE.fullmatch(entry.name) for entry in entries]
-        return {int(name[1]) for name in names if name is not None}
+        """Return the blocks that were set aside; all names are listed."""
+        return {number for number in map(aside_of, self._names()) if number is not None}
 
     def forgive(self) -> None:
         """Let all blocks be tried again."""
-        for number in self.aside():
-            (self.folder / BLOCKS / f"{number}.failed").unlink(missing_ok=True)
-        (self.folder / FAILED).unlink(missing_ok=True)
+        self.depot.delete([*map(aside_name, self.aside()), FAILED])
 
     def list_failed(self) -> list[dict[str, Any]]:
         """Return what there is to tell of the blocks that were set aside, and write it down.
@@ -212,12 +208,9 @@ class RunRecord:
         Raises:
             OutputFailed: that cannot be written down.
         """
-        told: list[dict[str, Any]] = [
-            json.loads((self.folder / BLOCKS / f"{number}.failed").read_text())
-            for number in sorted(self.aside())
-        ]
-        with whole_file(self.folder / FAILED) as part:
-            part.write_text("".join(json.dumps(one) + "\n" for one in told))
+        notes = (self.depot.read(aside_name(number)) for number in sorted(self.aside()))
+        told: list[dict[str, Any]] = [json.loads(one) for one in notes if one is not None]
+        self.depot.write(FAILED, "".join(json.dumps(one) + "\n" for one in told).encode())
         return told
 
     def load(self, number: int, version: int, window: Window, probe: Cube) -> KeptBlock:
@@ -228,43 +221,71 @@ class RunRecord:
             version: with which it was kept.
             window: its pixels.
             probe: its dimensions and grid.
+
+        Raises:
+            OutputFailed: it has gone, or cannot be read.
         """
-        with self._block(number, version).open("rb") as file:
-            told = json.loads(file.readline())
-            size = math.prod(told["shape"])
-            values = np.fromfile(file, np.dtype(told["dtype"]), size).reshape(told["shape"])
-            bits = np.unpackbits(np.fromfile(file, np.uint8), count=size)
-        valid = bits.view(np.bool_).reshape(values.shape)
-        cube = Cube(values, valid, probe.dimensions, probe.grid, window)
+        content = self._read(kept_name(number, version))
+        start = content.index(b"\n") + 1
+        told = json.loads(content[:start])
+        shape, size = told["shape"], math.prod(told["shape"])
+        values = np.frombuffer(content, np.dtype(told["dtype"]), size, start)
+        bits = np.frombuffer(content, np.uint8, offset=start + values.nbytes)
+        valid = np.unpackbits(bits, count=size).view(np.bool_).reshape(shape)
+        cube = Cube(values.reshape(shape), valid, probe.dimensions, probe.grid, window)
         return KeptBlock(cube, tuple(told["skipped"]), tuple(map(Entry.of, told["log"])))
 
-    def logged_of(self, number: int, version: int) -> tuple[Entry, ...]:
-        """Return what was logged while a finished block was computed."""
-        with self._block(number, version).open("rb") as file:
-            return tuple(map(Entry.of, json.loads(file.readline())["log"]))
+    def told_of(self, number: int, version: int) -> tuple[tuple[str, ...], tuple[Entry, ...]]:
+        """Return which items were left out of a finished block, and what was logged meanwhile.
 
-    def results(self, version: str) -> list[dict[str, str]] | None:
+        Raises:
+            OutputFailed: the block has gone, or cannot be read.
+        """
+        name = kept_name(number, version)
+        header, more, _ = self._read(name, _HEADER_BYTES).partition(b"\n")
+        if not more:
+            header, _, _ = self._read(name).partition(b"\n")
+        told = json.loads(header)
+        return tuple(told["skipped"]), tuple(map(Entry.of, told["log"]))
+
+    def _read(self, name: str, most: int | None = None) -> bytes:
+        content = self.depot.read(name, most)
+        if content is None:
+            raise OutputFailed(
+                f"{self.depot} has lost {name} while the run went on. Give the same command "
+                "again: it computes what is missing."
+            )
+        return content
+
+    def reopen(self) -> None:
+        """Forget the results that were written, because they are made anew."""
+        self.depot.delete([RESULTS])
+
+    def results(self, version: Callable[[], str]) -> list[dict[str, str]] | None:
         """Return what a finished run wrote.
 
         None where it is unfinished, a file of it has gone, or it was made of images that have
-        changed since: `version` is theirs now.
+        changed since.
+
+        Args:
+            version: gives that of the images now; asked only where there are results.
         """
-        path = self.folder / RESULTS
-        if not path.exists():
+        content = self.depot.read(RESULTS)
+        if content is None:
             return None
-        told = json.loads(path.read_text())
+        told = json.loads(content)
         results: list[dict[str, str]] = told["results"]
-        there = all((self.folder / result["file"]).is_file() for result in results)
-        return results if there and told["version"] == version else None
+        there = all(self.depot.has(one["file"]) for one in results)
+        return results if there and told["version"] == version() else None
 
     def left_out(self) -> tuple[str, ...]:
         """Return the items that a finished run left out."""
-        path = self.folder / SKIPPED
-        return tuple(json.loads(path.read_text())) if path.exists() else ()
+        content = self.depot.read(SKIPPED)
+        return () if content is None else tuple(json.loads(content))
 
     def logged(self) -> tuple[Entry, ...]:
         """Return what a finished run logged."""
-        told = json.loads((self.folder / RESULTS).read_text())
+        told = json.loads(self._read(RESULTS))
         return tuple(map(Entry.of, told["log"]))
 
     def close(
@@ -276,28 +297,20 @@ class RunRecord:
     ) -> None:
         """Write down what was written and left out, and delete the blocks.
 
-        What a killed run had begun to write beside its results is deleted, too.
+        Raises:
+            OutputFailed: that cannot be written down.
         """
         self.note_skipped(skipped)
-        with whole_file(self.folder / RESULTS) as part:
-            kept = [entry.kept() for entry in log]
-            told = {"version": version, "results": list(results), "log": kept}
-            part.write_text(json.dumps(told, indent=1))
-        for begun in self.folder.glob(".*.part*"):
-            begun.unlink(missing_ok=True)
-        shutil.rmtree(self.folder / BLOCKS, ignore_errors=True)
+        kept = [entry.kept() for entry in log]
+        told = {"version": version, "results": list(results), "log": kept}
+        self.depot.write(RESULTS, json.dumps(told, indent=1).encode())
+        self.depot.clear(BLOCKS)
 
     def note_skipped(self, skipped: Sequence[str]) -> None:
-        """Write down which items were left out; makes the folder.
+        """Write down which items were left out.
 
         Raises:
-            OutputFailed: it cannot be written to.
+            OutputFailed: that cannot be written down.
         """
-        path = self.folder / SKIPPED
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise output_failed(path, error) from error
         if skipped:
-            with whole_file(path) as part:
-                part.write_text(json.dumps(list(skipped), indent=1))
+            self.depot.write(SKIPPED, json.dumps(list(skipped), indent=1).encode())

@@ -12,6 +12,7 @@ import numpy as np
 from terrazzo import __version__
 from terrazzo.cube import Cube, Kind
 from terrazzo.drivers.result_facts import degrees_box, raster_facts, table_facts
+from terrazzo.engine.bound import Pending
 from terrazzo.engine.evaluate import paste
 from terrazzo.errors import (
     FormatArgumentInvalid,
@@ -47,7 +48,7 @@ RASTER_FORMATS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "GTIFF": ("tif", _COG_OPTIONS),
     "COG": ("tif", _COG_OPTIONS),
     "NETCDF": ("nc", ("nodata",)),
-    "ZARR": ("zarr.zip", ("nodata", "overviews")),
+    "ZARR": ("zarr.zip", ("nodata", "overviews", "archive")),
     "PNG": ("png", _PICTURE_OPTIONS),
     "JPEG": ("jpg", _PICTURE_OPTIONS),
     "WEBP": ("webp", _PICTURE_OPTIONS),
@@ -87,10 +88,13 @@ _FEW = 8
 """Words that an error lists."""
 _NUMBERS = ("nodata", "min", "max")
 """Options that are numbers; null is as if they were left out."""
+_TRUTHS = ("archive",)
+"""Options that are true or false."""
 MEDIA_TYPES = {
     "tif": "image/tiff; application=geotiff; profile=cloud-optimized",
     "nc": "application/x-netcdf",
     "zarr.zip": "application/vnd.zarr+zip; version=3",
+    "zarr": "application/vnd.zarr; version=3",
     "png": "image/png",
     "jpg": "image/jpeg",
     "webp": "image/webp",
@@ -123,6 +127,8 @@ class Asset:
     """Where geometries lie, degrees; None where there are none."""
     checksum: str = ""
     """As a multihash, where it is known already."""
+    size: int | None = None
+    """Bytes, where it is no single file; such a one has no checksum."""
 
     def listed(self) -> dict[str, str]:
         """Return it as the record of a run lists it."""
@@ -141,7 +147,17 @@ class OutputFormat:
     @property
     def suffix(self) -> str:
         """Of the file's name."""
-        return {**RASTER_FORMATS, **VECTOR_FORMATS}[self.name][0]
+        return "zarr" if self.in_place else {**RASTER_FORMATS, **VECTOR_FORMATS}[self.name][0]
+
+    @property
+    def file(self) -> str:
+        """What a result is called that is one file, or one store."""
+        return f"result.{self.suffix}"
+
+    @property
+    def in_place(self) -> bool:
+        """Whether workers write the result themselves, each its own part."""
+        return self.name == "ZARR" and self.options.get("archive") is False
 
     @property
     def long(self) -> bool:
@@ -192,6 +208,23 @@ def output_format(inference: Inference, node: str) -> OutputFormat:
     return OutputFormat(name, options)
 
 
+def check_files(inference: Inference, nodes: Sequence[str]) -> None:
+    """Refuse results of many files where each result has one address.
+
+    Raises:
+        FormatArgumentInvalid: says which option would make it one.
+    """
+    for node in nodes:
+        bound = inference.nodes[node]
+        if bound.process.id != "save_result" or inference.cube(node).result is Pending.PENDING:
+            continue
+        if output_format(inference, node).in_place:
+            raise FormatArgumentInvalid(
+                "A Zarr store that is no archive has many files, and a result of a service is one. "
+                "Leave `archive` out, or run the graph with `terrazzo run`."
+            )
+
+
 def _check_labels(raster: Cube) -> None:
     """Refuse a raster without a single image, which no file can hold.
 
@@ -220,6 +253,8 @@ def _check_options(name: str, options: Mapping[str, Any], known: tuple[str, ...]
                 f"Option `{option}` is {' or '.join(few)}, not {str(value)[:40]!r}."
                 f"{suggest(str(value), words)}"
             )
+        if option in _TRUTHS and not isinstance(value, bool):
+            raise FormatArgumentInvalid(f"Option `{option}` is true or false, not {value!r}.")
         if option in _NUMBERS and type(value) not in {int, float, type(None)}:
             raise FormatArgumentInvalid(f"Option `{option}` is a number, not {value!r}.")
     low, high = options.get("min"), options.get("max")
@@ -266,7 +301,7 @@ def write_results(
     tags = {"terrazzo_version": __version__, "terrazzo_graph_digest": plan.digest}
     nodata = output.options.get("nodata")
     if output.name == "NETCDF":
-        path = folder / "result.nc"
+        path = folder / output.file
         write_netcdf(
             path,
             blocks,
@@ -278,11 +313,11 @@ def write_results(
         )
         return (raster_asset(plan, output, path),)
     if output.name == "ZARR":
-        path = folder / "result.zarr.zip"
+        path = folder / output.file
         _zarr(plan, output, path, blocks, tags)
         return (raster_asset(plan, output, path),)
     if output.name in PICTURE_EDGES:
-        path = folder / f"result.{output.suffix}"
+        path = folder / output.file
         _picture(plan, output, path, blocks)
         return (raster_asset(plan, output, path),)
     times = _times(plan.probe)
@@ -298,7 +333,7 @@ def write_results(
         options=CogOptions(
             nodata=nodata if nodata is not None else default_nodata(plan.probe),
             compression=str(output.options.get("compression", "deflate")).lower(),
-            overviews=str(output.options.get("overviews", _overviews(plan.probe))).lower(),
+            overviews=str(output.options.get("overviews", default_overviews(plan.probe))).lower(),
             metadata=tags,
             threads=threads,
         ),
@@ -309,7 +344,9 @@ def write_results(
     )
 
 
-def raster_asset(plan: Plan, output: OutputFormat, path: Path, time: str = "") -> Asset:
+def raster_asset(
+    plan: Plan, output: OutputFormat, path: Path, time: str = "", size: int | None = None
+) -> Asset:
     """Return a file of a raster result with what STAC is told of it.
 
     Args:
@@ -317,6 +354,7 @@ def raster_asset(plan: Plan, output: OutputFormat, path: Path, time: str = "") -
         output: its format.
         path: the file.
         time: label of its date; empty where it holds all dates or none.
+        size: bytes, where it is no single file.
     """
     grid, nodata = plan.grid.crop(plan.window), output.options.get("nodata")
     facts = raster_facts(
@@ -326,7 +364,7 @@ def raster_asset(plan: Plan, output: OutputFormat, path: Path, time: str = "") -
         name=output.name,
         nodata=nodata if nodata is not None else default_nodata(plan.probe),
     )
-    return Asset(path, MEDIA_TYPES[output.suffix], time, facts, grid)
+    return Asset(path, MEDIA_TYPES[output.suffix], time, facts, grid, size=size)
 
 
 def _zarr(
@@ -342,7 +380,7 @@ def _zarr(
         probe=plan.probe,
         window=plan.window,
         nodata=nodata if nodata is not None else default_nodata(plan.probe),
-        overviews=str(output.options.get("overviews", _overviews(plan.probe))).lower(),
+        overviews=str(output.options.get("overviews", default_overviews(plan.probe))).lower(),
         metadata=tags,
     )
 
@@ -354,7 +392,7 @@ def write_value(value: Any, output: OutputFormat, folder: Path) -> tuple[Asset, 
         FormatUnsuitable: the format cannot hold the geometries.
         OutputFailed: the file cannot be written.
     """
-    path = folder / f"result.{output.suffix}"
+    path = folder / output.file
     media_type = MEDIA_TYPES[output.suffix]
     if isinstance(value, Cube):
         facts = _write_cube(value, output, path)
@@ -435,7 +473,7 @@ def _bands(probe: Cube) -> tuple[str, ...]:
     return tuple(str(label) for label in probe.only(Kind.BANDS).labels)
 
 
-def _overviews(probe: Cube) -> str:
+def default_overviews(probe: Cube) -> str:
     """Measurements are averaged; whole numbers may be classes, of which there is no average."""
     return "average" if probe.dtype.kind == "f" else "nearest"
 

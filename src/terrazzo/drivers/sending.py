@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from terrazzo.drivers.results import Asset
     from terrazzo.progress import Progress
 
 FILES_AT_ONCE: Final = 4
@@ -30,6 +31,7 @@ _MEGABYTE: Final = 1_000_000
 _SHA256: Final = 4
 """Characters of a multihash before the digest."""
 _JSON: Final = "application/json"
+_PLAIN: Final = "application/octet-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,31 @@ def digest_in(asset: Mapping[str, Any]) -> str:
     return told[_SHA256:] if told.startswith("1220") else ""
 
 
+def send_files(folder: Path, assets: Sequence[Asset], destination: Destination) -> None:
+    """Send files that a run has made, from a folder, before anything names them.
+
+    Raises:
+        OutputFailed: the store does not take them; what was sent is kept.
+        Cancelled: raised by the progress, likewise.
+    """
+    parcels = [
+        Parcel(asset.path, asset.path.relative_to(folder).as_posix(), asset.media_type)
+        for asset in assets
+    ]
+    with destination.progress:
+        destination.start(parcels)
+        destination.send(parcels)
+
+
+def _parcels(folder: Path, asset: Mapping[str, Any]) -> list[Parcel]:
+    """Return the files of an asset; none where workers wrote it into the bucket."""
+    path = folder / asset["file"]
+    if not digest_in(asset):  # it is a folder, or was never here
+        inside = sorted(one for one in path.rglob("*") if one.is_file())
+        return [Parcel(one, one.relative_to(folder).as_posix(), _PLAIN) for one in inside]
+    return [Parcel(path, asset["file"], asset["type"], digest_in(asset))]
+
+
 def send_run(folder: Path, destination: Destination) -> None:
     """Send the files of a finished run, and then the STAC that names them.
 
@@ -153,9 +180,10 @@ def send_run(folder: Path, destination: Destination) -> None:
     if results is None:
         raise ArgumentInvalid(f"{folder} holds no finished run. Run the graph first.")
     files = [
-        Parcel(folder / asset["file"], asset["file"], asset["type"], digest_in(asset))
+        parcel
         for part in results.told["parts"]
         for asset in part["assets"].values()
+        for parcel in _parcels(folder, asset)
     ]
     items = [
         Parcel(path, f"{CATALOGUE}/{path.name}", "application/geo+json")

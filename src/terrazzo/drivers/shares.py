@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import BrokenExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from terrazzo.drivers.batch import folders_of, inspected_nodes, output_nodes
 from terrazzo.drivers.executors import computed, opened
@@ -19,18 +22,17 @@ from terrazzo.errors import ArgumentInvalid, RunIncomplete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
+    from terrazzo.drivers.depot import Depot
     from terrazzo.drivers.executors import Blockwise, Sent
     from terrazzo.drivers.job import Workspace
     from terrazzo.drivers.order import Order
-    from terrazzo.drivers.record import RunRecord
     from terrazzo.engine import Inference
     from terrazzo.progress import Progress
 
+GOLDEN = (5**0.5 - 1) / 2
 LOOK_S = 2.0
 """For so long it is believed which blocks are missing, when others are helped."""
 
@@ -57,13 +59,18 @@ class Share:
             )
         return cls(int(index), int(of))
 
+    @property
+    def start(self) -> float:
+        """Where it begins to help, 0..1; the starts of any few shares lie far apart."""
+        return self.index * GOLDEN % 1
+
     def numbers(self, count: int) -> range:
-        """Return its blocks of a run of `count`, which lie beside each other."""
+        """Return its part of the order of work of `count` blocks, which lie beside each other."""
         return range(self.index * count // self.of, (self.index + 1) * count // self.of)
 
 
 def help_with(
-    order: Order, workspace: Workspace, folder: Path, share: Share, progress: Progress
+    order: Order, workspace: Workspace, run: Depot, share: Share, progress: Progress
 ) -> int:
     """Compute the blocks of a share, then those that are missing of others; return how many.
 
@@ -75,26 +82,26 @@ def help_with(
         RunIncomplete: blocks failed.
     """
     made = failed = 0
-    inference = prepare(order, workspace, folder, progress)
-    for node, place in folders_of(output_nodes(inference), folder).items():
+    inference = prepare(order, workspace, run, progress)
+    for node, place in folders_of(output_nodes(inference), run).items():
         if inference.cube(node).grid is None:
             continue
-        sent = order.sent(workspace, folder, node, place)
-        work = sent.opened()
-        if work.record.results(read_version(work.plan, work.plan.window)) is not None:
+        sent = order.sent(workspace, run, node, place)
+        work = replace(sent.opened(), ahead=order.threads)
+        if work.record.results(partial(read_version, work.plan, work.plan.window)) is not None:
             continue
         more, less = _help(work, sent, order, share, progress)
         made, failed = made + more, failed + less
     if failed:
         raise RunIncomplete(
             f"{failed} blocks failed and were set aside; {made} were made. The reasons are in "
-            f"{folder}. When they are mended, give the command that began the run once more."
+            f"{run}. When they are mended, give the command that began the run once more."
         )
     return made
 
 
-def prepare(order: Order, workspace: Workspace, folder: Path, progress: Progress) -> Inference:
-    """Carry out the stages of a run, unless its folder has what they find; return what is known.
+def prepare(order: Order, workspace: Workspace, run: Depot, progress: Progress) -> Inference:
+    """Carry out the stages of a run, unless it keeps what they find; return what is known.
 
     Raises:
         GraphInvalid, ArgumentInvalid, NoDataAvailable, PlanTooLarge: the run cannot be made.
@@ -102,7 +109,7 @@ def prepare(order: Order, workspace: Workspace, folder: Path, progress: Progress
     """
     inference = order.job.infer(workspace)
     wanted = (*output_nodes(inference), *inspected_nodes(inference))
-    means = Means(order.block, order.pool, progress, folder)
+    means = Means(order.block, order.pool, progress, run)
     return settled(order.job, inference, wanted, means)[0]
 
 
@@ -116,9 +123,7 @@ def _help(
         with progress, opened(order.pool, work, sent) as executor:
             progress.start(count, "blocks")
             progress.resume(int((versions != 0).sum()))
-            for number, block in computed(
-                executor, _numbers(work.record, share, versions), versions
-            ):
+            for number, block in computed(executor, _numbers(work, share, versions), versions):
                 if block.error:
                     failed += 1
                     work.record.set_aside(number, work.blocks[number], block.error, block.log)
@@ -137,30 +142,26 @@ def _named(work: Blockwise, number: int) -> str:
     return f"block at row {window.row}, column {window.col}"
 
 
-def _numbers(record: RunRecord, share: Share, versions: NDArray[np.uint64]) -> Iterator[int]:
-    """Yield the missing blocks of a share in order, then those of others from the end.
+def _numbers(work: Blockwise, share: Share, versions: NDArray[np.uint64]) -> Iterator[int]:
+    """Yield the missing blocks of a share in the order of work, then those of others backwards.
 
-    So whoever is helped, and begins at the front, and whoever helps meet late.
+    So whoever is helped, and begins at the front, and whoever helps meet late. Helpers begin at
+    places that lie apart: if all of them began at the same, they would make the same blocks.
     """
     count = len(versions)
-    for number in share.numbers(count):
+    tally, handed = work.record.tally(count), np.zeros(count, np.bool_)
+    for number in (work.sweep[place] for place in share.numbers(count)):
+        handed[number] = True
         if not versions[number]:
             yield number
-    handed: set[int] = set()
     while True:
         looked = time.monotonic()
-        there = record.versions(count)
-        aside = record.aside()
-        ours = share.numbers(count)
-        missing = [
-            number
-            for number in (*reversed(range(ours.stop, count)), *reversed(range(ours.start)))
-            if not there[number] and number not in handed and number not in aside
-        ]
-        if not missing:
+        tally.look()
+        missing = np.flatnonzero(~(tally.kept | tally.aside | handed))[::-1]
+        if not len(missing):
             return
-        for number in missing:
-            handed.add(number)
-            yield number
+        for number in np.roll(missing, -int(len(missing) * share.start)):
+            handed[number] = True
+            yield int(number)
             if time.monotonic() - looked > LOOK_S:
                 break

@@ -9,32 +9,38 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
-import shutil
-import subprocess
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Protocol
 
 from terrazzo.drivers import batch
 from terrazzo.drivers.batch import folders_of, output_nodes
-from terrazzo.drivers.executors import describe_run
+from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.pool import ClusterUnusable
-from terrazzo.drivers.record import BLOCKS, RESULTS, RunRecord
 from terrazzo.drivers.results import output_format
+from terrazzo.drivers.slurm_programs import call
 from terrazzo.drivers.stages import stage_plans
+from terrazzo.drivers.watching.report import Facts, reported
+from terrazzo.drivers.watching.status import STATUS
 from terrazzo.engine import check_memory, read_version
 from terrazzo.engine.bound import Pending
 from terrazzo.errors import ArgumentInvalid
 from terrazzo.storage.writers.files import output_failed, whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from terrazzo.drivers.batch import RunResult
+    from terrazzo.drivers.depot import Depot
     from terrazzo.drivers.job import Workspace
     from terrazzo.drivers.order import Order
+    from terrazzo.drivers.record import RunRecord
+    from terrazzo.drivers.tally import Tally
+    from terrazzo.drivers.watching.speeds import Outlook
     from terrazzo.engine import Plan
     from terrazzo.geo.blocks import Blocks
     from terrazzo.progress import Progress
@@ -47,14 +53,15 @@ ROUNDS = 5
 PAUSE_S = 5.0
 NEVER = "NEVER"
 """State of jobs that wait for one that has failed."""
-_TOLD = 400
-"""Characters of Slurm's words that are repeated."""
+HELD = "HELD"
+"""State of tasks that Slurm has put aside, as a node or the scheduler died under their start."""
+_HELD = re.compile(r"requeued\W(in\W)?held", re.IGNORECASE)
 _PATH = re.compile(r"[\w./+=@:,-]+")
 """Paths that mean the same to Slurm, to a shell and to us."""
 _TIME = re.compile(r"\d+|\d+:\d\d(:\d\d)?|\d+-\d+(:\d\d){0,2}")
 _WORD = re.compile(r"[\w.+=@:,-]+")
-_OVER = 60
-"""Seconds that one of Slurm's programs may take."""
+AWAY_S = 300.0
+"""For so long Slurm may not answer while its jobs are watched: it may be restarted meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,8 @@ class Allocation:
     """Where to run."""
     account: str = ""
     """Who pays."""
+    name: str = "terrazzo"
+    """Beginning of the names of the jobs."""
 
     def __post_init__(self) -> None:
         """Check what will stand in a script.
@@ -92,13 +101,21 @@ class Allocation:
 class Slurm:
     """A run as jobs of Slurm."""
 
-    def __init__(self, folder: Path, command: Sequence[str], wanted: Allocation) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        command: Sequence[str],
+        wanted: Allocation,
+        *,
+        run: Depot | None = None,
+    ) -> None:
         """Describe a run; nothing is submitted yet.
 
         Args:
-            folder: of the run; all nodes of the cluster must see it.
+            folder: for scripts and what jobs say; all nodes of the cluster must have it.
             command: `terrazzo` with its options, as each node is to call it.
             wanted: what is asked of Slurm.
+            run: where the run is kept; in the folder, unless told.
 
         Raises:
             ArgumentInvalid: the folder's path means something else to Slurm or to a shell.
@@ -110,6 +127,7 @@ class Slurm:
                 "with -o whose path has only letters, digits and . _ - + = @ : , /"
             )
         self._command, self._wanted = tuple(command), wanted
+        self.run = FolderDepot(self.folder) if run is None else run
         self._jobs: dict[str, str] = {}
 
     def scripts(self, tasks: int, *, stages: bool) -> dict[str, str]:
@@ -125,7 +143,7 @@ class Slurm:
     def _script(self, what: str, *options: str, array: str = "") -> str:
         wanted = self._wanted
         asked = {
-            "job-name": f"terrazzo-{what}",
+            "job-name": f"{wanted.name}-{what}",
             "array": array,
             "ntasks": "1",
             "cpus-per-task": str(wanted.threads),
@@ -138,7 +156,7 @@ class Slurm:
             "open-mode": "append",
         }
         lines = [f"#SBATCH --{name}={value}" for name, value in asked.items() if value]
-        call = shlex.join([*self._command, "worker", str(self.folder), *options])
+        call = shlex.join([*self._command, "worker", str(self.run), *options])
         return "\n".join(
             [
                 "#!/bin/sh",
@@ -165,7 +183,7 @@ class Slurm:
         """
         after: tuple[str, ...] = ()
         for name, path in self.written(tasks, stages=stages).items():
-            found = _call(("sbatch", "--parsable", "--export=ALL", *after, str(path)))
+            found = call(("sbatch", "--parsable", "--export=ALL", *after, str(path)))
             self._jobs[name] = found.strip().partition(";")[0]
             # What is left when some tasks have failed is for the last job to do, or to tell.
             how = "afterok" if name == "prepare" else "afterany"
@@ -206,7 +224,7 @@ class Slurm:
             ClusterUnusable: Slurm does not answer.
         """
         try:
-            told = _call(
+            told = call(
                 ("squeue", "--noheader", "--array", "--format=%T|%r", f"--jobs={self._named()}")
             )
         except ClusterUnusable as error:
@@ -216,8 +234,20 @@ class Slurm:
         found: Counter[str] = Counter()
         for line in told.splitlines():
             state, _, reason = line.partition("|")
-            found[NEVER if reason == "DependencyNeverSatisfied" else state] += 1
+            never, held = reason == "DependencyNeverSatisfied", _HELD.search(reason)
+            found[NEVER if never else HELD if held else state] += 1
         return found
+
+    def spare(self) -> None:
+        """Take back the tasks that have not begun: nothing is left for them to do."""
+        with contextlib.suppress(ClusterUnusable):
+            call(("scancel", "--state=PENDING", self._jobs["work"]))
+
+    def release(self) -> None:
+        """Let tasks start that Slurm holds since it could not start them once."""
+        for job in self.jobs:
+            with contextlib.suppress(ClusterUnusable):
+                call(("scontrol", "release", job))
 
     def _named(self) -> str:
         return ",".join(self._jobs.values())
@@ -226,42 +256,21 @@ class Slurm:
         """Take back what was submitted."""
         if self._jobs:
             with contextlib.suppress(ClusterUnusable):
-                _call(("scancel", *self._jobs.values()))
+                call(("scancel", *self._jobs.values()))
 
 
 PROGRAM_MB = 1000
 """Memory of a worker besides its blocks, MiB: its libraries, and tiles that it keeps decoded."""
 
 
-def _call(command: tuple[str, ...]) -> str:
-    """Run one of Slurm's programs and return what it prints.
-
-    Raises:
-        ClusterUnusable: it is not there, fails, or does not answer.
-    """
-    if shutil.which(command[0]) is None:
-        raise ClusterUnusable(
-            f"There is no {command[0]} here: this machine is not part of a Slurm cluster. Log in "
-            "where jobs are submitted, write the script with --script-only, or choose another "
-            "--executor."
-        )
-    try:
-        done = subprocess.run(  # noqa: S603 - no shell, and every word was checked
-            command, capture_output=True, text=True, timeout=_OVER, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ClusterUnusable(
-            f"{command[0]} did not answer within {_OVER} s. `sinfo` tells whether Slurm is well; "
-            "then give the same command again."
-        ) from error
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip()[:_TOLD]
-        raise ClusterUnusable(f"Slurm refuses ({command[0]}): {said}")
-    return done.stdout
-
-
 def run(
-    order: Order, workspace: Workspace, slurm: Slurm, progress: Progress, *, follow: bool = True
+    order: Order,
+    workspace: Workspace,
+    slurm: Slurm,
+    progress: Progress,
+    *,
+    follow: bool = True,
+    outlook: Outlook | None = None,
 ) -> RunResult | None:
     """Have a run done by Slurm, and watch it until its results are there.
 
@@ -274,6 +283,7 @@ def run(
         slurm: with what.
         progress: told about the blocks; may raise `Cancelled` to stop.
         follow: whether to wait; without, the run goes on by itself, and None is returned.
+        outlook: what it is expected to take; told before, and compared after.
 
     Raises:
         GraphInvalid, ArgumentInvalid, NoDataAvailable, PlanTooLarge: before anything is submitted.
@@ -281,27 +291,95 @@ def run(
         OutputFailed: the folder cannot be written to.
         RunIncomplete: blocks failed, or no job makes any progress.
     """
-    counts, stages = begun(order, workspace, slurm.folder)
+    blocks, stages = begun(order, workspace, slurm.run)
+    facts = Facts(workspace.home, order.about.title, "slurm", slurm.tasks, outlook)
+    with reported(progress, slurm.run, facts) as told:
+        if not carried_out(slurm, blocks, told, stages=stages, follow=follow):
+            slurm.run.delete([STATUS])  # from now on workers tell, and what they have made
+            return None
+        # Everything is there as a rule; what is not is tried here, which says what is wrong.
+        return batch.run(
+            order.job, workspace, slurm.folder, block=order.block, pool=order.pool, progress=told,
+            about=order.about, depot=slurm.run,
+        )  # fmt: skip
+
+
+class Parts(Protocol):
+    """What a run is made of, as far as its folder tells: blocks, or scenes of an extraction."""
+
+    @property
+    def unit(self) -> str:
+        """What they are called, in the plural."""
+
+    @property
+    def count(self) -> int:
+        """How many there are; 0 where that is not known yet."""
+
+    def there(self) -> int:
+        """Return how many have been made."""
+
+    def aside(self) -> int:
+        """Return how many were set aside, as they fail for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockParts:
+    """The blocks of a run."""
+
+    tallies: Sequence[Tally]
+    """Of each raster."""
+    unit: str = "blocks"
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(tally.count for tally in self.tallies)
+
+    def there(self) -> int:
+        """Return how many have been made."""
+        for tally in self.tallies:
+            tally.look()
+        return sum(tally.done for tally in self.tallies)
+
+    def aside(self) -> int:
+        """Return how many were set aside."""
+        for tally in self.tallies:
+            tally.look()
+        return sum(int(tally.aside.sum()) for tally in self.tallies)
+
+
+def carried_out(
+    slurm: Slurm, parts: Parts, progress: Progress, *, stages: bool = False, follow: bool = True
+) -> bool:
+    """Submit a run and watch it, and what lost jobs have left once more, as long as that helps.
+
+    Args:
+        slurm: with what.
+        parts: what is to be made.
+        progress: told about them; may raise `Cancelled` to stop, which cancels the jobs.
+        stages: whether something must be found in all pixels first.
+        follow: whether to wait; without, False is returned once the jobs are submitted.
+
+    Raises:
+        ClusterUnusable: Slurm is not here, refuses, or does not answer.
+        OutputFailed: the folder cannot be written to.
+    """
     for attempt in range(ROUNDS):
-        left = sum(counts.values()) - kept_blocks(counts)
+        left = parts.count - parts.there()
         if left or stages:
-            slurm.submit(_tasks(slurm, counts, left), stages=stages)
+            slurm.submit(_tasks(slurm, parts.count, left), stages=stages)
             if not follow:
-                return None
+                return False
             try:
-                _watch(slurm, counts, progress)
+                _watch(slurm, parts, progress)
             except BaseException:
                 slurm.cancel()
                 raise
-        after = sum(counts.values()) - kept_blocks(counts)
-        if after == 0 or after >= left or _aside(counts) >= after:
+        after = parts.count - parts.there()
+        if after == 0 or after >= left or parts.aside() >= after:
             break
         time.sleep(PAUSE_S * 2**attempt)
-    # Everything is there as a rule; what is not is tried here, which says what is wrong with it.
-    return batch.run(
-        order.job, workspace, slurm.folder, block=order.block, pool=order.pool, progress=progress,
-        about=order.about,
-    )  # fmt: skip
+    return True
 
 
 def scripts(order: Order, workspace: Workspace, slurm: Slurm) -> dict[str, Path]:
@@ -310,22 +388,29 @@ def scripts(order: Order, workspace: Workspace, slurm: Slurm) -> dict[str, Path]
     Raises:
         As for `run`, but for Slurm, which is not asked.
     """
-    counts, stages = begun(order, workspace, slurm.folder)
-    left = sum(counts.values()) - kept_blocks(counts)
-    return slurm.written(_tasks(slurm, counts, left), stages=stages)
+    blocks, stages = begun(order, workspace, slurm.run)
+    return written(slurm, blocks, stages=stages)
 
 
-def _tasks(slurm: Slurm, counts: Mapping[Path, int], left: int) -> int:
+def written(slurm: Slurm, parts: Parts, *, stages: bool = False) -> dict[str, Path]:
+    """Write the scripts that `carried_out` would submit first; return them in their order.
+
+    Raises:
+        OutputFailed: they cannot be written.
+    """
+    return slurm.written(_tasks(slurm, parts.count, parts.count - parts.there()), stages=stages)
+
+
+def _tasks(slurm: Slurm, count: int, left: int) -> int:
     """Return how many tasks find work; where nothing is known yet, all that may be."""
-    return max(min(slurm.tasks, left), 1) if counts else slurm.tasks
+    return max(min(slurm.tasks, left), 1) if count else slurm.tasks
 
 
-def begun(order: Order, workspace: Workspace, folder: Path) -> tuple[dict[Path, int], bool]:
-    """Begin a run in its folder, or go on with it.
+def begun(order: Order, workspace: Workspace, run: Depot) -> tuple[BlockParts, bool]:
+    """Begin a run where it is kept, or go on with it.
 
     Returns:
-        Where blocks are kept, and how many, and whether something is to be found in all pixels
-        before.
+        Its blocks, and whether something is to be found in all pixels before.
 
     Raises:
         ArgumentInvalid: the format does not hold the result, or the folder holds another run.
@@ -333,23 +418,26 @@ def begun(order: Order, workspace: Workspace, folder: Path) -> tuple[dict[Path, 
         OutputFailed: the folder cannot be written to.
     """
     inference = order.job.infer(workspace)
-    counts = {}
-    for node, place in folders_of(output_nodes(inference), folder).items():
+    outputs = output_nodes(inference)
+    tallies = {}
+    for node, place in folders_of(outputs, run).items():
         if inference.nodes[node].grid is None or inference.cube(node).result is Pending.PENDING:
             continue
-        output_format(inference, node)
+        output = output_format(inference, node)
         plan = order.job.plan(inference, node)
         check_memory(plan, order.block, order.memory_bytes // order.threads)
-        record = RunRecord.open(place, describe_run(plan, order.job, order.block))
+        work = order.sent(workspace, run, node, place).work(plan, output)
+        record, blocks = work.record, work.blocks
         record.forgive()
-        blocks = batch.blocks_of(plan, order.block)
-        counts[place] = len(blocks)
-        if record.results(read_version(plan, plan.window)) is None:
-            (place / RESULTS).unlink(missing_ok=True)  # of images that have changed since
+        tallies[node] = record.tally(len(blocks))
+        if record.results(partial(read_version, plan, plan.window)) is None:
+            record.reopen()  # those that are there are of images that have changed since
             _drop_changed(plan, blocks, record)
-    held = {place.relative_to(folder).as_posix(): count for place, count in counts.items()}
-    replace(order, blocks=held).write(folder)
-    return counts, any(stage_plans(order.job, inference, n) for n in output_nodes(inference))
+    names = folders_of(outputs, PurePosixPath())
+    held = {str(names[node]): tally.count for node, tally in tallies.items()}
+    replace(order, blocks=held).write(run)
+    stages = any(stage_plans(order.job, inference, node) for node in outputs)
+    return BlockParts(tuple(tallies.values())), stages
 
 
 def _drop_changed(plan: Plan, blocks: Blocks, record: RunRecord) -> None:
@@ -361,40 +449,44 @@ def _drop_changed(plan: Plan, blocks: Blocks, record: RunRecord) -> None:
             record.drop(int(number), kept)
 
 
-def _watch(slurm: Slurm, counts: Mapping[Path, int], progress: Progress) -> None:
-    """Tell of the blocks until the jobs are over.
+def _watch(slurm: Slurm, parts: Parts, progress: Progress) -> None:
+    """Tell of what is made until the jobs are over.
 
     Raises:
         ClusterUnusable: Slurm does not answer, or a job can never start.
     """
     with progress:
-        progress.start(sum(counts.values()), "blocks")
-        known = kept_blocks(counts)
+        progress.start(parts.count, parts.unit)
+        known = parts.there()
         progress.resume(known)
-        while states := slurm.states():
+        while states := _answered(slurm):
             if states[NEVER]:
                 raise ClusterUnusable(
                     "The job that the others wait for has failed, so they can never start; they "
                     f"are cancelled. Its log is in {slurm.folder / FOLDER}."
                 )
-            there = kept_blocks(counts)
+            if states[HELD]:
+                slurm.release()
+            there = parts.there()
             if there > known:
                 progress.advance(there - known)
                 known = there
+                if there == parts.count:  # a task whose node was lost comes back after minutes
+                    slurm.spare()
             time.sleep(LOOK_S)
 
 
-def kept_blocks(counts: Mapping[Path, int]) -> int:
-    """Return how many blocks of a run there are; those of finished results count as all."""
-    return sum(_kept(place, count) for place, count in counts.items())
+def _answered(slurm: Slurm) -> Counter[str]:
+    """Ask how the jobs are; again for a while, where Slurm is away: they go on without it.
 
-
-def _kept(place: Path, count: int) -> int:
-    if (place / RESULTS).exists():
-        return count
-    return int((RunRecord(place).versions(count) != 0).sum()) if (place / BLOCKS).is_dir() else 0
-
-
-def _aside(counts: Mapping[Path, int]) -> int:
-    """Return how many blocks were set aside."""
-    return sum(len(RunRecord(place).aside()) for place in counts if (place / BLOCKS).is_dir())
+    Raises:
+        ClusterUnusable: it stays away.
+    """
+    patient_until = time.monotonic() + AWAY_S
+    while True:
+        try:
+            return slurm.states()
+        except ClusterUnusable:
+            if time.monotonic() > patient_until:
+                raise
+        time.sleep(LOOK_S)

@@ -23,9 +23,9 @@ from terrazzo.geo.blocks import Blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from terrazzo.cube import Cube
+    from terrazzo.drivers.depot import Depot
     from terrazzo.drivers.job import Job
     from terrazzo.drivers.pool import Pool
     from terrazzo.engine import Bound, Inference, Plan
@@ -46,7 +46,7 @@ class Means:
     """Threads and memory."""
     progress: Progress
     """Told about every block."""
-    folder: Path | None = None
+    depot: Depot | None = None
     """Where what was found is kept, and looked for before; None = nowhere."""
 
 
@@ -122,7 +122,7 @@ def _under_pixels(inference: Inference, nodes: Sequence[str]) -> set[str]:
         if bound.settled or (name, below) in seen:
             continue
         seen.add((name, below))
-        if below:
+        if below or bound.process.rules.native:
             under.add(name)
         inputs = needs(inference.graph[name], inference.nodes)
         pixels = bound.grid is not None or any(
@@ -165,9 +165,9 @@ def _found(stage: _Stage, means: Means, most_reads: int) -> Found:
 
 def _once(job: Job, node: str, plan: Plan, means: Means, make: Callable[[], Found]) -> Found:
     """Return what is found in all pixels of a plan for a node, if it is kept; else find it."""
-    if means.folder is None:
+    if means.depot is None:
         return make()
-    kept = Findings(means.folder)
+    kept = Findings(means.depot)
     place = (node, plan.digest, plan.grid, plan.window, plan.exact, job.skip_bad)
     told = f"{__version__} {place} {read_version(plan, plan.window)}"
     version = hashlib.sha256(told.encode()).hexdigest()[:32]

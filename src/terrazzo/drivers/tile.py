@@ -93,6 +93,7 @@ class TileLayer:
         most_settled: int = MOST_SETTLED,
         within: SpatialExtent | None = None,
         tell: Callable[[tuple[logs.Entry, ...]], None] = to_logging,
+        progress: Progress | None = None,
     ) -> None:
         """Open a graph.
 
@@ -102,15 +103,18 @@ class TileLayer:
             most_settled: pixels that its stages may read.
             within: compute only pixels in this extent.
             tell: called with what the graph logs while a tile is computed, if anything.
+            progress: told about every block of its stages, and may stop them.
 
         Raises:
             ArgumentInvalid: it gives no raster.
             PlanTooLarge: a stage would read more than `most_settled` pixels.
             SpatialExtentEmpty: the graph, or `within`, leaves no pixel.
+            Cancelled: `progress` stopped a stage.
         """
         self._tell = tell
         with self._logged():
-            nodes, means = (inference.graph.result,), Means(STAGE_BLOCK, Pool(), Progress())
+            nodes = (inference.graph.result,)
+            means = Means(STAGE_BLOCK, Pool(), progress or Progress())
             inference, _ = settled(Job(""), inference, nodes, means, most_reads=most_settled)
         bound: Bound = inference.cube(inference.graph.result)
         if bound.grid is None:

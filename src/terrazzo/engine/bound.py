@@ -12,7 +12,7 @@ from terrazzo.geo.grid import Window
 from terrazzo.processes import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from terrazzo.cube import Source
     from terrazzo.geo.extent import SpatialExtent
@@ -98,7 +98,7 @@ class Bound:
     """Ids of the items whose geometries it has."""
 
     @property
-    def items(self) -> tuple[str, ...]:
+    def items(self) -> Sequence[str]:
         """Ids of the items that it reads, or has loaded."""
         return self.loaded if self.source is None else self.source.items
 

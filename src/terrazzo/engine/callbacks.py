@@ -76,6 +76,8 @@ class Program:
     """Nodes that nobody refers to, and the result."""
     uses: Mapping[str, int]
     """How many calls refer to a node."""
+    digest: str
+    """Of the graph."""
 
     @property
     def opaque(self) -> bool:
@@ -94,6 +96,7 @@ class Program:
             graph.result,
             sinks,
             Counter((graph.result, *(ref for node in graph for ref in node.refs))),
+            graph.digest,
         )
 
 
@@ -108,6 +111,11 @@ class CompiledCallback:
     def opaque(self) -> bool:
         """Whether code of users runs in it, which may look at all that it is given."""
         return self._program.opaque
+
+    @property
+    def digest(self) -> str:
+        """Digest of all that decides what it gives for its arguments; empty where more does."""
+        return "" if self.opaque or self._outer else self._program.digest
 
     def single(self, parameter: str) -> tuple[str, Mapping[str, Any]] | None:
         """Return the only process that is called, with a parameter as `data`, and its literals.

@@ -8,7 +8,7 @@ from terrazzo.catalog.tables import table_asset
 from terrazzo.errors import ArgumentInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 def of_geometries(items: Sequence[Mapping[str, Any]]) -> bool:
@@ -19,10 +19,26 @@ def of_geometries(items: Sequence[Mapping[str, Any]]) -> bool:
     """
     tables = [item for item in items if table_asset(item) is not None]
     if tables and len(tables) < len(items):
-        other = next(item for item in items if table_asset(item) is None)
-        raise ArgumentInvalid(
-            f"Item {str(tables[0]['id'])[:80]!r} holds geometries and item "
-            f"{str(other['id'])[:80]!r} images. Choose one kind by conditions in `properties`, "
-            "for example on `table:row_count`."
-        )
+        raise _mixed(tables[0], next(item for item in items if table_asset(item) is None))
     return bool(tables)
+
+
+def only_images(items: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield items, the first of which holds images.
+
+    Raises:
+        ArgumentInvalid: one holds geometries.
+    """
+    first: Mapping[str, Any] = {}
+    for item in items:
+        first = first or item
+        if table_asset(item) is not None:
+            raise _mixed(item, first)
+        yield item
+
+
+def _mixed(table: Mapping[str, Any], image: Mapping[str, Any]) -> ArgumentInvalid:
+    return ArgumentInvalid(
+        f"Item {str(table['id'])[:80]!r} holds geometries and item {str(image['id'])[:80]!r} "
+        "images. Choose one kind by conditions in `properties`, for example on `table:row_count`."
+    )

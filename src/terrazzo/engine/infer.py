@@ -277,7 +277,7 @@ def _run(
         arguments,
         result,
         extent=extent if result.grid is not None else NO_PIXELS,
-        free=first.free and grid == first.grid,
+        free=first.free and grid == first.grid and not process.rules.native,
         unchanged=process.rules.relays and len(cubes) == 1 and first.unchanged,
         settled=not stage or bool(found),
         found=found,

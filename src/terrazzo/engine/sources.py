@@ -5,9 +5,11 @@ Here the catalogue (which items) meets storage (how they are read); neither know
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+import json
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from terrazzo.catalog import BandInfo, Catalog, read_bands
 from terrazzo.catalog.bands import merge_bands
@@ -15,7 +17,7 @@ from terrazzo.catalog.space import Region
 from terrazzo.catalog.stac import read_projection
 from terrazzo.cube import BandFacts
 from terrazzo.engine.files import GivenUnreadable, load_file, uploads_of
-from terrazzo.engine.geometry_items import of_geometries
+from terrazzo.engine.geometry_items import of_geometries, only_images
 from terrazzo.errors import BandNotFound, NoDataAvailable, PlanTooLarge, SourceUnreadable
 from terrazzo.geo.crs import WGS84
 from terrazzo.geo.grid import Grid
@@ -24,7 +26,8 @@ from terrazzo.sandbox import UdfRules
 from terrazzo.spans import span
 from terrazzo.storage.blocks import BlockCache
 from terrazzo.storage.gate import Gate
-from terrazzo.storage.headers import HEADER, read_header
+from terrazzo.storage.headers import HEADER, Header, read_header
+from terrazzo.storage.inventory import Inventory
 from terrazzo.storage.raster import RasterReader
 from terrazzo.storage.source import AssetBand, RasterSource, SceneItem
 from terrazzo.storage.stac import BASE, fetch_stac
@@ -38,6 +41,10 @@ if TYPE_CHECKING:
     from terrazzo.engine.files import Uploads
     from terrazzo.geo.extent import SpatialExtent
     from terrazzo.processes.load import FileRequest, LoadRequest
+    from terrazzo.storage.shelf import LookUp
+
+
+Part = TypeVar("Part")
 
 
 class OwnLinks(Protocol):
@@ -73,6 +80,7 @@ class CatalogOpener:
         most_images: int = 0,
         uploads: Uploads | None = None,
         only: tuple[str, str] | None = None,
+        inventories: Path | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -89,13 +97,14 @@ class CatalogOpener:
             uploads: files of the user.
             only: a collection and one of its items, to which it is confined wherever a graph
                 selects that item: the graph for one image.
+            inventories: folder in which is kept what all items of large collections say.
         """
         self._catalog, self._gate, self._own = cache(catalog), gate, own
         self._uploads = uploads
         self._most_images = most_images
         self.udf, self.owner = udf or UdfRules(), owner
         self._reader = reader or RasterReader(BlockCache(cache_bytes))
-        self._skip_bad, self._only = skip_bad, only
+        self._skip_bad, self._only, self._inventories = skip_bad, only, inventories
 
     def open(self, request: LoadRequest) -> RasterSource | Known:
         """Choose the items and bands of a request; opens no file unless an item lacks facts.
@@ -119,16 +128,57 @@ class CatalogOpener:
     def _opened(self, request: LoadRequest) -> RasterSource | Known:
         with span("catalogue"):
             self._check_images(request)
+            inventory = self._inventory(request)
+            source = None if inventory is None else self._kept(inventory, request)
+            if source is not None:
+                return source
             document, found, gate = self._found(request)
-            items = list(found)
-        if of_geometries(items):
+            items = iter(found)
+            first = list(islice(items, 1))
+        if of_geometries(first):
             from terrazzo.engine.vector_collections import load_tables  # noqa: PLC0415 - Arrow
 
-            return load_tables(items, request, gate)
-        chosen = [item for item in items if _passes(item, request)]
-        if not chosen:
+            tables = [*first, *items]
+            of_geometries(tables)
+            return load_tables(tables, request, gate)
+        chosen = (item for item in only_images(chain(first, items)) if _passes(item, request))
+        example = next(chosen, None)
+        if example is None:
             raise NoDataAvailable(_nothing(request, document))
-        return self._source(document, chosen, request.bands, gate)
+        again = self._catalog() if request.collection is not None else None
+        source = self._source(document, example, chosen, request.bands, gate, again)
+        if inventory is not None and inventory.version == self._version(request):
+            inventory.keep(source)
+        return source
+
+    def _version(self, request: LoadRequest) -> str:
+        return self._catalog().version(str(request.collection))
+
+    def _inventory(self, request: LoadRequest) -> Inventory | None:
+        """Return where it is kept what all items of a request say; None where nothing may be."""
+        name = str(request.collection)
+        if request.collection is None or self._inventories is None:
+            return None
+        if self._only is not None and self._only[0] == name:
+            return None
+        conditions = {
+            key: getattr(condition, "digest", "") for key, condition in request.properties.items()
+        }
+        if not all(conditions.values()):
+            return None
+        asked = name, _degrees(request.spatial), _times(request), request.bands, conditions
+        choice = json.dumps([self._catalog().shown, *asked])
+        return Inventory(self._inventories, choice, self._version(request))
+
+    def _kept(self, inventory: Inventory, request: LoadRequest) -> RasterSource | None:
+        def look_up(names: tuple[str, ...]) -> LookUp:
+            return _LookUp(self._catalog(), str(request.collection), names, self._gate)
+
+        return inventory.load(look_up, self._reader, self._on_bad)
+
+    @property
+    def _on_bad(self) -> Callable[[SourceUnreadable], None] | None:
+        return _noted if self._skip_bad else None
 
     def open_item(self, document: Mapping[str, Any], item: Mapping[str, Any]) -> RasterSource:
         """Return the bands of one item.
@@ -146,23 +196,28 @@ class CatalogOpener:
         names = [band.name for band in _known_bands(document, item) if band.name in there]
         if not names:
             raise NoDataAvailable(f"Item {str(item['id'])[:80]!r} has no bands.")
-        return self._source(document, [item], names, self._gate)
+        return self._source(document, item, (), names, self._gate)
 
     def _source(
         self,
         document: Mapping[str, Any],
-        chosen: Sequence[Mapping[str, Any]],
+        first: Mapping[str, Any],
+        others: Iterable[Mapping[str, Any]],
         asked: Sequence[str] | None,
         gate: Gate,
+        again: Catalog | None = None,
     ) -> RasterSource:
-        known = _known_bands(document, chosen[0])
+        """Return items as a source; of those of the catalogue `again` few are kept."""
+        known = _known_bands(document, first)
         names = _band_names(asked, known)
-        scenes = [_scene(item, names, gate) for item in chosen]
         facts: dict[Label, BandFacts] = {
             band.name: BandFacts(band.common_name, band.wavelength_um) for band in known
         }
-        on_bad = _noted if self._skip_bad else None
-        return RasterSource.of(scenes, names, reader=self._reader, on_bad=on_bad, facts=facts)
+        look_up = None if again is None else _LookUp(again, str(first["collection"]), names, gate)
+        scenes = (_scene(item, names, gate) for item in chain((first,), others))
+        return RasterSource.of(
+            scenes, names, reader=self._reader, on_bad=self._on_bad, facts=facts, look_up=look_up
+        )
 
     def load(self, request: FileRequest) -> Cube:
         """Load a file of geometries, fetched or uploaded.
@@ -218,10 +273,24 @@ class CatalogOpener:
         document = catalog.collection(str(request.collection))
         name, bbox, interval = str(request.collection), _degrees(request.spatial), _times(request)
         one = (self._only[1],) if self._only and self._only[0] == name else ()
-        items = list(catalog.search((name,), bbox=bbox, interval=interval, ids=one))
-        if one and not any(_passes(item, request) for item in items):
-            items = list(catalog.search((name,), bbox=bbox, interval=interval))
-        return document, items, self._gate
+        alone = list(catalog.search((name,), bbox=bbox, interval=interval, ids=one)) if one else []
+        if any(_passes(item, request) for item in alone):
+            return document, alone, self._gate
+        return document, catalog.search((name,), bbox=bbox, interval=interval), self._gate
+
+
+@dataclass(frozen=True, slots=True)
+class _LookUp:
+    """Finds items of a collection again, by their ids."""
+
+    catalog: Catalog
+    collection: str
+    names: tuple[str, ...]
+    gate: Gate
+
+    def __call__(self, ids: Sequence[str]) -> Iterator[SceneItem]:
+        found = self.catalog.search((self.collection,), ids=ids)
+        return (_scene(item, self.names, self.gate) for item in found)
 
 
 def _known_bands(document: Mapping[str, Any], item: Mapping[str, Any]) -> tuple[BandInfo, ...]:
@@ -241,7 +310,7 @@ def _scene(item: Mapping[str, Any], names: Sequence[str], gate: Gate) -> SceneIt
         here = [(i, band) for i, band in here if band.name in names]
         if not here:
             continue
-        header = read_header(asset.get(HEADER))
+        header = _shared(read_header(asset.get(HEADER)))
         # Only ingestion knows headers: who merely writes items names no place that it remembered.
         opens = gate.for_strangers() if header is None else gate
         name = opens.open_name(asset["href"], base or None, item=item["id"], asset=key)
@@ -253,6 +322,19 @@ def _scene(item: Mapping[str, Any], names: Sequence[str], gate: Gate) -> SceneIt
     moment = properties.get("datetime") or properties["start_datetime"]
     west, south, east, north = _flat(item["bbox"])
     return SceneItem(item["id"], parse_time(moment), tuple(bands), (west, south, east, north))
+
+
+def _shared(header: Header | None) -> Header | None:
+    """Return a header whose parts are those of other files that say the same."""
+    if header is None:
+        return None
+    return Header(header.stamp, _one(header.info), tuple(_one(level) for level in header.levels))
+
+
+@lru_cache(maxsize=16_384)
+def _one(part: Part) -> Part:
+    """Return the first of equal parts."""
+    return part
 
 
 def _noted(error: SourceUnreadable) -> None:

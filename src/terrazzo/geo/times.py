@@ -22,6 +22,8 @@ _RFC_3339 = re.compile(
     r"(?P<offset>[Zz]|[+-]\d{2}:\d{2}))?)?)?",
     re.ASCII,
 )
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _VALID = (
     "Valid are 2018-05-01T09:20:31Z, 2018-05-01T11:20:31.5+02:00, 2018-05-01 (midnight UTC), "
     "2018-05 and 2018 (their first instant)."
@@ -104,6 +106,16 @@ def format_time(instant: datetime) -> str:
     naive = instant.astimezone(UTC).replace(tzinfo=None)
     text = naive.isoformat()
     return (text.rstrip("0") if naive.microsecond else text) + "Z"
+
+
+def microseconds(instant: datetime) -> int:
+    """Return an instant as whole microseconds since 1970, exactly."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def instant(microseconds: int) -> datetime:
+    """Return the instant so many microseconds after 1970 began."""
+    return _EPOCH + microseconds * _MICROSECOND
 
 
 def parse_interval(start: str | None, end: str | None) -> Interval:

@@ -32,7 +32,7 @@ from terrazzo.logs import Entry, Level
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy import ColumnElement, Connection, RowMapping
+    from sqlalchemy import ColumnElement, Connection, RowMapping, Select
 
     from terrazzo.ledger.access import Principal
     from terrazzo.ledger.database import Database
@@ -171,15 +171,27 @@ class Jobs:
             after: `created` and `id` of a job; only those behind it in the list.
             limit: how many at most.
         """
-        query = select(
-            *(column for column in job.c if column.name not in _GRAPHS),
-            *(literal("{}").label(name) for name in _GRAPHS),
-        ).where(owned(principal, job))
+        query = _without_graphs().where(owned(principal, job))
         if after is not None:
             created, name = after
             query = query.where(
                 or_(job.c.created < created, and_(job.c.created == created, job.c.id < name))
             )
+        return self._found(query, limit)
+
+    def everybodys(self, limit: int, *statuses: Status) -> list[StoredJob]:
+        """Return jobs of all users for whoever operates the server, likewise.
+
+        Args:
+            limit: how many at most.
+            statuses: of which; any, if none is named.
+        """
+        query = _without_graphs()
+        if statuses:
+            query = query.where(job.c.status.in_(statuses))
+        return self._found(query, limit)
+
+    def _found(self, query: Select[Any], limit: int | None) -> list[StoredJob]:
         query = query.order_by(job.c.created.desc(), job.c.id.desc()).limit(limit)
         with self.database.reading() as connection:
             return [_stored(row) for row in connection.execute(query).mappings()]
@@ -302,6 +314,13 @@ def stored(connection: Connection, name: str) -> StoredJob | None:
     """Return a job whoever it belongs to; None where it is gone."""
     row = connection.execute(select(job).where(job.c.id == name)).mappings().first()
     return None if row is None else _stored(row)
+
+
+def _without_graphs() -> Select[Any]:
+    return select(
+        *(column for column in job.c if column.name not in _GRAPHS),
+        *(literal("{}").label(name) for name in _GRAPHS),
+    )
 
 
 def _own(connection: Connection, principal: Principal, name: str) -> RowMapping:

@@ -12,7 +12,6 @@ import logging
 import os
 import queue
 import resource
-import sys
 import threading
 import time
 import uuid
@@ -21,10 +20,15 @@ from typing import TYPE_CHECKING, NoReturn
 
 from typing_extensions import override
 
-from terrazzo.drivers import batch
+from terrazzo.drivers import batch, slurm
 from terrazzo.drivers.estimate import estimate
+from terrazzo.drivers.home import CATALOG_VARIABLE
 from terrazzo.drivers.job import Job
-from terrazzo.drivers.pool import Pool
+from terrazzo.drivers.memory import forget_peak, resident
+from terrazzo.drivers.order import Order
+from terrazzo.drivers.pool import ClusterUnusable, Pool
+from terrazzo.drivers.results import check_files
+from terrazzo.drivers.slurm_programs import cancel_named
 from terrazzo.errors import (
     OutputFailed,
     PlanTooLarge,
@@ -32,6 +36,7 @@ from terrazzo.errors import (
     RunIncomplete,
     TerrazzoError,
 )
+from terrazzo.ledger.elsewhere import WORKSPACE, keep_workspace, slurm_name
 from terrazzo.ledger.folders import JobFolders
 from terrazzo.ledger.spawn import Ready, Task, Told, end_with_parent, inherited
 from terrazzo.logs import MOST, Entry, Level, Summary
@@ -40,6 +45,7 @@ from terrazzo.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from multiprocessing.connection import Connection
+    from pathlib import Path
 
     from terrazzo.engine import Inference
 
@@ -94,6 +100,7 @@ def _run(task: Task, folders: JobFolders, progress: Reports) -> None:
     folder = folders.of(task.job, task.run)
     job = Job(task.process, processes=task.processes)
     inference = job.infer(task.workspace)
+    check_files(inference, batch.output_nodes(inference))
     expected = estimate(job, inference)
     if expected.pixels > task.most_pixels:
         raise PlanTooLarge(
@@ -102,22 +109,52 @@ def _run(task: Task, folders: JobFolders, progress: Reports) -> None:
             "coarser resolution."
         )
     progress.expect(expected.read_pixels, _phases(inference))
-    pool = Pool(workers=task.threads, memory_bytes=task.memory_bytes)
-    edge = batch.fitting_block(job, inference, pool)
-
-    def run() -> batch.RunResult:
-        return batch.run(
-            job, task.workspace, folder, block=edge, pool=pool, progress=progress, known=inference,
-            about=task.about,
-        )  # fmt: skip
-
+    run = _by_slurm if task.elsewhere.executor == "slurm" else _by_pool
     try:
-        made = run()
+        made = run(task, job, inference, folder, progress)
     except RunDiffers:  # since it was interrupted, images came, or another Terrazzo
         folders.discard(task.job, task.run)
-        made = run()
+        made = run(task, job, inference, folder, progress)
     progress.rest(made.log)
     progress.made(made.size_bytes)
+
+
+def _by_pool(
+    task: Task, job: Job, inference: Inference, folder: Path, progress: Reports
+) -> batch.RunResult:
+    """Run a job by threads, processes or a Dask cluster."""
+    elsewhere = task.elsewhere
+    pool = Pool(elsewhere.executor, task.threads, task.memory_bytes, elsewhere.scheduler)
+    edge = batch.fitting_block(job, inference, pool)
+    return batch.run(
+        job, task.workspace, folder, block=edge, pool=pool, progress=progress, known=inference,
+        about=task.about,
+    )  # fmt: skip
+
+
+def _by_slurm(
+    task: Task, job: Job, inference: Inference, folder: Path, progress: Reports
+) -> batch.RunResult:
+    """Have Slurm run a job; what a process that died has submitted is dropped first."""
+    elsewhere, name = task.elsewhere, slurm_name(task.job, task.run)
+    wanted = slurm.Allocation(
+        elsewhere.tasks, elsewhere.cores, task.memory_bytes, elsewhere.time, elsewhere.partition,
+        elsewhere.account, name,
+    )  # fmt: skip
+    if task.workspace.database:
+        os.environ[CATALOG_VARIABLE] = task.workspace.database
+    cancel_named(name)
+    keep_workspace(folder, task.workspace)
+    edge = batch.fitting_block(job, inference, Pool("threads", elsewhere.cores, task.memory_bytes))
+    order = Order(job, edge, elsewhere.cores, task.memory_bytes, task.about)
+    submitted = slurm.Slurm(folder, elsewhere.command, wanted)
+    try:
+        made = slurm.run(order, task.workspace, submitted, progress)
+    finally:
+        (folder / WORKSPACE).unlink(missing_ok=True)
+    if made is None:  # only where it is not followed
+        raise RunIncomplete("Slurm has the job, and nobody waits for it.")
+    return made
 
 
 def _phases(inference: Inference) -> int:
@@ -133,6 +170,10 @@ def _entry(error: Exception) -> Entry:
     """Return what is told of a failure: never a path of this machine, or where in our code."""
     if isinstance(error, RunIncomplete) and error.first is not None:
         error = error.first
+    if isinstance(error, ClusterUnusable):
+        log.error("%s", error)
+        told = "The cluster did not compute the job; the operator of the server finds out why."
+        return Entry(Level.ERROR, told, error.code)
     if isinstance(error, OutputFailed):
         log.error("%s", error)
         told = "The results could not be stored; the operator of the server finds out why."
@@ -162,7 +203,7 @@ class Reports(Progress):
         self._count = self._phase = 0
         self._phases, self._pixels, self._bytes, self._share, self._done = 1, 0, 0, 0.0, 0.0
         self._last_s, self._cpu_s = 0.0, _cpu_seconds()
-        _forget_peak()
+        forget_peak()
 
     def expect(self, pixels: int, phases: int) -> None:
         """Say how many pixels are read, and how often all blocks are gone through."""
@@ -239,7 +280,7 @@ class Reports(Progress):
         self._last_s = time.monotonic()
         usage = {
             "cpu": _cpu_seconds() - self._cpu_s,
-            "memory": float(_peak_bytes()),
+            "memory": float(resident()[1]),
             "pixels": float(self._pixels),
             "storage": float(self._bytes),
         }
@@ -255,22 +296,6 @@ def _key(entry: Entry) -> str:
 def _cpu_seconds() -> float:
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
-
-
-def _forget_peak() -> None:
-    """Let the peak of memory count from now."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:  # noqa: PTH123
-            file.write("5")
-
-
-def _peak_bytes() -> int:
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError), open("/proc/self/status") as file:  # noqa: PTH123
-            for line in file:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":

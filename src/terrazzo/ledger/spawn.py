@@ -13,11 +13,12 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from terrazzo.drivers.pool import THREAD_SETTINGS
+from terrazzo.ledger.elsewhere import Elsewhere
 from terrazzo.sandbox.native import call_c
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Task:
     """Memory that they may use together."""
     most_pixels: int
     """Pixels that its results may have."""
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
+    """Who computes its blocks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import socket
+import threading
 import time
 import uuid
 from collections import deque
@@ -26,6 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from terrazzo.drivers.about import About
 from terrazzo.errors import TerrazzoError
 from terrazzo.ledger.collections import workspace_for
+from terrazzo.ledger.elsewhere import Elsewhere, slurm_name
 from terrazzo.ledger.jobs import Status
 from terrazzo.ledger.queue import Claim, Queue
 from terrazzo.ledger.spawn import Beat, Ready, Started, Task, Told
@@ -67,6 +69,8 @@ class WorkerOptions:
     """Pixels that the results of a job may have."""
     quota_bytes: int = 20_000_000_000
     """Bytes of all files of a user, unless their account says otherwise."""
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
+    """Who computes the blocks of jobs."""
 
     @property
     def threads_each(self) -> int:
@@ -210,6 +214,7 @@ class Worker:
         task = Task(
             job.id, job.run, json.dumps(job.process), job.processes, about, workspace,
             self._folders.home, options.threads_each, options.memory_bytes, options.most_pixels,
+            options.elsewhere,
         )  # fmt: skip
         if not slot.started.send(task):
             self._lost(slot)
@@ -279,11 +284,20 @@ class Worker:
     def _clean(self, key: tuple[str, int]) -> None:
         """Delete what a process has written of a run that is not wanted any more."""
         job, run = key
+        if self._options.elsewhere.executor == "slurm":
+            self._cancel(job, run)
         known = self._queue.wanted(job).get(job)
         if known is None:
             self._folders.discard(job)
         elif known[0] != run or known[1] in {Status.CREATED, Status.ERROR}:
             self._folders.discard(job, run)
+
+    def _cancel(self, job: str, run: int) -> None:
+        """Have Slurm drop what a process had submitted that is not there any more."""
+        from terrazzo.drivers.slurm_programs import cancel_named  # noqa: PLC0415 - loads the engine
+
+        # Slurm may take its time, and others would take this worker for dead.
+        threading.Thread(target=cancel_named, args=(slurm_name(job, run),)).start()
 
     def _lost(self, slot: _Slot) -> None:
         """Replace a process that died; its job goes on where it was."""

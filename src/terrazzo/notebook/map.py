@@ -52,6 +52,7 @@ class Map(MapWidget):
         zoom: float | None = None,
         basemap: str = "natural-earth",
         height: int = HEIGHT,
+        direct: bool | None = None,
     ) -> None:
         """Make a map without layers.
 
@@ -65,6 +66,9 @@ class Map(MapWidget):
             basemap: `natural-earth` (needs no network), `none`, or one of those on line that the
                 map's menu offers.
             height: CSS pixels.
+            direct: whether browsers that reach the server of a connection may ask it for tiles
+                themselves, with the connection's token; by default they may, except on a page of
+                Voila, whose visitors are other people.
 
         Raises:
             ArgumentInvalid: the CRS is none.
@@ -75,7 +79,7 @@ class Map(MapWidget):
             view = {"centre": [float(one) for one in centre], "zoom": 9.0}
         if zoom is not None:
             view["zoom"] = float(zoom)
-        super().__init__(connection, home, crs, view, basemap, height)
+        super().__init__(connection, home, crs, view, basemap, height, direct)
 
     def add(
         self,
@@ -126,6 +130,8 @@ class Map(MapWidget):
             TerrazzoError: it cannot be shown; the message says why.
         """
         shown = shown_of(thing, SCRATCH, crs=crs, layers=layers)
+        if isinstance(shown, OfGraph):
+            shown = self._features(shown) or shown
         key = f"layer-{next(self._keys)}"
         common = {"key": key, "visible": bool(visible), "opacity": checked_opacity(opacity)}
         look = look_of(time=time, bands=bands, stretch=stretch, gamma=gamma, colors=colors)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import mimetypes
 import re
+import shutil
+import tempfile
 import threading
+import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +36,8 @@ FORMATS: Final = ("COG", "netCDF", "ZARR")
 """Of the files."""
 MOST: Final = 2
 """Exports of a map that run at a time."""
+MOST_PASSING: Final = 4
+"""Exports of a map on a dashboard whose files are kept at a time."""
 _EDGES: Final = 4
 _UNSAFE: Final = re.compile(r"[^\w.-]+")
 
@@ -76,12 +81,18 @@ class _Run:
 class Exports:
     """The exports of a map."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, passing: bool = False) -> None:
         """Begin without one.
 
         Args:
             folder: where files go; `FOLDER` in that of the notebook without.
+            passing: whether files are there to be handed over only: those of the last exports are
+                kept in a folder of their own, which goes with the kernel.
         """
+        self._passing = passing
+        if passing:
+            folder = Path(tempfile.mkdtemp(prefix="terrazzo-exports-", dir=folder))
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self._folder = folder
         self._runs: dict[str, _Run] = {}
         self._numbers = itertools.count(1)
@@ -109,12 +120,12 @@ class Exports:
                     f"{MOST} exports of this map are running, as many as may. Wait until one has "
                     "ended, or stop it."
                 )
+            self._drop_old()
             run = _Run(self._free(_UNSAFE.sub("-", title).strip("-.")[:80] or "export"))
             name = f"export-{next(self._numbers)}"
             self._runs[name] = run
-        threading.Thread(
-            target=self._work, args=(run, opened.screen, graph), name=name, daemon=True
-        ).start()
+        arguments = (run, opened.screen, graph, "" if self._passing else f"in {run.folder}")
+        threading.Thread(target=self._work, args=arguments, name=name, daemon=True).start()
         return {"id": name}
 
     @property
@@ -156,7 +167,11 @@ class Exports:
         if size > MOST_BYTES:
             raise ArgumentInvalid(
                 f"The file has {size / 1e6:.0f} MB; {MOST_BYTES / 1e6:.0f} MB are handed to a "
-                f"browser. It is on the kernel's machine: {found[0]}"
+                + (
+                    "browser. Zoom in, and export less."
+                    if self._passing
+                    else f"browser. It is on the kernel's machine: {found[0]}"
+                )
             )
         kind = mimetypes.guess_type(found[0].name)[0] or "application/octet-stream"
         return Content(found[0].read_bytes(), kind, {"name": found[0].name})
@@ -165,6 +180,13 @@ class Exports:
         """End all of them."""
         for run in self._runs.values():
             run.progress.stopped = True
+
+    def _drop_old(self) -> None:
+        """Remove the files of all but the last exports, where they only pass."""
+        ended = [run for run in self._runs.values() if run.status != "running"]
+        for run in ended[: -MOST_PASSING + 1] if self._passing else ():
+            run.files = ()
+            shutil.rmtree(run.folder, ignore_errors=True)
 
     def _free(self, stem: str) -> Path:
         base = self._folder or Path.cwd() / FOLDER
@@ -182,7 +204,7 @@ class Exports:
         return self._runs[name]
 
     @staticmethod
-    def _work(run: _Run, screen: Screen, graph: Mapping[str, Any]) -> None:
+    def _work(run: _Run, screen: Screen, graph: Mapping[str, Any], where: str) -> None:
         try:
             run.folder.mkdir(parents=True)
             run.files = tuple(screen.save(graph, run.folder, run.progress))
@@ -193,7 +215,7 @@ class Exports:
         except Exception as error:  # noqa: BLE001 - nobody else is there to tell it
             run.status, run.message = "error", f"{type(error).__name__}: {error}"
         else:
-            run.status, run.message = "finished", f"in {run.folder}"
+            run.status, run.message = "finished", where
 
 
 def _graph(opened: Opened, asked: Asked) -> dict[str, dict[str, Any]]:

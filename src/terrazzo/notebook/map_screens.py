@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote
 
 from terrazzo.drivers import batch
+from terrazzo.drivers.features.tables import holds_geometries, tables_of
+from terrazzo.drivers.features.tiles import DEEPEST as LAST_ZOOM
+from terrazzo.drivers.features.tiles import Square, vector_tile
 from terrazzo.drivers.job import Job
 from terrazzo.drivers.screen.about import about
 from terrazzo.drivers.screen.answers import METHODS, answer
@@ -21,6 +24,7 @@ from terrazzo.geo.tiling import DEEPEST
 from terrazzo.notebook.map_channel import Content
 from terrazzo.storage.blocks import BlockCache
 from terrazzo.storage.raster import RasterReader
+from terrazzo.storage.vectors.mvt import MEDIA_TYPE
 from terrazzo.storage.writers.picture import FORMATS
 
 if TYPE_CHECKING:
@@ -67,8 +71,19 @@ class Screen(Protocol):
     ) -> dict[str, Any] | Content:
         """Answer a question about a layer; for many threads."""
 
+    def features(self, collection: str) -> dict[str, Any] | None:
+        """Return the document of a collection of geometries; None if it is none."""
+
+    def feature_tile(
+        self, collection: str, params: Mapping[str, Any], progress: Progress
+    ) -> Content:
+        """Return a vector tile of a collection; for many threads."""
+
     def save(self, graph: Mapping[str, Any], folder: Path, progress: Progress) -> list[Path]:
         """Compute a graph that ends in `save_result`, and return its files in a folder."""
+
+    def direct(self, layer: str) -> dict[str, Any] | None:
+        """Return where a browser that reaches the server may ask for tiles itself, and as whom."""
 
     def let_go(self, layer: str) -> None:
         """Keep a layer no longer, as nobody will ask about it."""
@@ -114,6 +129,34 @@ class LocalScreen:
             return Content(found.content, found.media_type, {"resolution": found.resolution})
         return found
 
+    def features(self, collection: str) -> dict[str, Any] | None:
+        """See `Screen`.
+
+        Raises:
+            CollectionNotFound: lists the collections that there are.
+        """
+        with self._workspace.renewed().catalog() as catalog:
+            document = catalog.collection(collection)
+        return document if holds_geometries(document) else None
+
+    def feature_tile(
+        self, collection: str, params: Mapping[str, Any], progress: Progress
+    ) -> Content:
+        """See `Screen`.
+
+        Raises:
+            ArgumentInvalid: there is no such tile.
+            SourceUnreadable: a table is damaged or gone.
+            Cancelled: `progress` stopped it.
+        """
+        square, workspace = _square_of(params), self._workspace.renewed()
+        with workspace.catalog() as catalog:
+            tables = tables_of(
+                catalog, workspace.gate, collection, bbox=square.bbox, check=progress.check
+            )
+            made = vector_tile(collection, tables, workspace.gate, square, check=progress.check)
+        return Content(made or b"", MEDIA_TYPE)
+
     def save(self, graph: Mapping[str, Any], folder: Path, progress: Progress) -> list[Path]:
         """See `Screen`.
 
@@ -124,6 +167,9 @@ class LocalScreen:
         job = Job.of({"process_graph": dict(graph)})
         made = batch.run(job, self._workspace.renewed(), folder, progress=progress)
         return [asset.path for asset in made.assets]
+
+    def direct(self, layer: str) -> None:
+        """See `Screen`; a kernel has no address."""
 
     def let_go(self, layer: str) -> None:
         """See `Screen`."""
@@ -177,6 +223,32 @@ class ServerScreen:
             answered.content, media_type, {"resolution": float(resolution) if resolution else None}
         )
 
+    def features(self, collection: str) -> dict[str, Any] | None:
+        """See `Screen`.
+
+        Raises:
+            ServerRefused: it is not there, or not for whoever asks.
+        """
+        document: dict[str, Any] = self._sent(
+            "get", f"/collections/{quote(collection, safe='')}"
+        ).json()
+        return document if holds_geometries(document) else None
+
+    def feature_tile(
+        self, collection: str, params: Mapping[str, Any], progress: Progress
+    ) -> Content:
+        """See `Screen`.
+
+        Raises:
+            ArgumentInvalid: there is no such tile.
+            ServerRefused: there is no answer.
+        """
+        del progress  # as above
+        square, name = _square_of(params), quote(collection, safe="")
+        place = f"tiles/{MERCATOR}/{square.zoom}/{square.row}/{square.column}"
+        found = self._sent("get", f"/features/collections/{name}/{place}")
+        return Content(found.content, MEDIA_TYPE)
+
     def save(self, graph: Mapping[str, Any], folder: Path, progress: Progress) -> list[Path]:
         """See `Screen`; a job of the server."""
         progress.start(1, "jobs")
@@ -185,6 +257,12 @@ class ServerScreen:
         found = job.get_results().download_files(folder, include_stac_metadata=False)
         progress.advance()
         return [Path(one) for one in found]
+
+    def direct(self, layer: str) -> dict[str, Any] | None:
+        """See `Screen`; the answer holds the token of the connection, and is not for strangers."""
+        connection = self._connection
+        token = getattr(connection.auth, "bearer", None)
+        return {"url": str(connection.root_url), "layer": layer, "token": token}
 
     def let_go(self, layer: str) -> None:
         """See `Screen`; the server bounds by itself what it keeps."""
@@ -217,6 +295,18 @@ class ServerScreen:
                 "connection.create_service(cube, type='XYZ'), and add its address."
             )
         raise ServerRefused(message or f"The server answered {answered.status_code}.")
+
+
+def _square_of(given: Mapping[str, Any]) -> Square:
+    """Return which vector tile is asked for.
+
+    Raises:
+        ArgumentInvalid: there is no such one.
+    """
+    asked = Asked.of(given, ("z", "x", "y"))
+    zoom = asked.whole("z", 0, LAST_ZOOM)
+    column, row = (asked.whole(name, 0, 2**zoom - 1) for name in ("x", "y"))
+    return Square(zoom, column, row)
 
 
 def _tile_of(given: Mapping[str, Any]) -> tuple[str, dict[str, str]]:

@@ -46,6 +46,8 @@ class OfGraph:
     """Whether it loads a collection of the map's own folder."""
     title: str = ""
     """What it is called where the user says nothing."""
+    collection: str = ""
+    """The collection that it loads and nothing else; that may hold geometries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def _of_text(text: str, scratch: Scratch, crs: str, layers: str) -> Shown:
     if not path.is_file():
         if path.suffix or os.sep in text:
             raise ThingUnknown(f"There is no file {text}; this notebook runs in {Path.cwd()}.")
-        return OfGraph(load(text), title=text)
+        return OfGraph(load(text), title=text, collection=text)
     if path.suffix == ".json":
         try:
             return _of_mapping(json.loads(path.read_text(encoding="utf-8-sig")), path.stem)

@@ -22,7 +22,7 @@ from terrazzo.notebook.map_layer import MapLayer, Opened, date_for
 from terrazzo.notebook.map_projection import projection_of
 from terrazzo.notebook.map_scratch import Scratch
 from terrazzo.notebook.map_screens import LayerGone, LocalScreen, ServerScreen
-from terrazzo.notebook.map_sources import features_of
+from terrazzo.notebook.map_sources import OfBrowser, features_of
 from terrazzo.notebook.map_state import merged, new_state
 
 
@@ -77,6 +77,7 @@ class MapWidget(anywidget.AnyWidget):
         view: Mapping[str, Any],
         basemap: str,
         height: int,
+        direct: bool | None,
     ) -> None:
         """See `Map`; `view` has the members of the state's that are not as they always are.
 
@@ -89,6 +90,7 @@ class MapWidget(anywidget.AnyWidget):
         state["view"] |= view
         state["extra"] |= told
         self._placed = bool(view)
+        self._direct = not on_dashboard(os.environ) if direct is None else direct
         self._own: Screen = (
             LocalScreen(own_workspace(os.environ, None if home is None else Path(home)))
             if connection is None
@@ -97,9 +99,10 @@ class MapWidget(anywidget.AnyWidget):
         self._screens: dict[Any, Screen] = {}
         self._layers: dict[str, MapLayer] = {}
         self._known: dict[str, Opened] = {}
+        self._collections: dict[str, tuple[Screen, str]] = {}
         self._keys, self._hearing = itertools.count(1), False
         self._size = (1024, height)
-        self._exports = Exports()
+        self._exports = Exports(passing=on_dashboard(os.environ))
         self._channel = Channel(self._answer, self._send_content)
         super().__init__(
             _esm=browser.file("widget.js").read_text(encoding="utf-8"),
@@ -237,6 +240,34 @@ class MapWidget(anywidget.AnyWidget):
         self._known[name] = opened
         return opened
 
+    def _features(self, shown: OfGraph) -> OfBrowser | None:
+        """Return what a browser draws of a collection of geometries; None if it is none."""
+        if not shown.collection:
+            return None
+        number, screen = self._screen(shown)
+        document = screen.features(shown.collection)
+        if document is None:
+            return None
+        name = f"{number}-{shown.collection}"
+        self._collections[name] = screen, shown.collection
+        title = str(document.get("title") or shown.collection)
+        bounds = box_of(document)
+        members = {"kind": "features", "source": name, "bounds": list(bounds)}
+        return OfBrowser(members | {"attribution": title}, title, bounds)
+
+    def _tile_of_features(
+        self, name: str, params: Mapping[str, Any], progress: Progress
+    ) -> Content:
+        """Return a vector tile of a collection that is on the map.
+
+        Raises:
+            LayerGone: this kernel has not put it there.
+        """
+        if name not in self._collections:
+            raise _gone()
+        screen, collection = self._collections[name]
+        return screen.feature_tile(collection, params, progress)
+
     def _screen(self, shown: OfGraph) -> tuple[int, Screen]:
         """Return what computes a graph, and its number on this map."""
         if shown.scratch:
@@ -253,15 +284,22 @@ class MapWidget(anywidget.AnyWidget):
     ) -> dict[str, Any] | list[Any] | Content:
         """Answer a question of a browser."""
         if method == "open":
-            return dict(self._known_as(str(params.get("layer"))).about)
+            return self._told(self._known_as(str(params.get("layer"))))
         if method == "asset":
             return _asset(params.get("name"))
         if method in WITHOUT_LAYER:
             return dict(json_of(answer(None, method, params)))
+        if method == "features":
+            return self._tile_of_features(layer, params, progress)
         if method.startswith("export_"):
             return self._export(method, params)
         known = self._known_as(layer)
         return known.screen.ask(method, known.id, params, progress)
+
+    def _told(self, opened: Opened) -> dict[str, Any]:
+        """Return what a browser is told of a layer: never kept, as a token may be in it."""
+        direct = opened.screen.direct(opened.id) if self._direct else None
+        return {**opened.about, **({"direct": direct} if direct else {})}
 
     def _export(self, method: str, params: Mapping[str, Any]) -> dict[str, Any] | Content:
         """Begin an export, or answer a question about one."""
@@ -281,10 +319,34 @@ class MapWidget(anywidget.AnyWidget):
             LayerGone: this kernel has not opened it.
         """
         if name not in self._known:
-            raise LayerGone(
-                "This layer was opened by a kernel that has ended. Run the notebook's cells again."
-            )
+            raise _gone()
         return self._known[name]
+
+
+def _gone() -> LayerGone:
+    return LayerGone(
+        "This layer was opened by a kernel that has ended. Run the notebook's cells again."
+    )
+
+
+def box_of(document: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """Return west, south, east, north of a collection in degrees; all the world if not told.
+
+    Across the antimeridian east is above 180.
+    """
+    try:
+        box = [float(side) for side in document["extent"]["spatial"]["bbox"][0]]
+    except (KeyError, IndexError, TypeError, ValueError):
+        box = []
+    half = len(box) // 2
+    if half < 2:  # noqa: PLR2004 - longitude and latitude
+        return -180.0, -85.0, 180.0, 85.0
+    return box[0], box[1], box[half] + (360.0 if box[half] < box[0] else 0.0), box[half + 1]
+
+
+def on_dashboard(environment: Mapping[str, str]) -> bool:
+    """Tell whether a page of Voila runs the notebook: its visitors have no rights of their own."""
+    return environment.get("SERVER_SOFTWARE", "").lower().startswith("voila/")
 
 
 def checked_bounds(bounds: Any) -> list[float]:

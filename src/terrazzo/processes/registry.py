@@ -181,6 +181,9 @@ class Rules:
     them is read."""
     makes_all: bool = False
     """Whether the function makes all of its new labels, whichever are wanted."""
+    native: bool = False
+    """Whether it is computed on its input's own grid, and warped from there, whatever grid is asked
+    for: slopes and catchments need true distances, and pixels that are not thinned out."""
     scratch: float = 1.0
     """Temporary memory while it runs, in multiples of the bytes of its largest cube."""
 

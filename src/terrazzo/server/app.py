@@ -13,6 +13,8 @@ from fastapi import FastAPI
 from terrazzo import __version__
 from terrazzo.browser import FOLDER as BUILT
 from terrazzo.ledger import Database, Signer, database_url
+from terrazzo.ledger.folders import JobFolders
+from terrazzo.ledger.looks import JobWatcher
 from terrazzo.server import health, scratch
 from terrazzo.server.description import describe
 from terrazzo.server.features import routes as features
@@ -101,6 +103,7 @@ def create_app(workspace: Workspace, settings: ServerSettings | None = None) -> 
         Providers(settings.providers),
         Work(half),
         Work(half, longest_queue=MOST_OF_STRANGERS),
+        JobWatcher(JobFolders(workspace.home)),
     )
 
     @asynccontextmanager

@@ -16,6 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from terrazzo import __version__, sandbox
 from terrazzo.errors import TerrazzoError
+from terrazzo.ledger.folders import JobFolders
+from terrazzo.ledger.jobs import Jobs
 from terrazzo.ledger.schema import version
 from terrazzo.server.parts import Parts, parts
 from terrazzo.server.web.faults import NotFound
@@ -98,7 +100,8 @@ def metrics(request: Request, shared: Shared) -> Response:
     if not may_read(request, shared.settings.metrics_token):
         raise NotFound("There is nothing here.")
     refresh(shared)
-    return Response(shared.metrics.text(shared.database), media_type=CONTENT_TYPE_LATEST)
+    jobs = Jobs(shared.database, JobFolders(shared.workspace.home))
+    return Response(shared.metrics.text(jobs, shared.looks), media_type=CONTENT_TYPE_LATEST)
 
 
 def refresh(shared: Parts) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from terrazzo.cube import Cube, Kind
 from terrazzo.drivers.batch import output_nodes
+from terrazzo.drivers.results import check_files
 from terrazzo.drivers.stages import stage_plans
 from terrazzo.engine import cost
 from terrazzo.engine.bound import Pending
@@ -66,7 +67,9 @@ def check_result(job: Job, inference: Inference, limits: Limits) -> int:
     Raises:
         TooComplex: it has more pixels, or reads more bytes, than the operator allows.
         SpatialExtentEmpty: the graph leaves no pixel.
+        FormatArgumentInvalid: a result would be more than one file.
     """
+    check_files(inference, output_nodes(inference))
     pixels = _pixels(job, inference, limits.pixels, _AS_A_JOB)
     read = sum(cost(plan, plan.window).read_bytes for plan in _plans(job, inference))
     if read > limits.input_bytes:
@@ -86,7 +89,9 @@ def check_job(job: Job, inference: Inference, limits: Limits) -> int:
     Raises:
         TooComplex: it has more pixels than the operator allows.
         SpatialExtentEmpty: the graph leaves no pixel.
+        FormatArgumentInvalid: a result would be more than one file.
     """
+    check_files(inference, output_nodes(inference))
     return _pixels(job, inference, limits.job_pixels, _SPLIT)
 
 

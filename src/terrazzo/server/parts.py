@@ -7,6 +7,7 @@ from fastapi import Request
 from terrazzo.drivers.job import Workspace
 from terrazzo.ledger import Database, Principal, Signer
 from terrazzo.ledger.collections import restricted_collections, workspace_for
+from terrazzo.ledger.looks import JobWatcher
 from terrazzo.server.login.oidc import Providers
 from terrazzo.server.maps.kept import KeptTiles
 from terrazzo.server.maps.layers import Layers
@@ -44,6 +45,9 @@ class Parts:
     """The threads that compute synchronous results: fewer, so that maps do not wait for them."""
     strangers: Work
     """The threads that compute graphs of strangers, so that only strangers wait for them."""
+
+    looks: JobWatcher
+    """Who looks at what jobs have made so far."""
 
     def workspace_of(self, principal: Principal) -> Workspace:
         """Return the workspace without what a principal may not see."""

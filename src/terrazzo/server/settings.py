@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from terrazzo.ledger.elsewhere import Elsewhere
+
 KEPT_BYTES = 64_000_000
 """Bytes of encoded tiles that are kept, some thousand of them."""
 
@@ -94,6 +96,10 @@ class ServerSettings:
     """How long a log-in with a password lasts."""
     link_hours: float = 24.0
     """How long a signed link to a result works."""
+    job_memory_bytes: int = 2_000_000_000
+    """Memory for the blocks of each job; of Slurm of each task."""
+    elsewhere: Elsewhere = field(default_factory=Elsewhere)
+    """Who computes the blocks of jobs."""
     workers: int = 1
     """Processes that answer requests."""
     grace_seconds: float = 10.0

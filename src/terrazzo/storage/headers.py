@@ -127,7 +127,7 @@ class LevelInfo:
     def unit(self) -> tuple[int, int]:
         """(height, width) of what is decoded and cached at once: a tile, or a run of strips."""
         rows, cols = self.block
-        if cols < self.width:
+        if cols != self.width:  # strips are as wide as the image; tiles may be wider
             return self.block
         return rows * max(STRIP_PIXELS // max(rows * self.width, 1), 1), self.width
 

@@ -1,4 +1,4 @@
-"""What a window needs of its images at least: what reads are measured against.
+"""What a window needs of its images at least: what reads are measured and ordered by.
 
 A pixel of an image is needed if it lies between the outermost pixel centres of the window, at
 the overview that a read takes, and no earlier image of its label covers it. Reads take more: a
@@ -19,13 +19,14 @@ from terrazzo.storage.headers import HeaderOutdated
 from terrazzo.storage.target import level_for, outline_of, reach_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from shapely.geometry.base import BaseGeometry
 
     from terrazzo.geo.grid import Grid, Window
     from terrazzo.storage.gate import AssetName
+    from terrazzo.storage.raster import Image
     from terrazzo.storage.scenes import AssetBand, SceneItem
     from terrazzo.storage.source import RasterSource
 
@@ -47,6 +48,8 @@ class Needed:
     """Of all images, bands and labels."""
     assets: frozenset[AssetName] = frozenset()
     """The files that hold them."""
+    tile_bytes: int = 0
+    """Of the whole internal tiles, or runs of strips, that hold them, decoded."""
 
 
 def needed(
@@ -64,10 +67,10 @@ def needed(
     if window.is_empty:
         return Needed()
     view = _View(source, grid, window, method)
-    groups = [source.groups[i] for i in labels.get("t", range(len(source.groups)))]
+    groups = source.near(grid, window, labels)
     names = [source.bands[i] for i in labels.get("bands", range(len(source.bands)))]
     pixels = sum(view.count(group, name) for group in groups for name in names)
-    return Needed(pixels, frozenset(view.assets))
+    return Needed(pixels, frozenset(view.assets), sum(view.tiles.values()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +82,9 @@ class _View:
     window: Window
     method: str
     assets: set[AssetName] = field(default_factory=set)
-    _known: dict[Grid, tuple[BaseGeometry, int]] = field(default_factory=dict)
+    tiles: dict[tuple[AssetName, int], int] = field(default_factory=dict)
+    """Bytes of decoded tiles by file and band, 0 = all bands, where they share tiles."""
+    _known: dict[Grid, _Touched] = field(default_factory=dict)
 
     def count(self, items: tuple[SceneItem, ...], name: str) -> int:
         """Return the pixels needed of one label and band; earlier items go before later ones."""
@@ -90,33 +95,38 @@ class _View:
             band = item.band(name)
             if band is None or not reach.touches(outline_of(item, band)):
                 continue
-            lattice = self._lattice(band)
-            if lattice is None:
+            found = self._level(band)
+            if found is None:
                 continue
-            seen, pixels = self._touched(lattice)
-            if not pixels:
+            image, level = found
+            there = self._touched(image.lattice(level))
+            if not there.pixels:
                 continue
             self.assets.add(band.asset)
+            layer = 0 if image.info.interleaved else band.index
+            self.tiles[band.asset, layer] = _tile_bytes(image, level, there.box, band.index)
+            seen = there.seen
             fresh = shapely.difference(seen, before) if not before.is_empty else seen
-            total += pixels * (fresh.area / seen.area)
+            total += there.pixels * (fresh.area / seen.area)
             before = seen if before.is_empty else shapely.union(before, seen)
         return int(total)
 
-    def _lattice(self, band: AssetBand) -> Grid | None:
-        """Return the lattice of the overview that is read; None where the file is bad."""
+    def _level(self, band: AssetBand) -> tuple[Image, int] | None:
+        """Return an image and the overview that is read; None where the file is bad."""
         while True:
             try:
                 image = self.source.reader.image(band.asset, band.header)
                 info = image.info
                 level = level_for(self.grid, info.grid, info.overviews, self.method)
-                return image.lattice(level)
+                image.lattice(level)
             except HeaderOutdated:
                 continue  # the file has been described anew
             except SourceUnreadable:
                 return None
+            return image, level
 
-    def _touched(self, lattice: Grid) -> tuple[BaseGeometry, int]:
-        """Return where an image lies in the window, in the window's pixels, and its pixels there.
+    def _touched(self, lattice: Grid) -> _Touched:
+        """Return where an image lies in the window, and its pixels there.
 
         An image whose outline cannot be projected counts as nothing.
         """
@@ -125,9 +135,9 @@ class _View:
             found = self._known[lattice] = self._touch(lattice)
         return found
 
-    def _touch(self, lattice: Grid) -> tuple[BaseGeometry, int]:
+    def _touch(self, lattice: Grid) -> _Touched:
         grid, window = self.grid, self.window
-        nothing: tuple[BaseGeometry, int] = shapely.Polygon(), 0
+        nothing = _Touched(shapely.Polygon(), 0, (0.0, 0.0, 0.0, 0.0))
         image = shapely.box(0, 0, lattice.width, lattice.height)
         image = _mapped(shapely.segmentize(image, _piece(lattice)), lattice, grid)
         if not np.isfinite(shapely.get_coordinates(image)).all() or not image.is_valid:
@@ -149,7 +159,31 @@ class _View:
             for part in shapely.get_parts(there)
             if part.geom_type == "Polygon"
         )
-        return seen, pixels
+        return _Touched(seen, pixels, there.bounds)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Touched:
+    """What a window has of an image."""
+
+    seen: BaseGeometry
+    """Where the image lies, in the window's pixels."""
+    pixels: int
+    """Its pixels there."""
+    box: tuple[float, float, float, float]
+    """Columns and rows around them: left, upper, right and lower border."""
+
+
+def _tile_bytes(image: Image, level: int, box: Sequence[float], band: int) -> int:
+    """Return the bytes of the whole tiles of one band, or of all, that a box touches."""
+    size, info = image.size(level), image.info
+    total = np.dtype(info.dtypes[band - 1]).itemsize * (len(info.dtypes) if info.interleaved else 1)
+    for edge, whole, low, high in zip(
+        size.unit, (size.height, size.width), (box[1], box[0]), (box[3], box[2]), strict=True
+    ):
+        first, stop = max(int(low), 0) // edge * edge, -(-min(int(high) + 1, whole) // edge) * edge
+        total *= max(min(stop, whole) - first, 0)
+    return total
 
 
 def _piece(area: Grid | Window) -> float:

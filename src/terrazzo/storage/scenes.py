@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from terrazzo.errors import SourceUnreadable, SpatialExtentEmpty
 from terrazzo.geo.crs import WGS84
 from terrazzo.geo.grid import Grid, Window, transform_bounds
-from terrazzo.geo.times import format_time, solar_day
 from terrazzo.storage.headers import Header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from terrazzo.geo.grid import Bounds
@@ -45,6 +44,11 @@ class AssetBand:
     """Reduction factors of the file's overviews; None = not known, for costs only."""
     header: Header | None = None
     """What is known of the file, so that reading opens only the level that it wants."""
+
+    @property
+    def is_stated(self) -> bool:
+        """Whether its item says where its pixels lie and of which type they are."""
+        return self.header is not None or (self.grid is not None and bool(self.dtype))
 
     @property
     def is_scaled(self) -> bool:
@@ -86,27 +90,6 @@ class SceneItem:
         return (west + east) / 2
 
 
-def solar_day_groups(items: Iterable[SceneItem]) -> tuple[tuple[SceneItem, ...], ...]:
-    """Group items to days in mean solar time at their place.
-
-    Within a group, and between groups, the order is (time, id). Groups that begin at the same
-    instant (swaths on both sides of the antimeridian) are one, so that labels are unique.
-    """
-    days: dict[object, list[SceneItem]] = {}
-    for item in sorted(items, key=lambda item: (item.time, item.id)):
-        days.setdefault(solar_day(item.time, item.longitude), []).append(item)
-    starts: dict[datetime, list[SceneItem]] = {}
-    for group in days.values():
-        starts.setdefault(group[0].time, []).extend(group)
-    ordered = [sorted(group, key=lambda item: (item.time, item.id)) for group in starts.values()]
-    return tuple(tuple(group) for group in sorted(ordered, key=lambda g: (g[0].time, g[0].id)))
-
-
-def labels_of(groups: Sequence[Sequence[SceneItem]]) -> tuple[str, ...]:
-    """Return the time label of each group: the instant of its first item, RFC 3339."""
-    return tuple(format_time(group[0].time) for group in groups)
-
-
 def completed(item: SceneItem, names: Sequence[str], reader: RasterReader) -> SceneItem:
     """Return the item with lattice and type of its chosen bands.
 
@@ -140,18 +123,26 @@ def _completed(band: AssetBand, reader: RasterReader) -> AssetBand:
     )
 
 
-def native_grid(items: Sequence[SceneItem], names: Sequence[str]) -> Grid | None:
-    """Return the lattice that a source has by itself, over all that its items cover.
+def native_grid(images: Sequence[tuple[Sequence[Grid], int]]) -> Grid | None:
+    """Return the lattice that a source has by itself, over all that its images cover.
 
-    It is that of the finest chosen band in the commonest CRS, of the first such item.
+    It is the finest of an image in the commonest CRS, of the first such image.
+
+    Args:
+        images: in reading order: lattices of the chosen bands, and how many images have the same.
     """
-    finest = [grid for grid in (_finest(item, names) for item in items) if grid is not None]
+    finest = [
+        (min(grids, key=lambda grid: grid.pixel_metres), count) for grids, count in images if grids
+    ]
     if not finest:
         return None
-    crs = Counter(grid.crs for grid in finest).most_common(1)[0][0]
-    base = next(grid for grid in finest if grid.crs == crs)
+    systems: Counter[str] = Counter()
+    for grid, count in finest:
+        systems[grid.crs] += count
+    crs = systems.most_common(1)[0][0]
+    base = next(grid for grid, _ in finest if grid.crs == crs)
     extent = Window(0, 0, 0, 0)
-    for grid in _lattices(items, names):
+    for grid in dict.fromkeys(grid for grids, _ in images for grid in grids):
         try:
             bounds = transform_bounds(grid.bounds, grid.crs, crs)
         except SpatialExtentEmpty:
@@ -162,17 +153,3 @@ def native_grid(items: Sequence[SceneItem], names: Sequence[str]) -> Grid | None
         )
         extent = extent.union(window)
     return base.crop(extent)
-
-
-def _finest(item: SceneItem, names: Sequence[str]) -> Grid | None:
-    grids = [b.grid for b in item.bands if b.band_name in names and b.grid is not None]
-    return min(grids, key=lambda grid: grid.pixel_metres, default=None)
-
-
-def _lattices(items: Sequence[SceneItem], names: Sequence[str]) -> Iterator[Grid]:
-    seen = set()
-    for item in items:
-        for band in item.bands:
-            if band.band_name in names and band.grid is not None and band.grid not in seen:
-                seen.add(band.grid)
-                yield band.grid

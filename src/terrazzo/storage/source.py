@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from typing_extensions import override
 
 from terrazzo.cube import BandFacts, Cube, Dimension, Kind, Plane, empty_cube
 from terrazzo.cube.pixels import compute_dtype, is_all_valid
@@ -17,20 +16,16 @@ from terrazzo.errors import BandNotFound, NoDataAvailable, SourceUnreadable, Ter
 from terrazzo.geo.grid import Window
 from terrazzo.geo.pixelmap import Lookup
 from terrazzo.storage.fetching import SHARE_AHEAD, ahead, side_by_side
+from terrazzo.storage.gathered import Gathering
 from terrazzo.storage.handles import unreadable
 from terrazzo.storage.headers import HeaderOutdated
 from terrazzo.storage.output import Output, to_physical
 from terrazzo.storage.parts import Part, Placed, nodata_of, parts_of
+from terrazzo.storage.price import cost_of, version_of
 from terrazzo.storage.raster import RasterReader, default_reader, marker
-from terrazzo.storage.scenes import (
-    AssetBand,
-    SceneItem,
-    completed,
-    labels_of,
-    native_grid,
-    solar_day_groups,
-)
-from terrazzo.storage.target import Tally, Target
+from terrazzo.storage.scenes import AssetBand, SceneItem
+from terrazzo.storage.shelf import Completed
+from terrazzo.storage.target import Target, reach_of
 from terrazzo.storage.tiles import MASK
 
 if TYPE_CHECKING:
@@ -38,7 +33,9 @@ if TYPE_CHECKING:
 
     from terrazzo.cube import Label, Mask, ReadCost, Values
     from terrazzo.geo.grid import Grid
+    from terrazzo.storage.gathered import Scenes
     from terrazzo.storage.raster import Image, Stored
+    from terrazzo.storage.shelf import LookUp
 
     T = TypeVar("T")
     R = TypeVar("R")
@@ -46,18 +43,7 @@ if TYPE_CHECKING:
     OnBad = Callable[[SourceUnreadable], None]
     Items = Sequence[SceneItem]
 
-__all__ = ["AssetBand", "RasterSource", "SceneItem", "solar_day_groups"]
-
-TALLIES_KEPT = 64
-"""Choices of labels for which a source remembers what it costs whatever the window."""
-
-
-class _Tallies(dict[object, Tally]):
-    """What was worked out for some labels; not sent to other processes."""
-
-    @override
-    def __reduce__(self) -> tuple[type[_Tallies], tuple[()]]:
-        return _Tallies, ()
+__all__ = ["AssetBand", "RasterSource", "SceneItem"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +59,7 @@ class RasterSource:
     """The native grid, over all that the items cover."""
     bands: tuple[str, ...]
     """Band labels."""
-    groups: tuple[tuple[SceneItem, ...], ...]
+    scenes: Scenes
     """The items of each time label."""
     dtype: np.dtype[Any]
     """Common type of the physical values of all bands."""
@@ -89,7 +75,6 @@ class RasterSource:
     facts: Mapping[Label, BandFacts] = field(default_factory=dict)
     """What is known of bands beside their names, by label."""
     _reported: dict[str, SourceUnreadable] = field(default_factory=dict, repr=False)
-    _tallies: _Tallies = field(default_factory=_Tallies, repr=False)
 
     @classmethod
     def of(
@@ -101,8 +86,18 @@ class RasterSource:
         on_bad: OnBad | None = None,
         run: Run | None = None,
         facts: Mapping[Label, BandFacts] | None = None,
+        look_up: LookUp | None = None,
     ) -> RasterSource:
         """Make a source; files are opened only for facts that the items lack.
+
+        Args:
+            items: taken one by one.
+            bands: their names.
+            reader: what reads files.
+            on_bad: see the fields.
+            run: see the fields.
+            facts: see the fields.
+            look_up: finds items again, so that few of very many are kept.
 
         Raises:
             NoDataAvailable: there is no item.
@@ -110,32 +105,31 @@ class RasterSource:
             SourceUnreadable: nothing says what the bands look like.
         """
         names, reader = tuple(bands), reader or default_reader()
-        groups = solar_day_groups(completed(item, names, reader) for item in items)
-        ordered = [item for group in groups for item in group]
-        if not ordered:
+        again = None if look_up is None else Completed(look_up, names, reader)
+        gathering = Gathering(names, reader, again)
+        for item in items:
+            gathering.add(item)
+        scenes, grid = gathering.done()
+        if not scenes.ids:
             raise NoDataAvailable(
                 "No item lies in the extent and period. Widen them, or look at what there is "
                 "with `terrazzo search`."
             )
-        there = dict.fromkeys(band.band_name for item in ordered for band in item.bands)
         for name in names:
-            if name not in there:
-                raise BandNotFound(name, tuple(there))
-        grid = native_grid(ordered, names)
-        chosen = [b for item in ordered for b in item.bands if b.band_name in names]
-        types = [_physical(band) for band in chosen if band.dtype]
-        if grid is None or not types:
-            if on_bad is None:
-                reader.describe(chosen[0].asset)
-            raise SourceUnreadable(ordered[0].id, names[0], "no file of the collection is readable")
-        dtype, known = np.result_type(*types), dict(facts or {})
-        return cls(grid, names, groups, dtype, reader, on_bad, run, facts=known)
+            if name not in gathering.bands:
+                raise BandNotFound(name, tuple(gathering.bands))
+        if grid is None or not gathering.types:
+            if on_bad is None and gathering.example is not None:
+                reader.describe(gathering.example.asset)
+            raise SourceUnreadable(scenes.ids[0], names[0], "no file of the collection is readable")
+        dtype, known = np.result_type(*gathering.types), dict(facts or {})
+        return cls(grid, names, scenes, dtype, reader, on_bad, run, facts=known)
 
     @property
     def probe(self) -> Cube:
         """All labels and no pixels, on the native grid."""
         return empty_cube(
-            self._dimensions(labels_of(self.groups), self.bands),
+            self._dimensions(self.scenes.labels, self.bands),
             self.dtype,
             self.grid,
             Window(0, 0, 0, 0),
@@ -147,23 +141,37 @@ class RasterSource:
         return self.grid.window
 
     @property
-    def items(self) -> tuple[str, ...]:
+    def items(self) -> Sequence[str]:
         """Ids of the items, in reading order: the provenance of what is made of them."""
-        return self.items_of({})
+        return self.scenes.ids
 
     def items_of(self, labels: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
         """Return the ids of the items of some labels, in reading order."""
-        return tuple(item.id for group in self._chosen(labels)[0] for item in group)
+        return self.scenes.ids_of(self._chosen(labels)[0])
+
+    def near(
+        self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]
+    ) -> tuple[tuple[SceneItem, ...], ...]:
+        """Return, for each label, the items that may have pixels in a window.
+
+        Raises:
+            SourceUnreadable: one was deleted from the catalogue, and nobody is told of it.
+        """
+        times, _ = self._chosen(labels)
+        return self.scenes.near(reach_of(grid, window), times, self._report)
 
     def version(self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]) -> str:
         """Digest of the items that a window touches: files, sizes, times of change, scaling."""
-        return self._tally(labels).version(grid, window)
+        reach, (times, names) = reach_of(grid, window), self._chosen(labels)
+        return version_of(self.scenes.batches(reach, times, self._report), names, reach)
 
     def cost(
         self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]], method: str
     ) -> ReadCost:
         """Say what `read` would cost, from what the items say of themselves; opens nothing."""
-        return self._tally(labels).cost(grid, window, method)
+        reach, (times, names) = reach_of(grid, window), self._chosen(labels)
+        items = self.scenes.batches(reach, times, self._report)
+        return cost_of(items, names, reach, method, (self.grid, self.dtype))
 
     @property
     def bad_items(self) -> tuple[str, ...]:
@@ -184,11 +192,12 @@ class RasterSource:
             SourceUnreadable: a file is corrupt, truncated or gone, and nobody is told of it.
             ArgumentInvalid: no such resampling method.
         """
-        groups, names = self._chosen(labels)
-        out = Output.of(len(groups), len(names), window, self.dtype)
+        times, names = self._chosen(labels)
+        out = Output.of(len(times), len(names), window, self.dtype)
         if out.values.size:
-            self._fill(out, groups, names, Target(grid, window, method, self.exact), self.run)
-        dimensions = self._dimensions(labels_of(groups), names)
+            target = Target(grid, window, method, self.exact)
+            self._fill(out, self.near(grid, window, labels), names, target, self.run)
+        dimensions = self._dimensions([self.scenes.labels[at] for at in times], names)
         return Cube(out.values, out.validity(), dimensions, grid, window)
 
     def planes(
@@ -199,9 +208,10 @@ class RasterSource:
         Raises:
             SourceUnreadable: a file is corrupt, truncated or gone, and nobody is told of it.
         """
-        groups, names = self._chosen(labels)
+        times, names = self._chosen(labels)
         if window.is_empty:
-            return (None,) * (len(groups) * len(names))
+            return (None,) * (len(times) * len(names))
+        groups = self.near(grid, window, labels)
         target = Target(grid, window, "near", self.exact)
         while True:
             try:
@@ -223,31 +233,17 @@ class RasterSource:
 
         Nothing is done for local files, for which it does not pay.
         """
-        if window.is_empty or not self._tally(labels).is_remote:
+        if window.is_empty or not self.scenes.is_remote:
             return
-        groups, names = self._chosen(labels)
         target = Target(grid, window, method)  # interpolated: a pixel missed is fetched by the read
-        ahead(partial(self._fetch, groups, names, target))
+        ahead(partial(self._fetch, labels, target))
 
     def _chosen(
         self, labels: Mapping[str, tuple[int, ...]]
-    ) -> tuple[tuple[tuple[SceneItem, ...], ...], tuple[str, ...]]:
-        times = labels.get("t", tuple(range(len(self.groups))))
+    ) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """Return positions of time labels, and names of bands."""
         bands = labels.get("bands", tuple(range(len(self.bands))))
-        return tuple(self.groups[i] for i in times), tuple(self.bands[i] for i in bands)
-
-    def _tally(self, labels: Mapping[str, tuple[int, ...]]) -> Tally:
-        """Return what the labels cost whatever the window, worked out once."""
-        key = labels.get("t"), labels.get("bands")
-        found = self._tallies.get(key)
-        if found is None:
-            groups, names = self._chosen(labels)
-            items = [item for group in groups for item in group]
-            found = Tally.of(items, names, self.grid, self.dtype)
-            if len(self._tallies) >= TALLIES_KEPT:
-                self._tallies.clear()
-            self._tallies[key] = found
-        return found
+        return labels.get("t", self.scenes.all), tuple(self.bands[i] for i in bands)
 
     def _dimensions(self, times: Sequence[str], bands: Sequence[str]) -> tuple[Dimension, ...]:
         return (
@@ -439,7 +435,7 @@ class RasterSource:
         mask = None if is_all_valid(valid) else valid
         return Plane(values, lookup, None, 1.0, 0.0, scaled=False, valid=mask)
 
-    def _fetch(self, groups: Sequence[Items], names: Sequence[str], target: Target) -> None:
+    def _fetch(self, labels: Mapping[str, tuple[int, ...]], target: Target) -> None:
         """Fetch remote files into the cache, at most a share of it."""
         room = self.reader.cache.max_bytes // SHARE_AHEAD
         lock = threading.Lock()
@@ -464,6 +460,11 @@ class RasterSource:
             except (TerrazzoError, HeaderOutdated):
                 return  # the read itself will tell
 
+        try:
+            groups = self.near(target.grid, target.window, labels)
+        except TerrazzoError:
+            return
+        names = self._chosen(labels)[1]
         parts = [
             part
             for label, items in enumerate(groups)
@@ -479,8 +480,3 @@ class RasterSource:
             raise error
         if self._reported.setdefault(error.item, error) is error:
             self.on_bad(error)
-
-
-def _physical(band: AssetBand) -> np.dtype[Any]:
-    dtype = np.dtype(band.dtype)
-    return compute_dtype(dtype) if band.is_scaled else dtype

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from terrazzo.cube import ReadCost
 from terrazzo.cube.warp import source_window
 from terrazzo.errors import SpatialExtentEmpty
 from terrazzo.geo.crs import WGS84, is_geographic
 from terrazzo.geo.grid import transform_bounds
 from terrazzo.geo.pixelmap import PixelMap
 from terrazzo.geo.scale import overview_for, scale_between
-from terrazzo.storage.fetching import side_by_side
 from terrazzo.storage.headers import level_factors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from terrazzo.geo.grid import Bounds, Grid, Window
     from terrazzo.geo.pixelmap import Lookup
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 
 FULL_RESOLUTION = frozenset({"sum", "rms", "min", "max", "q1", "med", "q3", "mode"})
 """Methods whose result over an overview is not that over the pixels: they read level 0."""
-ASSUMED_SMALLEST = 512
-"""For costs, a file of unknown overviews has halves down to this size, as a COG does."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,22 +60,48 @@ class Reach:
             self._bounds[crs] = projected(mine, self.grid.crs, crs)
         return self._bounds[crs]
 
+    def touching(self, bounds: NDArray[np.float64], crs: str) -> NDArray[np.bool_]:
+        """Tell what `touches` tells of many images of one CRS.
+
+        Args:
+            bounds: (n, 4) left, bottom, right, top of each.
+            crs: their CRS.
+        """
+        sides = bounds[:, 0], bounds[:, 1], bounds[:, 2], bounds[:, 3]
+        if crs == self.grid.crs:
+            return _overlaps(self._padded(), sides, crs)
+        here = self.bounds_in(crs)
+        if here is None:
+            return np.ones(len(bounds), np.bool_)
+        found = _overlaps(_half_padded(here), sides, crs)
+        smaller = (sides[2] - sides[0]) * (sides[3] - sides[1]) < _area(here)
+        for at in np.flatnonzero(smaller):
+            left, bottom, right, top = bounds[at].tolist()
+            found[at] = self._near((left, bottom, right, top), crs)
+        return found
+
     def _near(self, bounds: Bounds, crs: str) -> bool:
         """Compare rectangles, where the image is projected to the target or the target to it.
 
         Whichever is smaller is projected, as its outline is then all but straight; half of its
         size is added on each side for what curves.
         """
-        mine = self.grid.bounds_of(self.window)
         if crs == self.grid.crs:
-            pad = 2 * max(self.grid.pixel_x, self.grid.pixel_y)
-            return _overlap(_padded(mine, pad, pad), bounds, crs)
-        here, there = self.bounds_in(crs), _projected_image(bounds, crs, self.grid.crs)
-        if here is None or there is None:
+            return _overlap(self._padded(), bounds, crs)
+        here = self.bounds_in(crs)
+        if here is None:
             return True
         if _area(here) <= _area(bounds):
             return _overlap(_half_padded(here), bounds, crs)
-        return _overlap(_half_padded(there), mine, self.grid.crs)
+        there = _projected_image(bounds, crs, self.grid.crs)
+        if there is None:
+            return True
+        return _overlap(_half_padded(there), self.grid.bounds_of(self.window), self.grid.crs)
+
+    def _padded(self) -> Bounds:
+        """Return the window's bounds, and two pixels more on each side."""
+        pad = 2 * max(self.grid.pixel_x, self.grid.pixel_y)
+        return _padded(self.grid.bounds_of(self.window), pad, pad)
 
 
 @lru_cache(maxsize=256)
@@ -161,108 +184,6 @@ def outline_of(item: SceneItem, band: AssetBand) -> Outline | None:
     return (west, south, east + 360.0 * (west > east), north), WGS84
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Alike:
-    """Images in one place, with equal overviews."""
-
-    outline: Outline | None
-    source: Grid
-    overviews: tuple[int, ...]
-    files: set[tuple[str, str]] = field(default_factory=set)
-    itemsizes: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Tally:
-    """The images of some labels by where they lie: all of a price that no window decides."""
-
-    alike: tuple[_Alike, ...]
-    """Groups that a window touches together."""
-    is_remote: bool
-    """Whether any file is read over the network."""
-    _files: tuple[AssetName, ...]
-    _bands: tuple[tuple[int, bytes, int], ...]
-    """Position in `alike`, what a version tells, and position of the file, in reading order."""
-
-    @classmethod
-    def of(
-        cls,
-        items: Sequence[SceneItem],
-        names: Sequence[str],
-        native: Grid,
-        dtype: np.dtype[Any],
-    ) -> Tally:
-        """Sort the bands of items; `native` and `dtype` stand in for what is not known."""
-        alike: dict[object, _Alike] = {}
-        places: dict[object, int] = {}
-        files: dict[AssetName, int] = {}
-        bands: list[tuple[int, bytes, int]] = []
-        for item in items:
-            for band in (item.band(name) for name in names):
-                if band is None:
-                    continue
-                outline, source = outline_of(item, band), band.grid or native
-                overviews = band.overviews
-                if overviews is None:
-                    edge = max(source.height, source.width) / ASSUMED_SMALLEST
-                    count = max(math.ceil(math.log2(max(edge, 1.0))), 0)
-                    overviews = tuple(2**n for n in range(1, count + 1))
-                key = outline, source, overviews
-                images = alike.setdefault(key, _Alike(*key))
-                images.files.add((item.id, band.asset.key))
-                images.itemsizes.append(np.dtype(band.dtype or dtype).itemsize)
-                facts = band.index, band.nodata, band.scale, band.offset
-                told = repr((item.id, band.band_name, band.asset.key, *facts))
-                place = places.setdefault(key, len(places))
-                bands.append((place, told.encode(), files.setdefault(band.asset, len(files))))
-        remote = any(asset.is_remote for asset in files)
-        return cls(tuple(alike.values()), remote, tuple(files), tuple(bands))
-
-    def cost(self, grid: Grid, window: Window, method: str) -> ReadCost:
-        """Say what a read takes; opens nothing."""
-        reach = reach_of(grid, window)
-        files: set[tuple[str, str]] = set()
-        pixels = size = 0
-        for images in self.alike:
-            if not reach.touches(images.outline):
-                continue
-            level = level_for(grid, images.source, images.overviews, method)
-            factors = level_factors(images.source, images.overviews)[level]
-            count = _pixels_of(reach, images.source, factors)
-            files |= images.files
-            pixels += count * len(images.itemsizes)
-            size += count * sum(images.itemsizes)
-        return ReadCost(len(files), pixels, size)
-
-    def version(self, grid: Grid, window: Window) -> str:
-        """Return a digest of what a read takes, and of its files as they are now."""
-        reach = reach_of(grid, window)
-        touched = [reach.touches(images.outline) for images in self.alike]
-        stamps: dict[int, bytes] = {}
-        if self.is_remote:
-            files = sorted({file for place, _, file in self._bands if touched[place]})
-            stamped = side_by_side(lambda file: repr(self._files[file].stamp).encode(), files)
-            stamps = dict(zip(files, stamped, strict=True))
-        digest = hashlib.sha256()
-        for place, told, file in self._bands:
-            if touched[place]:
-                if file not in stamps:
-                    stamps[file] = repr(self._files[file].stamp).encode()
-                digest.update(told + stamps[file])
-        return digest.hexdigest()[:16]
-
-
-def _pixels_of(reach: Reach, source: Grid, factors: tuple[float, float]) -> int:
-    """Estimate the pixels of an overview that a read of one band takes."""
-    same = source.crs == reach.grid.crs
-    here = reach.grid.bounds_of(reach.window) if same else reach.bounds_in(source.crs)
-    needed = source.window
-    if here is not None:
-        touched = source.window_of(here).intersection(source.window)
-        needed = touched if same or not touched.is_empty else needed
-    return math.ceil(needed.height / factors[0]) * math.ceil(needed.width / factors[1])
-
-
 def projected(bounds: Bounds, source: str, target: str) -> Bounds | None:
     """Return bounds in another CRS, None where nothing can be said."""
     try:
@@ -281,7 +202,7 @@ _projected_image = lru_cache(maxsize=16_384)(projected)
 
 def _overlap(one: Bounds, other: Bounds, crs: str) -> bool:
     """Tell whether rectangles touch; degrees of longitude repeat after a turn."""
-    for turn in (0.0, -360.0, 360.0) if is_geographic(crs) else (0.0,):
+    for turn in _turns(crs):
         apart = (
             one[0] + turn > other[2]
             or one[2] + turn < other[0]
@@ -291,6 +212,20 @@ def _overlap(one: Bounds, other: Bounds, crs: str) -> bool:
         if not apart:
             return True
     return False
+
+
+def _overlaps(one: Bounds, others: tuple[NDArray[np.float64], ...], crs: str) -> NDArray[np.bool_]:
+    """Tell of each rectangle whether one touches it; see `_overlap`."""
+    left, bottom, right, top = others
+    found = np.zeros(len(left), np.bool_)
+    for turn in _turns(crs):
+        found |= (one[0] + turn <= right) & (one[2] + turn >= left)
+    found &= (one[1] <= top) & (one[3] >= bottom)
+    return found
+
+
+def _turns(crs: str) -> tuple[float, ...]:
+    return (0.0, -360.0, 360.0) if is_geographic(crs) else (0.0,)
 
 
 def _padded(bounds: Bounds, x: float, y: float) -> Bounds:

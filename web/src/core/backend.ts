@@ -8,7 +8,7 @@ export type Bounds = [number, number, number, number];
 
 export type Method =
   | "open" | "about" | "tile" | "statistics" | "values" | "profile" | "transect" | "picture"
-  | "timelapse" | "places" | "legend" | "colormaps";
+  | "timelapse" | "places" | "legend" | "colormaps" | "features";
 
 /** A picture as it came, and the pixel size in metres that it was computed at. */
 export interface Picture {
@@ -30,7 +30,10 @@ export interface Backend {
     method: Method, layer: string | null, params: object, signal?: AbortSignal,
   ): Promise<T>;
 
-  /** Ask for something that is answered as a file: `tile`, `picture`, `timelapse`. */
+  /**
+   * Ask for something that is answered as a file: `tile`, `picture`, `timelapse`; and `features`, the
+   * vector tile (z, x, y) of a collection, whose name is given for the layer's.
+   */
   picture(
     method: Method, layer: string, params: object, signal?: AbortSignal, progress?: Progress,
   ): Promise<Picture>;

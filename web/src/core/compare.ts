@@ -5,7 +5,7 @@ import { field } from "./choice";
 import { fill, h } from "./dom";
 import type { MapLayer } from "./layer";
 import { Lens } from "./lens";
-import { copyOf, linkViews } from "./link";
+import { linkViews } from "./link";
 import { MapView } from "./map";
 import type { SwipeState } from "./state";
 import { Swipe } from "./swipe";
@@ -174,8 +174,7 @@ class Beside {
     const look = JSON.stringify("look" in layer ? layer.look : null);
     let known = this.#copies.get(layer);
     if (!known) {
-      const copy = copyOf(layer);
-      if (!copy) return;
+      const copy = layer.copy();
       known = { copy, look };
       this.#copies.set(layer, known);
       this.#view.add(copy, at);

@@ -65,7 +65,7 @@ export class Foot {
   #tell(): void {
     const shown = this.view.rasters.filter((layer) => layer.visible && layer.opacity > 0);
     const top = shown.filter((layer) => layer.resolution !== null).at(-1);
-    this.#computed.textContent = top ? `${top.name}: ${computedAt(top.resolution)}` : "";
+    this.#computed.textContent = top ? `${top.name}: ${computedAt(top.resolution, top.about.resolution)}` : "";
     const names = [
       ...this.view.layers.filter((layer) => layer.visible).flatMap((layer) => layer.sources),
       this.basemap.attribution,

@@ -34,9 +34,15 @@ export function area(squareMetres: number): string {
   return `${number(squareMetres / 1_000_000, 4)} km²`;
 }
 
-/** The sentence that tells at which pixel size something was computed. */
-export function computedAt(metres: number | null | undefined): string {
-  return metres ? `computed at ${distance(metres)}` : "resolution not told";
+/**
+ * The sentence that tells at which pixel size something was computed.
+ *
+ * @param native pixel size of the data, told beside it where that is another one: a screen's pixels may be finer.
+ */
+export function computedAt(metres: number | null | undefined, native?: number | null): string {
+  if (!metres) return "resolution not told";
+  const other = native && Math.abs(metres / native - 1) > 0.01;
+  return `computed at ${distance(metres)}${other ? ` from ${distance(native)} data` : ""}`;
 }
 
 /** The day of a date label, with the time of day only where it is not midnight. */

@@ -268,9 +268,15 @@ function valueText(row: {
     .join(" ");
 }
 
+function attributeText(value: unknown): string {
+  return typeof value === "number" && !Number.isInteger(value) ? number(value, 6) : String(value);
+}
+
 function ofFeature(feature: Inspected["features"][number]): HTMLElement {
+  // What begins so is of the tile, and not of the feature.
   const known = Object.entries(feature.properties).filter(
-    ([, value]) => value !== null && typeof value !== "object" && value !== "",
+    ([name, value]) =>
+      !name.startsWith("_") && value !== null && typeof value !== "object" && value !== "",
   );
   return h(
     "section",
@@ -280,7 +286,7 @@ function ofFeature(feature: Inspected["features"][number]): HTMLElement {
       ? h(
           "dl",
           { class: "tz-facts" },
-          known.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(value)))),
+          known.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, attributeText(value)))),
         )
       : h("p", { class: "tz-note" }, "A shape without attributes."),
   );

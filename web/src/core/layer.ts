@@ -106,6 +106,9 @@ export abstract class MapLayer {
 
   abstract state(): LayerState;
 
+  /** A layer of another map that shows the same. */
+  abstract copy(): MapLayer;
+
   onChange(listener: (what: LayerChange) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -173,6 +176,10 @@ export class VectorLayer extends MapLayer {
     return { ...this.#state, ...this.common() };
   }
 
+  override copy(): VectorLayer {
+    return new VectorLayer(this.state());
+  }
+
   override legend(): Legend {
     const color = this.#state.color ?? VECTOR_COLOR;
     return { kind: "classes", classes: [{ value: 0, label: this.name, color }] };
@@ -187,7 +194,8 @@ export class VectorLayer extends MapLayer {
   }
 }
 
-const VECTOR_COLOR = "#e0559b";
+/** Of features that have no colour of their own. */
+export const VECTOR_COLOR = "#e0559b";
 
 function plainStyle(state: VectorState): Style {
   const color = state.color ?? VECTOR_COLOR;
@@ -239,6 +247,10 @@ export class XyzLayer extends ForeignLayer<XyzState> {
     this.ol = new OlTileLayer({ source, ...this.shown });
   }
 
+  override copy(): XyzLayer {
+    return new XyzLayer(this.state());
+  }
+
   setProjection(): void {
     // OpenLayers warps pictures of other services.
   }
@@ -257,6 +269,10 @@ export class WmsLayer extends ForeignLayer<WmsState> {
     });
     this.heed(source);
     this.ol = new OlTileLayer({ source, ...this.shown });
+  }
+
+  override copy(): WmsLayer {
+    return new WmsLayer(this.state());
   }
 
   setProjection(): void {

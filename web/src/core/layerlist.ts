@@ -121,13 +121,13 @@ class LayerRow {
     this.#opacitySays.textContent = percent(layer.opacity);
     this.#error.textContent = layer.error;
     this.#error.hidden = !layer.error;
-    const legend = layer.kind === "vector" ? null : layer.legend();
+    const legend = layer.kind === "vector" || layer.kind === "features" ? null : layer.legend();
     const raster = layer instanceof RasterLayer ? layer : null;
     fill(this.#legend, legend && drawLegend(legend, raster?.unit));
     if (this.#date && raster) this.#date.value = raster.pinned ? raster.time ?? FOLLOWS : FOLLOWS;
     this.#computed.hidden = !raster?.resolution;
     if (raster?.resolution) {
-      this.#computed.textContent = `On the screen: ${computedAt(raster.resolution)}`;
+      this.#computed.textContent = `On the screen: ${computedAt(raster.resolution, raster.about.resolution)}`;
     }
   }
 

@@ -125,6 +125,6 @@ export class Lens {
     context.imageSmoothingEnabled = false;
     context.drawImage(image, 0, 0, EDGE, EDGE);
     image.close();
-    this.#says.textContent = `${layer.name}, ${computedAt(picture.resolution)}`;
+    this.#says.textContent = `${layer.name}, ${computedAt(picture.resolution, layer.about.resolution)}`;
   }
 }

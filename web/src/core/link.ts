@@ -1,8 +1,6 @@
 /** Two maps that move together. */
 
 import type { MapView } from "./map";
-import { RasterLayer } from "./raster";
-import { VectorLayer, WmsLayer, XyzLayer, type MapLayer } from "./layer";
 
 /** Keep two maps at the same place, scale and projection; returns what lets them go. */
 export function linkViews(a: MapView, b: MapView): () => void {
@@ -42,14 +40,4 @@ function watch(view: MapView, told: () => void): () => void {
     end();
     current.un("change", moved);
   };
-}
-
-/** Return a layer of another map that shows the same. */
-export function copyOf(layer: MapLayer): MapLayer | null {
-  if (layer instanceof RasterLayer) {
-    return new RasterLayer(layer.backend, layer.about, layer.state());
-  }
-  if (layer instanceof VectorLayer) return new VectorLayer(layer.state());
-  if (layer instanceof XyzLayer) return new XyzLayer(layer.state());
-  return layer instanceof WmsLayer ? new WmsLayer(layer.state()) : null;
 }

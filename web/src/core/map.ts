@@ -50,6 +50,8 @@ export class MapView {
   readonly #listeners = new Set<(what: MapChange) => void>();
   readonly #resized: ResizeObserver;
   #basemap: BaseLayer | null = null;
+  /** What was fitted last, and where that put the map. */
+  #fitted: { bounds: Bounds; padding: number; at: string } | null = null;
   #busy = true;
 
   /** @param backend what opens layers that are added by their graph. */
@@ -210,6 +212,7 @@ export class MapView {
     if (!extent.every(Number.isFinite)) return;
     if (extent[0] === extent[2] && extent[1] === extent[3]) {
       this.map.getView().setCenter(getCenter(extent));
+      this.#fitted = null;
       return;
     }
     const [width = 0, height = 0] = this.map.getSize() ?? [];
@@ -219,6 +222,13 @@ export class MapView {
       padding: [around + top, around, around + bottom, around],
       size: [Math.max(1, width), Math.max(1, height)],
     });
+    this.#fitted = { bounds, padding, at: JSON.stringify(this.view) };
+  }
+
+  /** Fit again what was fitted last, unless somebody has moved the map since: more of it is covered. */
+  refit(): void {
+    if (this.#fitted?.at !== JSON.stringify(this.view)) return;
+    this.fit(this.#fitted.bounds, this.#fitted.padding);
   }
 
   zoomBy(levels: number): void {

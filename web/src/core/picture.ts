@@ -153,7 +153,7 @@ function settled(view: MapView, signal?: AbortSignal): Promise<void> {
 function entryOf(layer: MapLayer): Entry {
   const raster = layer instanceof RasterLayer ? layer : null;
   const facts = raster
-    ? [raster.time && day(raster.time), computedAt(raster.resolution)].filter(Boolean).join(", ")
+    ? [raster.time && day(raster.time), computedAt(raster.resolution, raster.about.resolution)].filter(Boolean).join(", ")
     : "";
   return { title: layer.name, facts, legend: layer.legend(), unit: unitOf(raster?.unit) };
 }

@@ -150,6 +150,10 @@ export class RasterLayer extends MapLayer {
       ...(this.#pinned ? { pinned: true } : {}) };
   }
 
+  override copy(): RasterLayer {
+    return new RasterLayer(this.backend, this.about, this.state());
+  }
+
   override destroy(): void {
     this.#asking?.abort();
     this.#tiles.abort();

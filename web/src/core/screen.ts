@@ -31,6 +31,8 @@ import { Transect } from "./transect";
 
 /** CSS pixels; as in style.css. */
 const NARROW = 640;
+/** Kinds of layers that have something to tell of a place. */
+const ASKED: readonly string[] = ["raster", "vector", "features"];
 
 export interface ScreenOptions {
   /** What opens rasters and finds places. */
@@ -205,6 +207,9 @@ export class Screen {
     const bars = h("div", {}, this.timeline.element, foot.element);
     const bottom = h("div", { class: "tz-bottom" }, legend.element, bars);
     this.view.covered = () => ({ top: 0, bottom: bars.offsetHeight });
+    const taller = new ResizeObserver(() => this.view.refit()); // the time bar comes with layers
+    taller.observe(bars);
+    this.#parts.push({ destroy: () => taller.disconnect() });
     map.append(
       h("div", { class: "tz-progress", "aria-hidden": "true" }),
       h(
@@ -309,7 +314,8 @@ export class Screen {
     });
     if (this.#options.pressInspects === false) return;
     this.view.map.on("singleclick", (event) => {
-      if (this.modes.name !== null || !this.view.rasters.some(({ visible }) => visible)) return;
+      const told = this.view.layers.some(({ kind, visible }) => visible && ASKED.includes(kind));
+      if (this.modes.name !== null || !told) return;
       void event.coordinate; // worked out now: the panel makes the map narrower
       this.side.open("inspect");
       this.inspect.press(event);
@@ -346,6 +352,10 @@ export class Screen {
     if (state.kind === "vector") return new VectorLayer(state);
     if (state.kind === "xyz") return new XyzLayer(state);
     if (state.kind === "wms") return new WmsLayer(state);
+    if (state.kind === "features") {
+      const { FeaturesLayer } = await import("./features"); // few maps have any
+      return new FeaturesLayer(this.#options.backend, state);
+    }
     const backend = this.#options.backendFor?.(state) ?? this.#options.backend;
     return RasterLayer.open(backend, state, signal);
   }

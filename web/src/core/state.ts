@@ -2,7 +2,7 @@
 
 import type { FeatureCollection } from "geojson";
 
-import type { JsonObject, Look } from "./backend";
+import type { Bounds, JsonObject, Look } from "./backend";
 
 export interface ViewState {
   /** Longitude and latitude. */
@@ -38,6 +38,17 @@ export interface VectorState extends Common {
   fill?: number;
 }
 
+/** Features of a collection of geometries, which come as tiles. */
+export interface FeaturesState extends Common {
+  kind: "features";
+  /** What the computing side calls the collection. */
+  source: string;
+  /** Degrees; null where they are not known. */
+  bounds?: Bounds | null;
+  color?: string;
+  attribution?: string;
+}
+
 export interface XyzState extends Common {
   kind: "xyz";
   url: string;
@@ -54,7 +65,7 @@ export interface WmsState extends Common {
   format?: string;
 }
 
-export type LayerState = RasterState | VectorState | XyzState | WmsState;
+export type LayerState = RasterState | VectorState | FeaturesState | XyzState | WmsState;
 
 export interface SwipeState {
   /** Both on one map with a divider, or on two maps that move together. */
@@ -142,7 +153,7 @@ function isLayer(given: unknown): boolean {
   const layer = given as Partial<LayerState> | null;
   return layer !== null && typeof layer === "object" && typeof layer.key === "string"
     && typeof layer.name === "string"
-    && ["raster", "vector", "xyz", "wms"].includes(layer.kind ?? "");
+    && ["raster", "vector", "features", "xyz", "wms"].includes(layer.kind ?? "");
 }
 
 async function through(

@@ -178,7 +178,7 @@ export class Timelapse {
               }),
         );
         this.task.say(
-          `${params.dates.length} dates, ${fileSize(blob.size)}, ${computedAt(resolution)}.`,
+          `${params.dates.length} dates, ${fileSize(blob.size)}, ${computedAt(resolution, layer.about.resolution)}.`,
         );
       },
       () => (this.bar.hidden = true),

@@ -1,9 +1,7 @@
 /** The computing side over HTTP: the server that the page came from. */
 import { BackendError, type Backend, type Method, type Picture, type Progress } from "../core/backend";
 import { at, fetched, Refused, withQuery } from "./server";
-
-/** Which parameters of a tile are its place, and not its query. */
-interface TileParams { matrix: string; z: number; x: number; y: number; look: object; format?: string }
+import { resolutionOf, tileAddress, type TileParams } from "./tile";
 
 /** What a layer was opened with; the key of a service opens what is not for everybody. */
 interface Opening {
@@ -42,8 +40,7 @@ export class HttpBackend implements Backend {
   async picture(method: Method, layer: string, params: object, signal?: AbortSignal, progress?: Progress): Promise<Picture> {
     if (progress) return this.#again(layer, signal, async () => streamed(await this.#request(method, layer, params, signal, LINES), progress));
     const answer = await this.#again(layer, signal, () => this.#request(method, layer, params, signal));
-    const resolution = Number(answer.headers.get("X-Resolution-Metres"));
-    return { blob: await answer.blob(), resolution: resolution > 0 ? resolution : null };
+    return { blob: await answer.blob(), resolution: resolutionOf(answer) };
   }
 
   /** Asks; where the server has forgotten the layer it is opened anew, once. */
@@ -79,10 +76,10 @@ function asked(method: Method, layer: string | null, params: object, signal?: Ab
   if (method === "open") return [at("layers"), posted(params, options)];
   const id = layer ?? "";
   if (method === "about") return [at("layers", id), options];
-  if (method === "tile") {
-    const { matrix, z, x, y, look, format } = params as TileParams;
-    const address = at("layers", id, "tiles", matrix, String(z), String(x), `${y}.${format ?? "png"}`);
-    return [withQuery(address, { look: JSON.stringify(look) }), { ...options, cache: "default" }];
+  if (method === "tile") return [tileAddress(at(), id, params as TileParams), { ...options, cache: "default" }];
+  if (method === "features") {
+    const { z, x, y } = params as { z: number; x: number; y: number };
+    return [at("features", "collections", id, "tiles", "WebMercatorQuad", String(z), String(y), String(x)), { ...options, cache: "default" }];
   }
   return [at("layers", id, method), posted(params, options)];
 }

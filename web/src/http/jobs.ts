@@ -59,6 +59,50 @@ export async function startJob(graph: JsonObject, title: string, signal?: AbortS
   return id;
 }
 
+/** A worker of a job. */
+export interface Worker {
+  name: string;
+  silent: boolean;
+  /** Since it was heard, seconds. */
+  heard_seconds: number;
+  made: number;
+  failed: number;
+  at_hand: number;
+  per_second: number;
+  memory_bytes: number;
+  decoded_bytes: number;
+  written_bytes: number;
+}
+
+/** Which blocks of one result are done: a letter for each cell, row by row. */
+export interface BlockMap {
+  place: string;
+  rows: number;
+  columns: number;
+  /** Rows and columns of blocks. */
+  blocks: [number, number];
+  cells: string;
+  counts: Record<"done" | "failed" | "running" | "missing", number>;
+}
+
+/** How a job gets on. */
+export interface JobBlocks {
+  state: string;
+  unit: string;
+  done: number;
+  total: number;
+  failed: number;
+  per_second: number;
+  left_seconds: number | null;
+  workers: Worker[];
+  maps: BlockMap[];
+}
+
+/** Which blocks of a job are done, and who computes them. */
+export async function blocks(id: string, signal?: AbortSignal): Promise<JobBlocks> {
+  return ask<JobBlocks>(at("jobs", id, "blocks"), signal);
+}
+
 /** Stops a job that waits or runs. */
 export async function stopJob(id: string): Promise<void> {
   await send("DELETE", at("jobs", id, "results"));
@@ -78,7 +122,8 @@ export async function followJob(id: string, tell: (job: Job) => void, signal: Ab
   }
 }
 
-function waited(milliseconds: number, signal: AbortSignal): Promise<void> {
+/** Resolves after a while, or rejects when nobody waits any more. */
+export function waited(milliseconds: number, signal: AbortSignal): Promise<void> {
   return new Promise((done, stopped) => {
     const end = () => stopped(new DOMException("Nobody follows it any more.", "AbortError"));
     if (signal.aborted) return end();

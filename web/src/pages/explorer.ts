@@ -1,6 +1,7 @@
 /** The explorer: finds scenes, shows them, computes with them, on one map. */
 import { assetsBeside } from "../core/basemap";
-import { isAbort, type JsonObject } from "../core/backend";
+import type { FeatureCollection } from "geojson";
+import { BackendError, isAbort, type JsonObject } from "../core/backend";
 import { RasterLayer } from "../core/raster";
 import { mountScreen, type Screen } from "../core/screen";
 import { emptyState, encodeState } from "../core/state";
@@ -8,7 +9,7 @@ import { HttpBackend } from "../http/backend";
 import { JobExporter } from "../http/jobs";
 import { words } from "../http/server";
 import { account } from "./account";
-import { collections } from "./explorer/collections";
+import { collections, type Collection } from "./explorer/collections";
 import { Find } from "./explorer/find";
 import { Jobs } from "./explorer/jobs";
 import { Processing, services, type Service } from "./explorer/processing";
@@ -20,6 +21,10 @@ import { asked, fragmentOf, type Asked } from "./explorer/start";
 const WIDE = 720;
 /** After the last change, milliseconds, the address tells what is shown. */
 const QUIET = 500;
+/** Letters of what an address tells of the screen: longer ones are cut off by programs that pass them on. */
+const LONGEST = 6000;
+
+const NOT_YOURS = "There is no such map, or it is not for everybody. Log in if it is yours; whoever sent you the address can give you one with a key.";
 
 class Explorer implements Stage {
   readonly screen: Screen;
@@ -65,6 +70,13 @@ class Explorer implements Stage {
     return layer;
   }
 
+  async features({ id, title, box }: Collection, color: string): Promise<void> {
+    this.#count += 1;
+    const key = `${Date.now().toString(36)}-${this.#count}`;
+    await this.screen.add({ kind: "features", key, name: title, visible: true, opacity: 1, source: id, bounds: box, color, attribution: title });
+    if (box && !isSeen(this.view, box)) this.view.fit(box);
+  }
+
   compare(left: string, right: string): void {
     this.screen.compare.state = { mode: "swipe", position: 0.5, left: [left], right: [right] };
   }
@@ -101,8 +113,16 @@ class Explorer implements Stage {
   /** The address of what is shown now. */
   async address(): Promise<string> {
     const here = new URL(location.href);
-    here.hash = fragmentOf(await encodeState(this.screen.state));
+    here.hash = await this.#fragment();
     return here.href;
+  }
+
+  /** What is drawn goes along, unless the address would become too long to be sent. */
+  async #fragment(): Promise<string> {
+    const { state } = this.screen, { drawn } = this.screen.drawing;
+    const whole = drawn.features.length ? { ...state, extra: { ...state.extra, drawn: drawn as unknown as JsonObject } } : state;
+    const encoded = await encodeState(whole);
+    return fragmentOf(encoded.length <= LONGEST ? encoded : await encodeState(state));
   }
 
   #looked = false;
@@ -111,9 +131,9 @@ class Explorer implements Stage {
   #lookOnce(then: () => void = () => void this.#find.look()): void {
     if (this.#looked) return;
     this.#looked = true;
-    collections().then((found) => {
-      this.#ids = found.map((one) => one.id);
-      this.#find.offer(found);
+    collections().then(({ scenes, geometries }) => {
+      this.#ids = scenes.map((one) => one.id);
+      this.#find.offer(scenes, geometries);
       then();
     }, (error: unknown) => {
       this.#looked = false;
@@ -123,9 +143,13 @@ class Explorer implements Stage {
 
   async #show(wanted: Asked): Promise<void> {
     switch (wanted.kind) {
-      case "state":
+      case "state": {
         this.#stated = true;
-        return this.screen.show(wanted.state);
+        const { drawn, ...extra } = wanted.state.extra;
+        await this.screen.show({ ...wanted.state, extra });
+        if (drawn) this.screen.drawing.drawn = drawn as unknown as FeatureCollection;
+        return;
+      }
       case "collection":
         return this.#collection(wanted.id, wanted.item);
       case "service":
@@ -143,7 +167,9 @@ class Explorer implements Stage {
   }
 
   async #open(source: JsonObject, title: string): Promise<void> {
-    const layer = await this.open({ name: title || "Service", source, look: {} });
+    const layer = await this.open({ name: title || "Service", source, look: {} }).catch((error: unknown) => {
+      throw error instanceof BackendError && error.code === "ServiceNotFound" ? new Error(NOT_YOURS) : error;
+    });
     if (!title && layer.about.title) layer.name = layer.about.title;
   }
 
@@ -171,13 +197,15 @@ class Explorer implements Stage {
   #keepAddress(): void {
     let timer = 0;
     const write = async () => {
-      this.#written = fragmentOf(await encodeState(this.screen.state));
+      this.#written = await this.#fragment();
       history.replaceState(null, "", this.#written);
     };
-    this.screen.onChange(() => {
+    const later = () => {
       clearTimeout(timer);
       timer = window.setTimeout(() => void write(), QUIET);
-    });
+    };
+    this.screen.onChange(later);
+    this.screen.drawing.onchange = later;
     addEventListener("hashchange", () => {
       if (location.hash && location.hash !== this.#written) {
         asked(location.hash).then((wanted) => this.#show(wanted)).catch((error: unknown) => this.screen.tell(words(error)));

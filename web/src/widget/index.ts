@@ -8,6 +8,7 @@ import { registerNative } from "../core/projections";
 import { type Screen, mountScreen } from "../core/screen";
 import { type ScreenState, validState } from "../core/state";
 import { type Patch, difference, merged } from "./changes";
+import { NearestBackend } from "./direct";
 import { KernelExporter } from "./exporter";
 import { Follower } from "./follower";
 import { KernelBackend } from "./kernel";
@@ -40,7 +41,10 @@ interface Extra {
 function render({ model, el }: { model: Model; el: HTMLElement }): () => void {
   const root = document.createElement("div");
   root.className = "tz-widget";
-  root.dataset["lmSuppressShortcuts"] = "true"; // the notebook's own keys end where the map begins
+  // The notebook's own keys end where the map begins: its arrow keys would keep sliders from moving.
+  root.addEventListener("keydown", (event) => {
+    if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
+  });
   root.dataset["jpSuppressContextMenu"] = "true";
   el.append(root);
   const ends = [followTheme(root)];
@@ -85,7 +89,7 @@ class WidgetView {
     place.style.height = "100%";
     root.append(place, this.#notice());
     this.#screen = mountScreen(place, {
-      backend: this.#backend,
+      backend: new NearestBackend(this.#backend),
       exporter: new KernelExporter(this.#backend),
       state: { ...state, layers: [], swipe: null },
       assets: (name) => this.#backend.ask("asset", null, { name }),

@@ -1,4 +1,4 @@
-"""Dask: the blocks of a run as tasks of a cluster, one per block.
+"""Dask: the blocks of a run, or the scenes of an extraction, as tasks of a cluster, one each.
 
 A task is a number and a few kilobytes that say what run it is of, whatever the run's size; a
 worker makes the plan once. Only a few blocks for each worker are with the scheduler at a time.
@@ -16,22 +16,26 @@ import uuid
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from terrazzo import __version__
-from terrazzo.drivers.executors.work import Made
+from terrazzo.drivers.executors.work import lost
 from terrazzo.drivers.home import CATALOG_VARIABLE
 from terrazzo.drivers.pool import ClusterUnusable, one_thread_each
 from terrazzo.errors import TerrazzoError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from distributed import Client
     from distributed import Future as Promise
 
-    from terrazzo.drivers.executors.work import Blockwise, Sent
+    from terrazzo.drivers.executors.crew import Sendable, Work
+    from terrazzo.drivers.executors.work import Made
     from terrazzo.drivers.pool import Pool
+
+K = TypeVar("K")
+M = TypeVar("M")
 
 CONNECT_S = 30.0
 ANSWER_S = 60.0
@@ -41,7 +45,22 @@ _LOOK_S = 1.0
 
 
 @contextmanager
-def dask(sent: Sent, pool: Pool) -> Iterator[Cluster]:
+def dask(sent: Sendable[int, Made], pool: Pool) -> Iterator[Cluster[int, Made]]:
+    """Open the cluster that a pool names for the blocks of a run.
+
+    Raises:
+        ClusterUnusable: Dask is not installed, or there is no scheduler.
+    """
+    with connected(pool) as client:
+        cluster = Cluster(client, sent, lost)
+        try:
+            yield cluster
+        finally:
+            cluster.drop()
+
+
+@contextmanager
+def connected(pool: Pool) -> Iterator[Client]:
     """Connect to the scheduler that a pool names, or start a cluster on this machine.
 
     Raises:
@@ -55,19 +74,16 @@ def dask(sent: Sent, pool: Pool) -> Iterator[Cluster]:
         ) from error
     with ExitStack() as stack:
         if pool.scheduler:
-            client = _connected(stack, pool.scheduler, Client)
-        else:
-            stack.enter_context(one_thread_each())
-            here = LocalCluster(
-                n_workers=pool.size,
-                threads_per_worker=1,
-                memory_limit=None,  # the plan has seen to it
-                dashboard_address="127.0.0.1:0",
-            )
-            client = stack.enter_context(Client(stack.enter_context(here)))
-        cluster = Cluster(client, sent)
-        stack.callback(cluster.drop)
-        yield cluster
+            yield _connected(stack, pool.scheduler, Client)
+            return
+        stack.enter_context(one_thread_each())
+        here = LocalCluster(
+            n_workers=pool.size,
+            threads_per_worker=1,
+            memory_limit=None,  # the plan has seen to it
+            dashboard_address="127.0.0.1:0",
+        )
+        yield stack.enter_context(Client(stack.enter_context(here)))
 
 
 def _connected(stack: ExitStack, address: str, kind: type[Client]) -> Client:
@@ -81,18 +97,25 @@ def _connected(stack: ExitStack, address: str, kind: type[Client]) -> Client:
         ) from error
 
 
-class Cluster:
-    """A Dask cluster that computes the blocks of one run."""
+class Cluster(Generic[K, M]):
+    """A Dask cluster that makes the parts of one work, the blocks of a run say."""
 
     reissues = True
 
-    def __init__(self, client: Client, sent: Sent) -> None:
-        self._client, self._name = client, uuid.uuid4().hex[:12]
+    def __init__(self, client: Client, sent: Sendable[K, M], lost: Callable[[K, str], M]) -> None:
+        """Describe a work; nothing is sent yet.
+
+        Args:
+            client: of the cluster.
+            sent: the work, a dataclass.
+            lost: returns what is said of a part whose worker was lost; gets the reason, too.
+        """
+        self._client, self._name, self._lost = client, uuid.uuid4().hex[:12], lost
         # With the name: the same graph once more may read other images. Without the password.
-        plain = replace(sent, workspace=replace(sent.workspace, database=""))
+        plain = replace(sent, workspace=replace(sent.workspace, database=""))  # type: ignore[type-var]
         told = (__version__, self._name, bool(sent.workspace.database), plain)
         self._sent = pickle.dumps(told)
-        self._promised: dict[Future[Made], Promise] = {}
+        self._promised: dict[Future[M], Promise] = {}
         self._count = self._looked = 0.0
         self._lock = threading.Lock()
 
@@ -104,27 +127,27 @@ class Cluster:
             self._looked = time.monotonic()
         return max(int(self._count), 1)
 
-    def submit(self, number: int, kept: int) -> Future[Made]:
-        """Have a block computed by some worker."""
-        made: Future[Made] = Future()
-        key = f"block-{self._name}-{number}-{uuid.uuid4().hex[:8]}"
-        promise = self._client.submit(_block, self._sent, number, kept, key=key, pure=False)
-        self._watch(made, promise)
+    def submit(self, what: K, kept: int) -> Future[M]:
+        """Have a part made by some worker, a block by its number."""
+        made: Future[M] = Future()
+        key = f"terrazzo-{self._name}-{uuid.uuid4().hex[:12]}"
+        promise = self._client.submit(_make, self._sent, what, kept, key=key, pure=False)
+        self._watch(made, promise, what)
         return made
 
-    def _watch(self, made: Future[Made], promise: Promise) -> None:
+    def _watch(self, made: Future[M], promise: Promise, what: K) -> None:
         with self._lock:
             self._promised[made] = promise
-        promise.add_done_callback(lambda _: self._settle(made))
+        promise.add_done_callback(lambda _: self._settle(made, what))
 
-    def _settle(self, made: Future[Made]) -> None:
+    def _settle(self, made: Future[M], what: K) -> None:
         """Hand on what became of a block; a worker that died is no end."""
         with self._lock:
             promise = self._promised.pop(made, None)
         if promise is None or made.cancelled():
             return
         if promise.status == "pending":  # its worker died with the answer, and another is at it
-            self._watch(made, promise)
+            self._watch(made, promise, what)
             return
         try:
             made.set_result(promise.result(timeout=ANSWER_S))
@@ -133,7 +156,7 @@ class Cluster:
         except CancelledError:
             made.set_exception(BrokenExecutor("The scheduler is gone, or has dropped the run."))
         except Exception as error:  # noqa: BLE001 - whatever befell a worker
-            made.set_result(Made(error=f"{type(error).__name__}: {error}", passing=True))
+            made.set_result(self._lost(what, f"{type(error).__name__}: {error}"))
 
     def drop(self) -> None:
         """Take back what is not done."""
@@ -144,18 +167,18 @@ class Cluster:
             self._client.cancel(promised)
 
 
-_works: dict[str, Blockwise] = {}
+_works: dict[str, Work[Any, Any]] = {}
 _opening = threading.Lock()
 _MOST_WORKS = 4
 """Plans that a worker keeps: of the last runs that it worked for."""
 
 
-def _block(sent: bytes, number: int, kept: int) -> Made:
-    """Compute a block, in a worker."""
-    return _work(sent).make(number, kept)
+def _make(sent: bytes, what: Any, kept: int) -> Any:
+    """Make a part, in a worker."""
+    return _work(sent).make(what, kept)
 
 
-def _work(sent: bytes) -> Blockwise:
+def _work(sent: bytes) -> Work[Any, Any]:
     digest = hashlib.sha256(sent).hexdigest()
     with _opening:
         work = _works.get(digest)
@@ -167,7 +190,7 @@ def _work(sent: bytes) -> Blockwise:
     return work
 
 
-def _opened(sent: bytes) -> Blockwise:
+def _opened(sent: bytes) -> Work[Any, Any]:
     told: tuple[Any, ...] = pickle.loads(sent)  # noqa: S301 - of the run that this worker serves
     version, _, has_database, work = told
     if version != __version__:
@@ -175,10 +198,10 @@ def _opened(sent: bytes) -> Blockwise:
             f"A worker has Terrazzo {__version__} and the run {version}: pixels may differ. "
             "Install the same version everywhere."
         )
-    if not work.folder.is_dir():
+    if reason := work.folder.reason_against():
         raise ClusterUnusable(
-            f"A worker does not see the folder {work.folder}, into which it shall write blocks. "
-            "Choose one, with -o, that all machines share."
+            f"A worker cannot write blocks into {work.folder}: {reason}. Choose a folder or a "
+            "bucket, with -o, that all machines share."
         )
     if has_database:
         url = os.environ.get(CATALOG_VARIABLE, "")
@@ -188,5 +211,5 @@ def _opened(sent: bytes) -> Blockwise:
                 f"{CATALOG_VARIABLE}, which is not set there. Set it where workers are started."
             )
         work = replace(work, workspace=replace(work.workspace, database=url))
-    opened: Blockwise = work.opened()
+    opened: Work[Any, Any] = work.opened()
     return opened

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import threading
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from terrazzo.drivers.pool import end_with_parent, one_thread_each
+from terrazzo.drivers.executors.crew import Crew
+from terrazzo.drivers.pool import one_thread_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor as Workers
     from concurrent.futures import Future
 
-    from terrazzo.drivers.executors.work import Blockwise, Made, Sent
+    from terrazzo.drivers.executors.crew import Openable, Work
+    from terrazzo.drivers.executors.work import Made
 
 
-@dataclass(frozen=True, slots=True)
-class Local:
+K = TypeVar("K")
+M = TypeVar("M")
+
+
+@dataclass(frozen=True)
+class Local(Generic[K, M]):
     """Workers of this machine."""
 
     workers: Workers
-    make: Callable[[int, int], Made]
+    make: Callable[[K, int], M]
     places: int
     reissues: bool = False  # it would only take the cores from the others
 
@@ -32,47 +36,41 @@ class Local:
         """Return how many workers there are."""
         return self.places
 
-    def submit(self, number: int, kept: int) -> Future[Made]:
-        """Have a block computed."""
-        return self.workers.submit(self.make, number, kept)
+    def submit(self, what: K, kept: int) -> Future[M]:
+        """Have a part made, a block by its number."""
+        return self.workers.submit(self.make, what, kept)
 
 
 @contextmanager
-def threads(work: Blockwise, size: int) -> Iterator[Local]:
+def threads(work: Work[int, Made], size: int) -> Iterator[Local[int, Made]]:
     """Open as many threads; at the end what waits is dropped."""
-    # Workers share what is fetched: the block after those in work is the next one needed.
-    make = replace(work, ahead=size).make
     workers = ThreadPoolExecutor(size, thread_name_prefix="block")
     try:
-        yield Local(workers, make, size)
+        yield Local(workers, work.make, size)
     finally:
         workers.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
-def processes(sent: Sent, size: int) -> Iterator[Local]:
-    """Open as many processes; at the end what waits is dropped."""
+def processes(
+    sent: Openable[K, M], size: int, lost: Callable[[K, str], M]
+) -> Iterator[Local[K, M]]:
+    """Open as many processes; at the end what waits is dropped.
+
+    Args:
+        sent: what each of them opens.
+        size: how many.
+        lost: says what became of a part whose process died, and how.
+    """
+    crew = Crew(sent, lost)
     with one_thread_each():
-        workers = ProcessPoolExecutor(
-            size,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_begin,
-            initargs=(sent,),
-        )
+        workers = ThreadPoolExecutor(size, thread_name_prefix="worker")
         try:
-            yield Local(workers, _block, size)
+            yield Local(workers, crew.make, size)
+        except BaseException:
+            workers.shutdown(wait=False, cancel_futures=True)
+            crew.stop()
+            raise
         finally:
             workers.shutdown(wait=True, cancel_futures=True)
-
-
-_work: list[Blockwise] = []
-"""What a worker process keeps between blocks: its plan, made once."""
-
-
-def _begin(sent: Sent) -> None:
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    _work.append(sent.opened())
-
-
-def _block(number: int, kept: int) -> Made:
-    return _work[-1].make(number, kept)
+            crew.close()

@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from terrazzo.drivers.executors.local import processes, threads
+from terrazzo.drivers.executors.work import lost
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from terrazzo.drivers.executors.work import Blockwise, Executor, Sent
+    from terrazzo.drivers.executors.crew import Sending, Work
+    from terrazzo.drivers.executors.work import Executor, Made
     from terrazzo.drivers.pool import Pool
 
 
-def opened(pool: Pool, work: Blockwise, sent: Sent) -> AbstractContextManager[Executor]:
+def opened(
+    pool: Pool, work: Work[int, Made], sent: Sending[int, Made]
+) -> AbstractContextManager[Executor]:
     """Open who computes the blocks of a run.
 
     Args:
@@ -29,5 +33,5 @@ def opened(pool: Pool, work: Blockwise, sent: Sent) -> AbstractContextManager[Ex
 
         return dask(sent.elsewhere(), pool)
     if pool.kind == "processes":
-        return processes(sent.elsewhere(), pool.size)
+        return processes(sent.elsewhere(), pool.size, lost)
     return threads(work, pool.size)

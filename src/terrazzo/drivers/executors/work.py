@@ -6,22 +6,28 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from terrazzo import __version__, logs
+from terrazzo.drivers.cutting import blocks_of, store_of
+from terrazzo.drivers.executors.swept import swept
+from terrazzo.drivers.named import named_items
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.record import RunRecord
+from terrazzo.drivers.results import output_format
 from terrazzo.drivers.stages import Means, settled
+from terrazzo.drivers.watching.pulse import Outcome, Part
 from terrazzo.engine import evaluate, read_version
 from terrazzo.engine.demand import prefetch
 from terrazzo.errors import OutputFailed, TerrazzoError
-from terrazzo.geo.blocks import Blocks
 from terrazzo.progress import Progress
 from terrazzo.storage.remote.transport import RemoteFailed
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-    from pathlib import Path
 
+    from terrazzo.drivers.depot import Depot
     from terrazzo.drivers.job import Job, Workspace
+    from terrazzo.drivers.results import OutputFormat
     from terrazzo.engine import Plan
+    from terrazzo.geo.blocks import Blocks, Sweep
     from terrazzo.geo.grid import Window
 
 
@@ -43,6 +49,12 @@ class Made:
     """What was logged; that of a block that is kept is also kept with it."""
 
 
+def lost(number: int, reason: str) -> Made:
+    """Return what became of a block whose worker was lost: another may make it."""
+    del number  # it is the same for all
+    return Made(error=reason, passing=True)
+
+
 class Executor(Protocol):
     """Who computes blocks."""
 
@@ -62,10 +74,18 @@ class Blockwise:
     """A plan as blocks, and where they are kept."""
 
     plan: Plan
-    blocks: Blocks
+    sweep: Sweep
+    """The blocks, and in which order they are computed."""
     record: RunRecord
     ahead: int = 0
     """How many blocks further on the pixels are that sources may begin to fetch; 0 = none."""
+    part: Part | None = None
+    """To whom it is told what is at hand; None = nobody."""
+
+    @property
+    def blocks(self) -> Blocks:
+        """The blocks by number, in row order."""
+        return self.sweep.blocks
 
     def make(self, number: int, kept: int) -> Made:
         """Compute and keep one block, unless it was kept with the version that it has now.
@@ -73,10 +93,21 @@ class Blockwise:
         Raises:
             OutputFailed: it cannot be kept; the whole run stops, for the next would fail too.
         """
+        if self.part is None:
+            return self._make(number, kept)
+        with self.part.at(number) as became:
+            made = self._make(number, kept)
+            became(_outcome(made))
+            return made
+
+    def _make(self, number: int, kept: int) -> Made:
         plan, window = self.plan, self.blocks[number]
         with logs.collected() as log:
             made = self._made(plan, window, number, kept, log)
-        return replace(made, log=self.record.logged_of(number, kept) if made.resumed else log.all())
+        if not made.resumed:
+            return replace(made, log=log.all())
+        _, told = self.record.told_of(number, kept)
+        return replace(made, log=told)
 
     def _made(self, plan: Plan, window: Window, number: int, kept: int, log: logs.Log) -> Made:
         try:
@@ -85,8 +116,7 @@ class Blockwise:
                 return Made(version, resumed=True)
             if kept:
                 self.record.drop(number, kept)
-            if self.ahead and number + self.ahead < len(self.blocks):
-                prefetch(plan, self.blocks[number + self.ahead])
+            self._prefetch(number)
             cube = evaluate(plan, window)
             self.record.save(number, cube, version, plan.bad_items, log.all())
         except OutputFailed:
@@ -103,6 +133,17 @@ class Blockwise:
             told = f"{type(error).__name__}: {error}"
             return Made(error=told, reason=reason, passing=_passing(error))
         return Made(version)
+
+    def _prefetch(self, number: int) -> None:
+        following = self.sweep.place(number) + self.ahead
+        if self.ahead and following < len(self.sweep):
+            prefetch(self.plan, self.blocks[self.sweep[following]])
+
+
+def _outcome(made: Made) -> Outcome:
+    if made.resumed:
+        return Outcome.KEPT
+    return Outcome.FAILED if made.error else Outcome.MADE
 
 
 def _passing(error: BaseException | None) -> bool:
@@ -124,10 +165,10 @@ class Sent:
     workspace: Workspace
     node: str
     """Whose result it is."""
-    folder: Path
+    folder: Depot
     """Where its blocks are kept."""
-    run: Path
-    """The folder of the whole run, which holds what its stages have found."""
+    run: Depot
+    """Where the whole run is kept, with what its stages have found."""
     block: int
     """Edge of a block, pixels."""
     memory_bytes: int
@@ -146,11 +187,30 @@ class Sent:
         means = Means(self.block, Pool("threads", 1, self.memory_bytes), Progress(), self.run)
         inference, _ = settled(self.job, self.job.infer(self.workspace), (self.node,), means)
         plan = self.job.plan(inference, self.node)
-        record = RunRecord.open(self.folder, describe_run(plan, self.job, self.block))
-        return Blockwise(plan, Blocks(plan.window, self.block), record)
+        return self.work(plan, output_format(inference, self.node))
+
+    def work(self, plan: Plan, output: OutputFormat, *, ahead: int = 0) -> Blockwise:
+        """Return the work, where its plan is made already.
+
+        Args:
+            plan: of it.
+            output: the format of its result.
+            ahead: as `Blockwise` has it; of workers that share what is fetched.
+
+        Raises:
+            RunDiffers: the folder holds another run.
+            PlanTooLarge: it would have too many blocks.
+            ArgumentInvalid: the format cannot be written in such blocks.
+            OutputFailed: the folder cannot be written to.
+        """
+        blocks = blocks_of(plan, self.block, output)
+        store = store_of(plan, self.block, output, self.folder)
+        record = RunRecord.open(self.folder, describe_run(plan, self.job, blocks), store)
+        sweep = swept(plan, blocks, self.workspace.cache_bytes)
+        return Blockwise(plan, sweep, record, ahead, Part.of(self.run, self.folder))
 
 
-def describe_run(plan: Plan, job: Job, block: int) -> dict[str, Any]:
+def describe_run(plan: Plan, job: Job, blocks: Blocks) -> dict[str, Any]:
     """Return everything that decides the pixels of a run and their layout, as JSON values."""
     grid = plan.grid
     return {
@@ -159,11 +219,12 @@ def describe_run(plan: Plan, job: Job, block: int) -> dict[str, Any]:
         "process_graph": job.document,
         "grid": [grid.crs, grid.left, grid.top, grid.pixel_x, grid.pixel_y],
         "window": [plan.window.row, plan.window.col, plan.window.height, plan.window.width],
-        "block": block,
+        "block": blocks.edge,
+        "origin": list(blocks.origin),
         "skip_bad": job.skip_bad,
         "exact": plan.exact,
         "items": {
-            step.bound.id: list(step.bound.source.items)
+            step.bound.id: named_items(step.bound.source.items)
             for step in plan.steps
             if step.bound.source is not None
         },

@@ -10,7 +10,7 @@ from terrazzo.cube import Kind
 from terrazzo.drivers.extraction.scenes import Scene
 from terrazzo.drivers.ingestion.names import date_id, safe_name
 from terrazzo.drivers.stages import settled
-from terrazzo.engine import labels_read, pending_stages, settle
+from terrazzo.engine import labels_read, pending_stages
 from terrazzo.errors import ArgumentInvalid, NoDataAvailable, SpatialExtentEmpty
 from terrazzo.geo.times import format_time, parse_time
 from terrazzo.storage.blocks import BlockCache
@@ -174,17 +174,15 @@ def cutter(
     *,
     by: str,
     whole: bool = False,
-    found: Mapping[str, Any] | None = None,
 ) -> tuple[Cutter, tuple[str, ...]]:
     """Return what cuts a graph, and the items that were left out of its stages.
 
     Args:
         job: the graph and where it is run.
         workspace: where its collections are.
-        means: what its stages are carried out with.
+        means: what its stages are carried out with; its folder has what they found before.
         by: `date` or `image`.
         whole: see `Cutter`.
-        found: what its stages have found already, in another process.
 
     Raises:
         GraphInvalid, ArgumentInvalid, NoDataAvailable: bad input.
@@ -193,10 +191,7 @@ def cutter(
     inference = job.infer(workspace, reader)
     skipped: tuple[str, ...] = ()
     if by == "date":
-        if found:
-            inference = settle(inference, found)
-        else:
-            inference, skipped = settled(job, inference, (inference.graph.result,), means)
+        inference, skipped = settled(job, inference, (inference.graph.result,), means)
     job.plan(inference)  # a graph that gives no raster is refused here
     return Cutter(job, workspace, inference, by, whole, reader), skipped
 
@@ -298,7 +293,9 @@ def _source_of(inference: Inference, image: tuple[str, str]) -> Bound | None:
         (
             bound
             for bound in inference.nodes.values()
-            if bound.process.id == _LOAD and bound.source is not None and bound.items == image[1:]
+            if bound.process.id == _LOAD
+            and bound.source is not None
+            and tuple(bound.items) == image[1:]
         ),
         None,
     )

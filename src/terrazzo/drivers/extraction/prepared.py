@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self, TypedDict
 
 import numpy as np
 
+from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.extraction.asked import Asked
 from terrazzo.drivers.extraction.cut import BY, Cutter, cutter
 from terrazzo.drivers.extraction.placed import Placed
@@ -15,6 +16,7 @@ from terrazzo.drivers.extraction.record import FILE, Record, recorded
 from terrazzo.drivers.extraction.statistics import DEFAULT
 from terrazzo.drivers.extraction.weights import check_weighing
 from terrazzo.drivers.extraction.work import Work
+from terrazzo.drivers.extraction.workers import Sent
 from terrazzo.errors import ArgumentInvalid
 
 if TYPE_CHECKING:
@@ -160,10 +162,28 @@ class Extraction:
             given.polygons, folder, id_column=given.id_column, crs=given.crs,
             buffer_m=given.asked.buffer_m,
         )  # fmt: skip
-        stamp = str(self.record.polygons)
         how, around = given.asked.how, given.asked.around
-        placed = Placed(folder, polygons, stamp, how, around, self.means.block)
+        placed = Placed(folder, polygons, self.stamp, how, around, self.means.block)
         return Work(self.cut, given.asked, placed, self.means)
+
+    @property
+    def stamp(self) -> str:
+        """What changes when the polygons do."""
+        return str(self.record.polygons)
+
+    def sent(self) -> Sent:
+        """Return what each worker of another process opens the same work with."""
+        given, pool = self.given, self.means.pool
+        return Sent(
+            given.job,
+            given.workspace,
+            FolderDepot(self.folder.absolute()),
+            given.by,
+            given.asked,
+            self.stamp,
+            self.means.block,
+            pool.memory_bytes // pool.size,
+        )
 
 
 def places(scenes: Sequence[Scene]) -> tuple[Scene, ...]:

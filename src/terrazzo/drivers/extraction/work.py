@@ -1,35 +1,31 @@
-"""Scenes computed: by threads, which share a scene's cells, or by processes, a scene each.
+"""Scenes computed: by threads, which share a scene's cells, or one after the other.
 
-Whoever computes writes the part of a scene aside. The process that runs the extraction puts it into
-the table and notes that in the scene table, so that rows come once whatever is killed.
+Whoever computes, here or elsewhere (see `workers`), writes the part of a scene aside. The process
+that runs the extraction puts it into the table and notes that in the scene table, so that rows come
+once whatever is killed.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import threading
 import time
 import uuid
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from terrazzo import logs
 from terrazzo.drivers.described import checksum
-from terrazzo.drivers.extraction.cut import Cutter, cache_bytes, cutter, time_of
+from terrazzo.drivers.extraction.cut import Cutter, cache_bytes, time_of
 from terrazzo.drivers.extraction.parts import ASIDE, PartWriter, has_instants
 from terrazzo.drivers.extraction.scenes import Made
 from terrazzo.drivers.extraction.weights import KEPT_BYTES
-from terrazzo.drivers.pool import Pool, end_with_parent, one_thread_each
-from terrazzo.drivers.stages import Means
 from terrazzo.engine import check_memory, evaluate
 from terrazzo.errors import OutputFailed, TerrazzoError
-from terrazzo.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -37,8 +33,9 @@ if TYPE_CHECKING:
     from terrazzo.drivers.extraction.placed import Placed
     from terrazzo.drivers.extraction.scenes import Scene
     from terrazzo.drivers.extraction.weights import Weights
-    from terrazzo.drivers.job import Job, Workspace
+    from terrazzo.drivers.stages import Means
     from terrazzo.engine import Plan
+    from terrazzo.progress import Progress
 
     _Part = tuple[Any, tuple[logs.Entry, ...]]
 
@@ -63,6 +60,8 @@ class Outcome:
     """The same, where it is an error of ours."""
     log: tuple[logs.Entry, ...] = ()
     """What a scene that failed had logged."""
+    lost: bool = False
+    """Whether it failed as its worker was lost; another one may do it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +180,7 @@ def failed(scene: Scene, error: Exception) -> Outcome:
 
 
 def by_threads(
-    work: Work, scenes: Sequence[Scene], begin: Callable[[Scene], None], progress: Progress
+    work: Work, scenes: Iterable[Scene], begin: Callable[[Scene], None], progress: Progress
 ) -> Iterator[Outcome]:
     """Compute scenes one after the other, cells side by side; yield each as it is done.
 
@@ -216,7 +215,7 @@ def by_threads(
 
 
 def _steps(
-    work: Work, scenes: Sequence[Scene], begin: Callable[[Scene], None]
+    work: Work, scenes: Iterable[Scene], begin: Callable[[Scene], None]
 ) -> Iterator[Outcome | Begun | tuple[Begun, int]]:
     """Yield all cells of all scenes, and behind its last one each scene; or why it has none."""
     for scene in scenes:
@@ -267,81 +266,12 @@ def _take(begun: Begun, number: int, future: Future[_Part], progress: Progress) 
     progress.advance()
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What a worker process makes its work of."""
-
-    job: Job
-    workspace: Workspace
-    by: str
-    whole: bool
-    found: Mapping[str, Any]
-    asked: Asked
-    placed: Placed
-    block: int
-    memory_bytes: int
-
-
-def by_processes(
-    sent: Sent, size: int, scenes: Sequence[tuple[Scene, int]], begin: Callable[[Scene], None],
-    progress: Progress,
-) -> Iterator[Outcome]:  # fmt: skip
-    """Compute scenes side by side, each in a process; yield each as it is done.
-
-    Args:
-        sent: what they are computed with.
-        size: processes.
-        scenes: with how many cells they have.
-        begin: told of each before it is begun.
-        progress: told about every cell, when its scene is done.
+def computed(work: Work, scene: Scene) -> Outcome:
+    """Compute a scene, cell by cell.
 
     Raises:
-        OutputFailed: nothing can be written; the run stops.
-        BrokenExecutor: a process was killed.
+        OutputFailed: nothing can be written.
     """
-    with one_thread_each(), ProcessPoolExecutor(
-        size,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(sent,),
-    ) as pool:  # fmt: skip
-        running: dict[Future[Outcome], int] = {}
-        following = iter(scenes)
-        try:
-            while True:
-                while len(running) < size + 1:
-                    step = next(following, None)
-                    if step is None:
-                        break
-                    scene, cells = step
-                    begin(scene)
-                    running[pool.submit(_scene_in_worker, scene)] = cells
-                if not running:
-                    return
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    cells = running.pop(future)
-                    outcome = future.result()
-                    progress.hear(outcome.made.log)
-                    progress.advance(cells)
-                    yield outcome
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-_worker: list[Work] = []
-"""What a worker process keeps between scenes."""
-
-
-def _start_worker(sent: Sent) -> None:
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    means = Means(sent.block, Pool("threads", 1, sent.memory_bytes), Progress())
-    cut, _ = cutter(sent.job, sent.workspace, means, by=sent.by, whole=sent.whole, found=sent.found)
-    _worker.append(Work(cut, sent.asked, sent.placed, means))
-
-
-def _scene_in_worker(scene: Scene) -> Outcome:
-    work = _worker[-1]
     try:
         begun = work.begin(scene)
     except OutputFailed:

@@ -62,8 +62,12 @@ def colormaps() -> dict[str, list[str]]:
 def _bar_of_stops(stops: Stops) -> list[str]:
     values = np.array([value for value, _ in stops.at])
     rgb = np.array([list(bytes.fromhex(colour[1:])) for _, colour in stops.at], np.float64)
-    at = np.linspace(values[0], values[-1], COLORS)
-    found = np.stack([np.interp(at, values, rgb[:, band]) for band in range(3)], axis=-1)
+    # Between -1/2 and 1/2 first: ends near the largest number span more than there is.
+    _, exponent = np.frexp(np.abs(values).max())
+    values = np.ldexp(values, -1 - exponent)
+    places = (values - values[0]) / (values[-1] - values[0])
+    at = np.linspace(0.0, 1.0, COLORS)
+    found = np.stack([np.interp(at, places, rgb[:, band]) for band in range(3)], axis=-1)
     return [_text(colour) for colour in np.round(found).astype(np.uint8)]
 
 

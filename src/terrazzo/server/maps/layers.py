@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from terrazzo.drivers.screen.layer import Layer
     from terrazzo.graph import Graph
     from terrazzo.ledger import Database, Principal, Signer
+    from terrazzo.progress import Progress
     from terrazzo.server.maps.opened import OpenLayers
     from terrazzo.server.settings import Limits
 
@@ -45,6 +47,8 @@ LONGEST_TITLE: Final = 200
 MOST_SEEN: Final = 1024
 MOST_STRANGERS: Final = 4
 """Long answers to those who are not logged in that may wait or run."""
+MOST_OF_ADDRESS: Final = 2
+"""The same of one address, so that nobody takes all of them."""
 
 
 class Layers:
@@ -69,21 +73,23 @@ class Layers:
         """
         self._database, self._workspace, self._opened = database, workspace, opened
         self._signer, self._limits = signer, limits
-        self._strangers = 0
+        self._strangers: Counter[str] = Counter()
         self._seen: Recent[tuple[float, KeptLayer, Workspace]] = Recent(MOST_SEEN)
 
-    def open(self, who: Principal, body: Mapping[str, Any]) -> Layer:
+    def open(self, who: Principal, body: Mapping[str, Any], progress: Progress) -> Layer:
         """Open a graph as a layer, and keep it under its digest.
 
         Args:
             who: asks.
             body: `process_graph` or `process`, and `title`.
+            progress: told about every block that is computed to open it, and may stop that.
 
         Raises:
             RequestInvalid, GraphInvalid, TooComplex, LayerTooLarge: it is no graph that can be
                 shown here.
             AuthenticationRequired: it needs a log-in.
             CollectionNotFound, NoDataAvailable, ArgumentInvalid, PlanTooLarge: it cannot be shown.
+            Cancelled: `progress` stopped it.
         """
         process, title = _given(body)
         processes = processes_of(self._database, who, process)
@@ -92,7 +98,7 @@ class Layers:
         graph = self._graph(made, who)
         _check_log_in(graph, who)
         made = replace(made, id=graph.digest)
-        layer = self._layer(who, made, self._workspace_of(who))
+        layer = self._layer(who, made, self._workspace_of(who), progress)
         keep_layer(self._database, who, made)
         return layer
 
@@ -113,7 +119,7 @@ class Layers:
             self._seen.put(key, known)
         _, kept, workspace = known
         try:
-            return self._layer(who, kept, workspace)
+            return self._layer(who, kept, workspace, None)
         except PlanTooLarge:
             raise
         except TerrazzoError:
@@ -122,28 +128,41 @@ class Layers:
             raise LayerNotFound(name) from None
 
     @contextmanager
-    def admitted(self, who: Principal) -> Iterator[None]:
+    def admitted(self, who: Principal, address: str) -> Iterator[None]:
         """Let a long answer be computed in the `with` block, a few at a time of strangers.
 
+        Args:
+            who: asks.
+            address: from which they ask.
+
         Raises:
-            ServerBusy: too many of those who are not logged in wait already.
+            ServerBusy: too many of those who are not logged in wait already, or of their address.
         """
         if who.known:
             yield
             return
-        if self._strangers >= MOST_STRANGERS:
+        if self._strangers[address] >= MOST_OF_ADDRESS:
+            raise ServerBusy(
+                f"{MOST_OF_ADDRESS} such answers are being made for your address. Ask again when "
+                "one has come, or log in."
+            )
+        if self._strangers.total() >= MOST_STRANGERS:
             raise ServerBusy("Too many people wait for such answers. Ask again in a moment.")
-        self._strangers += 1
+        self._strangers[address] += 1
         try:
             yield
         finally:
-            self._strangers -= 1
+            self._strangers[address] -= 1
+            if not self._strangers[address]:
+                del self._strangers[address]
 
     def _workspace_of(self, who: Principal) -> Workspace:
         quota = self._limits.quota_bytes
         return workspace_for(self._database, self._workspace, who, self._signer, quota=quota)
 
-    def _layer(self, who: Principal, kept: KeptLayer, workspace: Workspace) -> Layer:
+    def _layer(
+        self, who: Principal, kept: KeptLayer, workspace: Workspace, progress: Progress | None
+    ) -> Layer:
         own = kept.owner == who.id
 
         def made() -> Layer:
@@ -156,6 +175,7 @@ class Layers:
                 process=kept.process if own else {},
                 most_images=self._limits.images,
                 most_settled=MOST_SETTLED if who.known else SETTLED_FOR_STRANGERS,
+                progress=progress,
             )
 
         key = (kept.id, kept.owner, kept.title, own, workspace)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from terrazzo.geo.extent import SpatialExtent
     from terrazzo.graph import Graph
     from terrazzo.logs import Entry
+    from terrazzo.progress import Progress
 
 T = TypeVar("T")
 
@@ -76,6 +77,7 @@ class OpenLayers:
         tell: Callable[[tuple[Entry, ...]], None] = to_logging,
         most_images: int = 0,
         most_settled: int = MOST_SETTLED,
+        progress: Progress | None = None,
     ) -> Layer:
         """Open a graph.
 
@@ -89,17 +91,20 @@ class OpenLayers:
             tell: called with what the graph logs.
             most_images: that may be looked at to open one collection; 0 is any number.
             most_settled: pixels that its stages may read.
+            progress: told about every block of these, and may stop them.
 
         Raises:
             CollectionNotFound, NoDataAvailable, ArgumentInvalid, PlanTooLarge: it cannot be shown.
+            Cancelled: `progress` stopped a stage.
         """
         # Versions first: what changes while items are chosen is then seen as a change.
         catalog, opener = self._opener(workspace, most_images)
         names = collections_of(graph)
         versions = tuple(catalog.version(name) for name in names)
         tiles = TileLayer(
-            infer(graph, opener), tile=tile, most_settled=most_settled, within=within, tell=tell
-        )
+            infer(graph, opener), tile=tile, most_settled=most_settled, within=within, tell=tell,
+            progress=progress,
+        )  # fmt: skip
         documents = tuple(catalog.collection(name) for name in names)
         return Layer(tiles, title, versions, documents, process)
 

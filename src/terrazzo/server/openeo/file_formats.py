@@ -85,6 +85,12 @@ _OPTIONS: Mapping[str, dict[str, Any]] = {
         "description": "How smaller versions are made. Without it measurements are averaged, and "
         "of whole numbers, which may be classes, the nearest is taken.",
     },
+    "archive": {
+        "type": "boolean",
+        "description": "Whether the store is one zip file. Without one, in batch, it is a folder "
+        "into which all workers write.",
+        "default": True,
+    },
     "min": {
         "type": ["number", "null"],
         "description": "Value that is black, or has the first colour. Given together with `max`.",

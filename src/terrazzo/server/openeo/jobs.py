@@ -15,6 +15,7 @@ from terrazzo.ledger.folders import JobFolders
 from terrazzo.ledger.jobs import BUSY, KIND, Jobs, Status, StoredJob
 from terrazzo.logs import Level
 from terrazzo.server.limits import check_job
+from terrazzo.server.openeo.job_blocks import told_of
 from terrazzo.server.openeo.job_body import read_job
 from terrazzo.server.openeo.log_pages import Least, log_page
 from terrazzo.server.parts import Parts, parts
@@ -152,6 +153,13 @@ def job_logs(
     here = address(request, shared.settings, "jobs", known.id, "logs")
     place, kept = (KIND, known.id), known.log_level
     return log_page(shared.database, place, here, page, offset=offset, level=level, kept=kept)
+
+
+@router.get("/jobs/{job_id}/blocks")
+def job_blocks(job_id: str, who: Somebody, shared: Shared, jobs: All) -> dict[str, Any]:
+    """Tell which blocks of a job are done, who computes them, and how long that goes on."""
+    known = jobs.get(who, job_id)
+    return told_of(shared.looks.look(known), shared.looks.maps(known))
 
 
 @router.post("/jobs/{job_id}/results", status_code=202, response_class=Response)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 
 from terrazzo.drivers.batch import output_nodes
 from terrazzo.drivers.job import Workspace
-from terrazzo.drivers.results import output_format
+from terrazzo.drivers.results import check_files, output_format
 from terrazzo.engine import Inference, infer, mistakes
 from terrazzo.engine.bound import Pending
 from terrazzo.errors import GraphInvalid, PlanTooLarge, Problem, TerrazzoError
@@ -94,6 +94,7 @@ def _unwritable(inference: Inference) -> Iterator[tuple[str, TerrazzoError]]:
             continue
         try:
             output_format(inference, node)
+            check_files(inference, (node,))
         except TerrazzoError as error:
             yield node, error
 

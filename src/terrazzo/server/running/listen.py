@@ -98,7 +98,11 @@ def jobs_run(workspace: Workspace, settings: ServerSettings) -> JobWorkers:
     """Return what runs the jobs of a server, for a `with` block."""
     limits = settings.limits
     options = WorkerOptions(
-        settings.job_workers, most_pixels=limits.job_pixels, quota_bytes=limits.quota_bytes
+        settings.job_workers,
+        memory_bytes=settings.job_memory_bytes,
+        most_pixels=limits.job_pixels,
+        quota_bytes=limits.quota_bytes,
+        elsewhere=settings.elsewhere,
     )
     return JobWorkers(workspace, settings.database, options)
 

@@ -52,13 +52,17 @@ async def open_layer(request: Request, who: Anybody, shared: Shared) -> JSONResp
     limits = shared.layers.limits(who)
     body = await read_object(request, limits.body_bytes, nodes=limits.nodes)
     service = service_of(body)
+    patience = Patient(SECONDS if who.known else SECONDS_OF_STRANGERS)
 
     def told() -> dict[str, Any]:
         if service is not None:
             return told_of(shared, who, *service)
-        return about(shared.layers.open(who, body))
+        return about(shared.layers.open(who, body, patience))
 
-    found = await _threads(shared, who, service is not None).run(request, told)
+    try:
+        found = await _threads(shared, who, service is not None).run(request, told)
+    finally:
+        patience.stopped = True
     place = address(request, shared.settings, "layers", found["id"])
     return JSONResponse(found, 201, {**_HEADERS, "Location": place})
 
@@ -131,7 +135,7 @@ async def ask(
         if method in QUICK:
             return await _threads(shared, who, is_service(layer_id)).run(request, made)
         threads = shared.results if who.known else shared.strangers
-        with shared.layers.admitted(who):
+        with shared.layers.admitted(who, request.client.host if request.client else ""):
             return await threads.run(request, made)
 
     if isinstance(patience, Telling):

@@ -14,7 +14,7 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-EXPOSED = "ETag, Location, OpenEO-Identifier, OpenEO-Costs, Link, X-Request-Id"
+EXPOSED = "ETag, Location, OpenEO-Identifier, OpenEO-Costs, Link, X-Request-Id, X-Resolution-Metres"
 METHODS = "OPTIONS, GET, HEAD, POST, PATCH, PUT, DELETE"
 ALLOWED = "Authorization, Content-Type, If-Match, If-None-Match, X-Request-Id"
 _DAY = "86400"

@@ -2,11 +2,13 @@
 
 One process keeps its numbers in memory. Of several, each writes them to files in a folder that
 all share (`PROMETHEUS_MULTIPROC_DIR`, set by the parent), so that whichever is asked tells the
-sum. Jobs are counted in the database when somebody asks.
+sum. Jobs are counted in the database when somebody asks, and what runs is read from its folder.
 """
 
+import contextlib
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,9 +24,18 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 from typing_extensions import override
 
+from terrazzo.drivers.depot import FolderDepot
+from terrazzo.drivers.places import is_remote
+from terrazzo.drivers.watching.known import known_runs
+from terrazzo.drivers.watching.status import State
+from terrazzo.drivers.watching.watch import Look, Watcher
+from terrazzo.errors import TerrazzoError
 from terrazzo.ledger import Database
+from terrazzo.ledger.jobs import Jobs, Status
+from terrazzo.ledger.looks import JobWatcher
 from terrazzo.ledger.schema import job
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -32,6 +43,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 """Upper edges of the classes of durations."""
+MOST_RUNS = 20
+"""Jobs and runs that have series of their own; those that were begun last."""
 STATUSES = ("created", "queued", "running", "canceled", "finished", "error")
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
@@ -105,14 +118,20 @@ class Metrics:
         self._udf_idle.set(udf_workers[1])
         self._resident.set(resident_bytes())
 
-    def text(self, database: Database) -> bytes:
-        """Return all numbers of all processes in Prometheus' format."""
+    def text(self, jobs: Jobs, watcher: JobWatcher) -> bytes:
+        """Return all numbers of all processes in Prometheus' format.
+
+        Args:
+            jobs: those that are counted.
+            watcher: who looks at them.
+        """
         told = CollectorRegistry()
         if FOLDER_VARIABLE in os.environ:
             MultiProcessCollector(told)  # type: ignore[no-untyped-call]
         else:
             told.register(self.registry)
-        told.register(_Jobs(database))
+        told.register(_Jobs(jobs.database))
+        told.register(_Runs(jobs, watcher))
         return generate_latest(told)
 
 
@@ -140,6 +159,72 @@ class _Jobs(Collector):
         yield GaugeMetricFamily(
             "terrazzo_job_queue_seconds", "How long the first job in the queue has waited.", waited
         )
+
+
+class _Runs(Collector):
+    """Tells of what runs now: jobs of the server, and runs that were begun in its home."""
+
+    def __init__(self, jobs: Jobs, watcher: JobWatcher) -> None:
+        self._jobs, self._watcher = jobs, watcher
+
+    @override
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        looks = dict(itertools.islice(self._running(), MOST_RUNS))
+
+        # Not `job`: that is what Prometheus calls what it asks.
+        def family(
+            name: str, about: str, label: str, told: Callable[[Look], dict[str, float]]
+        ) -> GaugeMetricFamily:
+            made = GaugeMetricFamily(name, about, labels=("run", label) if label else ("run",))
+            for run, look in looks.items():
+                for value, number in told(look).items():
+                    made.add_metric((run, value) if label else (run,), number)
+            return made
+
+        yield family("terrazzo_run_blocks", "Blocks of what runs.", "state", _blocks)
+        yield family(
+            "terrazzo_run_blocks_per_second", "Blocks that are made per second.", "",
+            lambda look: {"": look.per_second},
+        )  # fmt: skip
+        yield family(
+            "terrazzo_run_workers", "Processes that compute.", "state",
+            lambda look: {
+                "heard": len(look.alive), "silent": len(look.workers) - len(look.alive)
+            },
+        )  # fmt: skip
+        yield family("terrazzo_run_bytes", "Bytes, by what became of them.", "kind", _bytes)
+        yield family(
+            "terrazzo_run_memory_bytes", "Resident memory of the process that has most.", "",
+            lambda look: {"": max((one.beat.memory_bytes for one in look.alive), default=0)},
+        )  # fmt: skip
+
+    def _running(self) -> Iterator[tuple[str, Look]]:
+        with contextlib.suppress(SQLAlchemyError):  # of which the readiness tells
+            for known in self._jobs.everybodys(MOST_RUNS, Status.RUNNING):
+                with contextlib.suppress(TerrazzoError):
+                    yield known.id, self._watcher.look(known)
+        for run in known_runs(self._jobs.folders.home)[:MOST_RUNS]:
+            if is_remote(run.where):
+                continue  # a bucket takes longer to answer than a scrape may
+            with contextlib.suppress(TerrazzoError):
+                look = Watcher(FolderDepot(Path(run.where))).look()
+                if look is not None and look.status.state is State.RUNNING:
+                    yield run.id, look
+
+
+def _blocks(look: Look) -> dict[str, float]:
+    status = look.status
+    left = max(status.total - status.done - status.failed, 0)
+    return {"done": status.done, "failed": status.failed, "left": left}
+
+
+def _bytes(look: Look) -> dict[str, float]:
+    beats = [one.beat for one in look.workers]
+    return {
+        "decoded": sum(one.decoded_bytes for one in beats),
+        "fetched": sum(one.fetched_bytes for one in beats),
+        "written": sum(one.written_bytes for one in beats),
+    }
 
 
 def resident_bytes() -> int:

@@ -12,7 +12,9 @@ import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError
@@ -22,18 +24,25 @@ from terrazzo.storage.remote.transport import NO_KEYS, Address, RemoteFailed, as
 from terrazzo.storage.writers.files import output_failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from obstore import GetOptions
     from obstore.store import S3Store
 
     from terrazzo.storage.remote.stores import Store
+
+T = TypeVar("T")
 
 PART_BYTES: Final = 16 * 2**20
 """Files are fetched and put in parts of so many bytes, or of more where there were too many."""
 PARTS_AT_ONCE: Final = 4
 MOST_PARTS: Final = 9_000
 """A store takes 10 000."""
+DELETED_AT_ONCE: Final = 1_000
+"""Objects that one request deletes."""
+BODY_TRIES: Final = 5
+"""How often an object is asked for whose answer breaks off."""
 _DIGEST: Final = "sha256"
 _STATUS: Final = re.compile(r"status code: (\d{3})")
 _PASSED: Final = frozenset({"NoSuchKey", "AccessDenied"})
@@ -64,7 +73,7 @@ class Bucket:
             RemoteFailed: says why not.
         """
         try:
-            ask(Address.of_object(self.store, self.name, ".terrazzo"))
+            ask(self.address(".terrazzo"))
         except RemoteFailed as error:
             plain = error.status in {403, 404} and not error.code
             if not plain and error.code not in _PASSED:
@@ -76,10 +85,19 @@ class Bucket:
         Raises:
             RemoteFailed: the store does not tell.
         """
-        with _told():
-            for page in obstore.list(self._opened(), prefix.rstrip("/") or None):
-                for one in page:
-                    yield Listed(one["path"], one["size"])
+        below, after = prefix.rstrip("/") or None, None
+        for left in reversed(range(BODY_TRIES)):
+            try:
+                with _told():
+                    for page in obstore.list(self._opened(), below, offset=after):
+                        for one in page:
+                            after = one["path"]
+                            yield Listed(one["path"], one["size"])
+            except RemoteFailed as error:
+                if not left or not error.again:
+                    raise
+            else:
+                return
 
     def listed_as(self, key: str) -> Listed | None:
         """Return an object; None if there is none of this key.
@@ -110,6 +128,52 @@ class Bucket:
             raise
         return found.meta["size"] == size and found.attributes.get(_DIGEST) == digest
 
+    def address(self, key: str) -> Address:
+        """Return the address of an object."""
+        return Address.of_object(self.store, self.name, key)
+
+    def holds(self, key: str, path: Path) -> bool:
+        """Tell whether the content of a file was put.
+
+        Raises:
+            RemoteFailed: the store does not tell.
+        """
+        return self.has(key, path.stat().st_size, _digest_of(path))
+
+    def get_bytes(self, key: str, most: int | None = None) -> bytes | None:
+        """Return the first `most` bytes of an object, or all of it; None if there is none.
+
+        Raises:
+            RemoteFailed: the store does not give it.
+        """
+        wanted: GetOptions = {} if most is None else {"range": (0, most)}
+        try:
+            return bytes(_again(lambda: obstore.get(self._opened(), key, options=wanted).bytes()))
+        except RemoteFailed as error:
+            if error.missing:
+                return None
+            raise
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Delete objects; those that are not there are none the worse.
+
+        Raises:
+            RemoteFailed: the store refuses.
+        """
+        waiting = iter(keys)
+        while some := list(islice(waiting, DELETED_AT_ONCE)):
+            _again(partial(obstore.delete, self._opened(), some))
+
+    def parts(self, prefix: str) -> list[str]:
+        """Return the names of what would be folders in a prefix, if there were folders.
+
+        Raises:
+            RemoteFailed: the store does not tell.
+        """
+        told = _again(lambda: obstore.list_with_delimiter(self._opened(), prefix))
+        found = told["common_prefixes"]
+        return [one.rstrip("/").rpartition("/")[2] for one in found]
+
     def put_bytes(self, key: str, content: bytes, media_type: str) -> None:
         """Put a small object.
 
@@ -119,7 +183,7 @@ class Bucket:
         digest = hashlib.sha256(content).hexdigest()
         told = {"Content-Type": media_type, _DIGEST: digest}
         with _told():
-            obstore.put(self._opened(), key, content, attributes=told)
+            obstore.put(self._opened(), key, content, attributes=told, use_multipart=False)
 
     def put(
         self,
@@ -217,6 +281,22 @@ def fetch_whole(
     with _kept(path):
         part.replace(path)
     return version
+
+
+def _again(ask: Callable[[], T]) -> T:
+    """Ask once more where an answer broke off; obstore does so only before its first byte.
+
+    Raises:
+        RemoteFailed: the store gives nothing.
+    """
+    for left in reversed(range(BODY_TRIES)):
+        try:
+            with _told():
+                return ask()
+        except RemoteFailed as error:
+            if not left or not error.again:
+                raise
+    raise AssertionError
 
 
 @contextmanager

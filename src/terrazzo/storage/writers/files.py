@@ -51,6 +51,20 @@ def whole_file(path: Path, *, suffix: str = "") -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def begin_folder(folder: Path) -> None:
+    """Make a folder for results, and delete what a killed writer had begun in it.
+
+    Raises:
+        OutputFailed: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for begun in folder.glob(".*.part*"):
+            begun.unlink(missing_ok=True)
+    except OSError as error:
+        raise output_failed(folder, error) from error
+
+
 def output_failed(path: Path, error: Exception) -> OutputFailed:
     """Make the error that says which file could not be written and what to do."""
     try:

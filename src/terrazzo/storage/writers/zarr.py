@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from terrazzo.geo.grid import Grid, Window
     from terrazzo.storage.writers.files import Blocks
 
-_CHUNK: Final = 512
-_AT_ONCE: Final = 4 * _CHUNK
+CHUNK: Final = 512
+_AT_ONCE: Final = 4 * CHUNK
 _TRIES: Final = 100
 _PAUSE_S: Final = 0.02
 _ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
@@ -99,8 +99,8 @@ def write_zarr(
     with whole_file(path) as part:
         folder = _Folder(part.with_suffix(".folder"))
         try:
-            with _quiet():
-                _fill(folder, blocks, _Layout.of(grid, area, probe, nodata, overviews), metadata)
+            with quiet():
+                _fill(folder, blocks, Layout.of(grid, area, probe, nodata, overviews), metadata)
             with span("write"):
                 _pack(folder.root, part)
         finally:
@@ -130,7 +130,7 @@ class _Folder(zarr.storage.LocalStore):
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class Layout:
     """What a store holds."""
 
     probe: Cube
@@ -139,13 +139,21 @@ class _Layout:
     names: tuple[str, ...]
     nodata: float | None
     overviews: str
+    chunk: int
 
     @classmethod
     def of(
-        cls, grid: Grid, area: Window, probe: Cube, nodata: float | None, overviews: str
-    ) -> _Layout:
+        cls,
+        grid: Grid,
+        area: Window,
+        probe: Cube,
+        nodata: float | None,
+        overviews: str,
+        chunk: int = CHUNK,
+    ) -> Layout:
+        """Lay a store out; see `write_zarr`, and `chunk` is the edge of its chunks."""
         names = tuple(_array_name(name) for name in variable_names(probe))
-        return cls(probe, grid, area, names, nodata, overviews)
+        return cls(probe, grid, area, names, nodata, overviews, chunk)
 
     @property
     def outer(self) -> list[Dimension]:
@@ -167,7 +175,7 @@ class _Layout:
     def levels(self) -> list[tuple[int, int]]:
         """Height and width of each level, pixels; the last one fits into a chunk."""
         found = [(self.area.height, self.area.width)]
-        while self.overviews != "none" and max(found[-1]) > _CHUNK:
+        while self.overviews != "none" and max(found[-1]) > CHUNK:
             found.append((-(-found[-1][0] // 2), -(-found[-1][1] // 2)))
         return found
 
@@ -179,25 +187,26 @@ class _Layout:
 
 
 def _fill(
-    folder: _Folder, blocks: Blocks, layout: _Layout, metadata: Mapping[str, str] | None
+    folder: _Folder, blocks: Blocks, layout: Layout, metadata: Mapping[str, str] | None
 ) -> None:
     root = zarr.create_group(folder, zarr_format=3)
-    root.attrs.update(_root_attributes(layout) | dict(metadata or {}))
+    root.attrs.update(root_attributes(layout) | dict(metadata or {}))
     levels = [
-        _create_level(root.create_group(str(number)), layout, number, shape)
+        create_level(root.create_group(str(number)), layout, number, shape)
         for number, shape in enumerate(layout.levels)
     ]
     for cube in cubes(blocks, layout.area):
         with span("encode"):
-            _write_block(levels[0], cube, layout)
+            write_block(levels[0], cube, layout)
     for finer, coarser in pairwise(levels):
         for name in layout.names:
-            with span("encode"):
-                _halve(finer[name], coarser[name], layout)
+            for part in halves(coarser[name], layout):
+                halve(finer[name], coarser[name], layout, part)
     zarr.consolidate_metadata(root.store)
 
 
-def _root_attributes(layout: _Layout) -> dict[str, Any]:
+def root_attributes(layout: Layout) -> dict[str, Any]:
+    """Return what the root group says of all levels."""
     crs = layout.grid.crs
     entries: list[dict[str, Any]] = []
     for level, shape in enumerate(layout.levels):
@@ -235,8 +244,8 @@ def _root_attributes(layout: _Layout) -> dict[str, Any]:
     }
 
 
-def _create_level(
-    group: zarr.Group, layout: _Layout, level: int, shape: tuple[int, int]
+def create_level(
+    group: zarr.Group, layout: Layout, level: int, shape: tuple[int, int]
 ) -> dict[str, zarr.Array[Any]]:
     """Make the arrays of a level; those of coordinates are filled."""
     for dimension in layout.outer:
@@ -257,7 +266,7 @@ def _create_level(
             name,
             shape=(*outer, *shape),
             dtype=kind,
-            chunks=(*([1] * len(outer)), *(max(1, min(_CHUNK, size)) for size in shape)),
+            chunks=(*([1] * len(outer)), *(max(1, min(layout.chunk, size)) for size in shape)),
             compressors=BloscCodec(cname="zstd", clevel=5, shuffle="shuffle"),
             fill_value=0 if mark is None else kind.type(mark),
             dimension_names=(*(d.name for d in layout.outer), *layout.space),
@@ -267,7 +276,7 @@ def _create_level(
     }
 
 
-def _create_space(group: zarr.Group, layout: _Layout, level: int, shape: tuple[int, int]) -> None:
+def _create_space(group: zarr.Group, layout: Layout, level: int, shape: tuple[int, int]) -> None:
     width, _, left, _, height, top = layout.transform(level)
     centres = (
         top + height * (np.arange(shape[0]) + 0.5),
@@ -302,7 +311,8 @@ def _put(
     array[...] = values
 
 
-def _write_block(arrays: Mapping[str, zarr.Array[Any]], cube: Cube, layout: _Layout) -> None:
+def write_block(arrays: Mapping[str, zarr.Array[Any]], cube: Cube, layout: Layout) -> None:
+    """Write the pixels of a block that lie in the store."""
     if cube.window is None:
         raise FormatUnsupported("Zarr stores hold rasters only.")
     inside = cube.window.intersection(layout.area)
@@ -315,23 +325,35 @@ def _write_block(arrays: Mapping[str, zarr.Array[Any]], cube: Cube, layout: _Lay
         arrays[name][(*outer, *where)] = stored(band, mask, cube.dtype, layout.nodata)
 
 
-def _halve(finer: zarr.Array[Any], coarser: zarr.Array[Any], layout: _Layout) -> None:
-    """Fill a level out of the one before, some chunks at a time."""
+Part = tuple[tuple[int, ...], slice, slice]
+"""Labels, rows and columns of an array."""
+
+
+def halves(coarser: zarr.Array[Any], layout: Layout) -> Iterator[Part]:
+    """Yield the parts in which a level is filled, each of which is some whole chunks."""
     height, width = coarser.shape[-2:]
+    step = max(_AT_ONCE // layout.chunk, 1) * layout.chunk
     for place in np.ndindex(coarser.shape[:-2]):
-        for row in range(0, height, _AT_ONCE):
-            for col in range(0, width, _AT_ONCE):
-                rows = slice(row, min(row + _AT_ONCE, height))
-                cols = slice(col, min(col + _AT_ONCE, width))
-                pixels = finer[(*place, _doubled(rows), _doubled(cols))]
-                coarser[(*place, rows, cols)] = _coarser(np.asarray(pixels), layout)
+        for row in range(0, height, step):
+            for col in range(0, width, step):
+                rows = slice(row, min(row + step, height))
+                yield place, rows, slice(col, min(col + step, width))
+
+
+def halve(finer: zarr.Array[Any], coarser: zarr.Array[Any], layout: Layout, part: Part) -> None:
+    """Fill a part of a level out of the one before."""
+    place, rows, cols = part
+    source: tuple[int | slice, ...] = (*place, _doubled(rows), _doubled(cols))
+    target: tuple[int | slice, ...] = (*place, rows, cols)
+    with span("encode"):
+        coarser[target] = _coarser(np.asarray(finer[source]), layout)
 
 
 def _doubled(part: slice) -> slice:
     return slice(2 * part.start, 2 * part.stop)
 
 
-def _coarser(pixels: Values, layout: _Layout) -> Values:
+def _coarser(pixels: Values, layout: Layout) -> Values:
     """Return pixels of twice the size: the first of four, or the mean of those that are valid."""
     if layout.overviews == "nearest":
         return pixels[::2, ::2]
@@ -371,7 +393,7 @@ def _array_name(name: str) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Texts and consolidated metadata work everywhere, and are not yet in the specification."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(Zarr format 3|Zarr V3|zarr v3).*")

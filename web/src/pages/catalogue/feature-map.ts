@@ -1,21 +1,15 @@
 /** A map of vector tiles: what a collection of geometries holds. */
 import type { Geometry } from "geojson";
-import type { Extent } from "ol/extent";
 import type { FeatureLike } from "ol/Feature";
-import MVT from "ol/format/MVT";
 import VectorTileLayer from "ol/layer/VectorTile";
-import type Projection from "ol/proj/Projection";
-import VectorTileSource from "ol/source/VectorTile";
-import type Tile from "ol/Tile";
-import type VectorTile from "ol/VectorTile";
-import { createXYZ } from "ol/tilegrid";
+import type VectorTileSource from "ol/source/VectorTile";
 import CircleStyle from "ol/style/Circle";
-import Fill from "ol/style/Fill";
 import Stroke from "ol/style/Stroke";
 import Style from "ol/style/Style";
 
 import { assetsBeside, Basemap } from "../../core/basemap";
 import { h } from "../../core/dom";
+import { type TilePlace, featureStyle, vectorTiles } from "../../core/features";
 import { VectorLayer } from "../../core/layer";
 import { MapView } from "../../core/map";
 import { fetched, words } from "../../http/server";
@@ -23,7 +17,7 @@ import { nothing } from "../../http/backend";
 import { collectionOf, type Box } from "../bounds";
 import { colour, mapTools, scrollPast } from "../footprints";
 
-const SIZE = 512, DEEPEST = 22, HIT = 5, ERROR = 3;
+const HIT = 5;
 /** Milliseconds without a new frame. */
 const SETTLED = 250;
 
@@ -53,11 +47,8 @@ export class FeatureMap {
     this.host.setAttribute("aria-label", `${about} Arrow keys move it, plus and minus zoom.`);
     this.view = new MapView(this.host, nothing);
     void new Basemap(this.view, assetsBeside(import.meta.url)).show("natural-earth");
-    this.#source = new VectorTileSource({
-      format: new MVT({ idProperty: "" }), tileGrid: createXYZ({ tileSize: SIZE, maxZoom: DEEPEST }),
-      tileUrlFunction: ([z, x, y]) => options.address(z!, y!, x!).href,
-      tileLoadFunction: (tile, url) => this.#load(tile as VectorTile<never>, url),
-    });
+    const load = async ({ z, x, y }: TilePlace) => (await fetched(options.address(z, y, x), { cache: "default" })).arrayBuffer();
+    this.#source = vectorTiles(load, (error) => { this.#state.textContent = error === null ? "" : words(error); });
     this.#layer = new VectorTileLayer({ source: this.#source, style: (feature) => styleOf(options.colour(feature), options.isChosen(feature), feature) });
     this.view.map.addLayer(this.#layer);
     this.#found = new VectorLayer({ kind: "vector", key: "found", name: "Found", visible: true, opacity: 1, data: collectionOf([]) },
@@ -104,30 +95,11 @@ export class FeatureMap {
   showFound(geometries: Geometry[]): void {
     this.#found.data = collectionOf(geometries);
   }
-
-  #load(tile: VectorTile<never>, url: string): void {
-    const read = async (extent: Extent, projection: Projection) => {
-      try {
-        const answer = await fetched(url, { cache: "default" });
-        const content = answer.status === 204 ? new ArrayBuffer(0) : await answer.arrayBuffer();
-        tile.setFeatures(tile.getFormat().readFeatures(content, { extent, featureProjection: projection }) as never[]);
-        this.#state.textContent = "";
-      } catch (error) {
-        this.#state.textContent = words(error);
-        (tile as Tile).setState(ERROR);
-      }
-    };
-    tile.setLoader((extent, _, projection) => void read(extent, projection));
-  }
 }
 
 function styleOf(hex: string, chosen: boolean, feature: FeatureLike): Style {
   const shown = chosen ? colour("--pick") : hex;
-  const stroke = new Stroke({ color: shown, width: chosen ? 3 : 2 });
-  const fill = new Fill({ color: `${shown}${chosen ? "99" : "59"}` });
-  const point = feature.getGeometry()?.getType().endsWith("Point") ?? false;
-  return new Style({
-    stroke, fill, zIndex: chosen ? 1 : 0,
-    ...(point && { image: new CircleStyle({ radius: chosen ? 6 : 4, fill: new Fill({ color: shown }) }) }),
-  });
+  const style = featureStyle(shown, chosen ? { width: 3, fill: "99", radius: 6 } : {})(feature);
+  style.setZIndex(chosen ? 1 : 0);
+  return style;
 }

@@ -1,5 +1,5 @@
 /** The collections that can be looked at, as the explorer needs them. */
-import { bandsOf, isVector } from "../bands";
+import { bandsOf } from "../bands";
 import { flat, type Box } from "../bounds";
 import { listed, object, text } from "../content";
 import type { Band } from "../formula";
@@ -22,10 +22,13 @@ export interface Queryable {
   choices: string[];
 }
 
-/** All collections of pixels that there are for who asks. */
-export async function collections(): Promise<Collection[]> {
-  const found = await all(at("collections"), "collections");
-  return found.filter((one) => !isVector(one["cube:dimensions"])).map(read);
+/** All collections that there are for who asks: those of scenes, and those of geometries. */
+export async function collections(): Promise<{ scenes: Collection[]; geometries: Collection[] }> {
+  // The list does not tell their dimensions; that of features has those of geometries alone.
+  const [found, features] = await Promise.all([all(at("collections"), "collections"), all(at("features", "collections"), "collections")]);
+  const ids = new Set(features.map((one) => text(one.id)));
+  const [geometries, scenes] = [true, false].map((kind) => found.filter((one) => ids.has(text(one.id)) === kind).map(read));
+  return { scenes: scenes!, geometries: geometries! };
 }
 
 function read(told: Document): Collection {

@@ -10,6 +10,7 @@ import { hasFiles, preview, whenSeen } from "../preview";
 import { ask, at, onward, withQuery, type Document } from "../../http/server";
 import { collection as whole, queryables, type Collection, type Queryable } from "./collections";
 import { CLOUD, ConditionWrong, OPERATORS, query, type Condition, type Operator } from "./conditions";
+import { Features } from "./features";
 import { Outlines } from "./outlines";
 import { Showing } from "./showing";
 import { shownBox, type Stage, type Wish } from "./stage";
@@ -33,6 +34,7 @@ export class Find {
   readonly #all = button("Show all these dates", () => void this.#series());
   readonly #showing = new Showing();
   readonly #outlines: Outlines;
+  readonly #features: Features;
   #collections: Collection[] = [];
   #chosen: Collection | null = null;
   #known: Queryable[] = [];
@@ -43,6 +45,7 @@ export class Find {
 
   constructor(private readonly stage: Stage) {
     this.#outlines = new Outlines(stage.view);
+    this.#features = new Features(stage);
     this.#outlines.onhover = (key) => this.#mark(key);
     this.#outlines.onpick = (key) => this.#list.children[key]?.querySelector("button")?.focus();
     this.#showing.onchange = () => void this.#again();
@@ -58,6 +61,7 @@ export class Find {
       h("div", { class: "tz-row" }, h("button", { type: "submit", class: "tz-button tz-main" }, "Find scenes"), this.#add));
     this.element = h("div", { class: "ex-panel" }, form, this.#showing.element, this.#task.element, this.#told,
       h("div", { class: "tz-row" }, this.#all), this.#list, this.#more);
+    this.element.prepend(this.#features.element);
   }
 
   /** Whether the footprints of what was found are on the map. */
@@ -65,8 +69,9 @@ export class Find {
     this.#outlines.visible = seen;
   }
 
-  /** Offers the collections that there are. */
-  offer(found: Collection[]): void {
+  /** Offers the collections that there are: of scenes, and of geometries. */
+  offer(found: Collection[], geometries: Collection[]): void {
+    this.#features.offer(geometries);
     this.#collections = found;
     const before = this.#chosen?.id;
     this.#collection.replaceChildren(...found.map((one) => h("option", { value: one.id }, one.title)));
@@ -109,8 +114,9 @@ export class Find {
     await this.search();
   }
 
-  /** Shows the newest scene of a collection. */
+  /** Shows the newest scene of a collection, or its features. */
   async showNewest(id: string): Promise<void> {
+    if (await this.#features.show(id)) return;
     await this.choose(id);
     if (this.#scenes.length) await this.#show(0, "show");
   }

@@ -8,6 +8,7 @@ import { moment } from "../content";
 import { resultGraph } from "../graphs";
 import { deleteJob, followJob, jobs, logs, results, stopJob, type Job } from "../../http/jobs";
 import { Refused } from "../../http/server";
+import { showBlocks } from "./jobblocks";
 import type { Stage } from "./stage";
 
 const STATUS: Record<Job["status"], string> = {
@@ -65,6 +66,7 @@ export class Jobs {
       fill(buttons,
         now.status === "finished" && act("Show on the map", () => void this.#show(now, title, wrong)),
         now.status === "finished" && act("Files", () => void this.#files(now, below, wrong)),
+        now.status !== "created" && act("Blocks", () => void showBlocks(now.id, title, below, wrong, signal)),
         act("Log", () => void this.#log(now, below, wrong)),
         busy ? act("Stop", () => void wrong.run("Stopping", () => stopJob(now.id), () => void this.refresh()))
           : act("Delete", () => void wrong.run("Deleting", () => deleteJob(now.id), () => void this.refresh())));

@@ -3,6 +3,7 @@ import type { JsonObject, Look } from "../../core/backend";
 import type { MapView } from "../../core/map";
 import type { RasterLayer } from "../../core/raster";
 import type { Box } from "../bounds";
+import type { Collection } from "./collections";
 
 /** What takes less than this share of the map is a spot on it. */
 const SPOT = 0.15;
@@ -27,6 +28,8 @@ export interface Stage {
    * @param instead key of the layer that it replaces, if that is there.
    */
   open: (wish: Wish, instead?: string | null) => Promise<RasterLayer>;
+  /** Puts a collection of geometries on top. */
+  features: (collection: Collection, color: string) => Promise<void>;
   /** Shows one layer left of a divider and the other right of it. */
   compare: (left: string, right: string) => void;
   /** What was drawn last on the map, GeoJSON in degrees; null for nothing. */

@@ -1,0 +1,99 @@
+"""What jobs elsewhere hand to an extraction: scenes that they have computed, as files beside it.
+
+A scene that was handed over is a note and, if it has rows, its part of the table. The note is
+written last, so that what it names is whole. The process that runs the extraction takes both.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from terrazzo.drivers.extraction.parts import ASIDE
+from terrazzo.drivers.extraction.scenes import Made
+from terrazzo.drivers.extraction.work import Outcome
+from terrazzo.logs import Entry
+from terrazzo.storage.writers.files import output_failed, whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from terrazzo.drivers.extraction.scenes import Scene
+
+NOTE = ".json"
+
+
+def note_of(folder: Path, scene: Scene) -> Path:
+    """Return where the note of a scene lies, of the images that it has now."""
+    return folder / ASIDE / f"{scene.key}-{scene.version}{NOTE}"
+
+
+def hand_over(folder: Path, outcome: Outcome) -> None:
+    """Leave what became of a scene for the process that runs the extraction.
+
+    Raises:
+        OutputFailed: the folder cannot be written.
+    """
+    made = asdict(outcome.made) | {"log": [entry.kept() for entry in outcome.made.log]}
+    part = "" if outcome.aside is None else outcome.aside.name
+    told = {"made": made, "part": part, "error": outcome.error}
+    path = note_of(folder, outcome.scene)
+    try:
+        with whole_file(path) as aside:
+            aside.write_text(json.dumps(told))
+    except OSError as error:
+        raise output_failed(path, error) from error
+
+
+def handed_over(folder: Path, scenes: Iterable[Scene]) -> Iterator[Outcome]:
+    """Yield the scenes that others have computed of the images that there are now.
+
+    What failed there is not among them: whoever asks tries it once more, and says why it fails.
+    """
+    for scene in scenes:
+        told = _read(note_of(folder, scene))
+        if told is None or told["error"]:
+            continue
+        part = folder / ASIDE / told["part"] if told["part"] else None
+        if part is not None and not part.is_file():
+            continue
+        made = Made(**{
+            **told["made"],
+            "skipped": tuple(told["made"]["skipped"]),
+            "log": tuple(Entry.of(entry) for entry in told["made"]["log"]),
+        })  # fmt: skip
+        yield Outcome(scene, made, part)
+
+
+def failed_there(folder: Path, scenes: Iterable[Scene]) -> int:
+    """Return how many of the scenes others could not compute."""
+    notes = (_read(note_of(folder, scene)) for scene in scenes)
+    return sum(1 for told in notes if told is not None and told["error"])
+
+
+def sweep(folder: Path) -> None:
+    """Delete the parts that a killed run has left, but not those that others have handed over.
+
+    Raises:
+        OutputFailed: the folder cannot be written.
+    """
+    try:
+        (folder / ASIDE).mkdir(parents=True, exist_ok=True)
+        notes = [_read(path) for path in (folder / ASIDE).glob(f"*{NOTE}")]
+        wanted = {told["part"] for told in notes if told is not None}
+        for path in (folder / ASIDE).iterdir():
+            if path.suffix != NOTE and path.name not in wanted:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise output_failed(folder / ASIDE, error) from error
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return a note; None where there is none, or a damaged one: then the scene is computed."""
+    try:
+        told = json.loads(path.read_text())
+        return {"made": dict(told["made"]), "part": str(told["part"]), "error": str(told["error"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,81 @@
+"""A tally: which blocks of a run are there, asked again and again at little cost."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from terrazzo.drivers.block_names import BLOCKS, GROUP, aside_of, kept_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from terrazzo.drivers.depot import Depot
+
+RESULTS: Final = "results.json"
+"""File of a run that is there when it is finished, and its blocks are not needed any more."""
+_SETTLED_NS: Final = 2_000_000_000
+"""A folder that changed less than this before it was listed may change at the same time again."""
+
+
+class Tally:
+    """Which blocks of a run were made or set aside, as of the last look.
+
+    A group of blocks that is complete is never listed again, nor is one whose folder has not
+    changed. So a look at a run of ten million blocks lists the few thousand that are in work.
+    """
+
+    def __init__(self, depot: Depot, count: int) -> None:
+        """Begin to watch; nothing is known before the first look.
+
+        Args:
+            depot: of the run.
+            count: its blocks.
+        """
+        self._depot, self.count = depot, count
+        self.kept: NDArray[np.bool_] = np.zeros(count, np.bool_)
+        """Blocks that were made."""
+        self.aside: NDArray[np.bool_] = np.zeros(count, np.bool_)
+        """Blocks that were set aside."""
+        self._complete: set[int] = set()
+        self._changed: dict[int, int] = {}
+
+    @property
+    def done(self) -> int:
+        """How many blocks were made."""
+        return int(np.count_nonzero(self.kept))
+
+    def look(self) -> None:
+        """Take up what has changed.
+
+        Raises:
+            OutputFailed: the depot does not tell.
+        """
+        if self._depot.has(RESULTS):
+            self.kept[:], self.aside[:] = True, False
+            return
+        for name, changed in list(self._depot.folders(BLOCKS)):
+            group = int(name) if name.isdecimal() else -1
+            known = changed is not None and self._changed.get(group) == changed
+            if group < 0 or group * GROUP >= self.count or group in self._complete or known:
+                continue
+            listed = time.time_ns()
+            self._list(group)
+            if changed is not None and listed - changed > _SETTLED_NS:
+                self._changed[group] = changed
+
+    def _list(self, group: int) -> None:
+        first = group * GROUP
+        part = slice(first, min(first + GROUP, self.count))
+        kept, aside = np.zeros((2, part.stop - first), np.bool_)
+        for name in self._depot.names(f"{BLOCKS}/{group}"):
+            made, number = kept_of(name), aside_of(name)
+            if made is not None and first <= made[0] < part.stop:
+                kept[made[0] - first] = True
+            elif number is not None and first <= number < part.stop:
+                aside[number - first] = True
+        self.kept[part], self.aside[part] = kept, aside
+        if kept.all():
+            self._complete.add(group)

@@ -1,0 +1,250 @@
+"""The work of a run on a tile grid: whole tiles, each a run of its own in a folder of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from terrazzo.drivers import batch
+from terrazzo.drivers.about import About
+from terrazzo.drivers.batch import folders_of, output_nodes
+from terrazzo.drivers.depot import FolderDepot
+from terrazzo.drivers.described import Results
+from terrazzo.drivers.executors import Made
+from terrazzo.drivers.record import RunRecord
+from terrazzo.drivers.stages import Means, settled
+from terrazzo.drivers.tiling.jobs import TileJob, tiles_of
+from terrazzo.engine import read_version
+from terrazzo.errors import OutputFailed, RunIncomplete, TerrazzoError
+from terrazzo.geo.tile_grids import tile_grid
+from terrazzo.progress import Cancelled, Progress
+from terrazzo.storage.writers.files import output_failed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from terrazzo.drivers.executors import Executor
+    from terrazzo.drivers.job import Job, Workspace
+    from terrazzo.drivers.pool import Pool
+    from terrazzo.engine import Inference
+    from terrazzo.geo.tile_grids import Tile
+
+FOLDER = "tiles"
+"""Of the tiles, in the folder of the run."""
+_LOCK = ".lock"
+_LOOK_S = 0.2
+
+
+class Stopping(Progress):
+    """Stops the blocks of a tile when the run is stopped; shows nothing."""
+
+    def __init__(self, stopped: threading.Event) -> None:
+        """Watch an event."""
+        self._stopped = stopped
+
+    @override
+    def advance(self, count: int = 1) -> None:
+        """Count, or stop.
+
+        Raises:
+            Cancelled: the run is stopped.
+        """
+        super().advance(count)
+        self.check()
+
+    @override
+    def check(self) -> None:
+        """Go on, or stop.
+
+        Raises:
+            Cancelled: the run is stopped.
+        """
+        if self._stopped.is_set():
+            raise Cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Tilewise:
+    """A run as tiles, and where they are kept."""
+
+    job: Job
+    workspace: Workspace
+    inference: Inference
+    """Of the graph, with all that its stages have found."""
+    tiles: tuple[Tile, ...]
+    text: str
+    """Of the tile grid."""
+    folder: Path
+    """Of the whole run."""
+    block: int
+    """Edge of a block, pixels."""
+    pool: Pool
+    """The threads and the memory for one tile."""
+    name: str = ""
+    """What the whole result is called."""
+    stopped: threading.Event = field(default_factory=threading.Event)
+    """Set when the run is stopped."""
+
+    def sent(self) -> TilesSent:
+        """Return what another process needs to do the same."""
+        depot = FolderDepot(self.folder)
+        return TilesSent(
+            self.job, self.workspace, self.text, depot, self.block, self.pool, self.name
+        )  # fmt: skip
+
+    def with_pool(self, pool: Pool) -> Tilewise:
+        """Return it with other threads and memory for one tile."""
+        return replace(self, pool=pool)
+
+    def place(self, number: int) -> Path:
+        """Return the folder of a tile."""
+        return self.folder / FOLDER / self.tiles[number].name
+
+    def make(self, number: int, kept: int) -> Made:
+        """Make the files of one tile, or go on with it; `kept` is not asked for.
+
+        Whoever else makes it, in whatever process, is waited for.
+
+        Raises:
+            OutputFailed: it cannot be kept; the whole run stops, for the next would fail too.
+            Cancelled: the run is stopped.
+        """
+        del kept
+        watched = Stopping(self.stopped)
+        try:
+            with held(self.place(number), watched):
+                if self.is_finished(number):
+                    return Made(1, resumed=True)
+                return self._made(self.tiles[number], self.place(number), watched)
+        except OutputFailed:
+            raise
+        except RunIncomplete as error:
+            return Made(error=str(error), reason=error)
+        except (TerrazzoError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            reason = error if isinstance(error, TerrazzoError) else None
+            return Made(error=f"{type(error).__name__}: {error}", reason=reason)
+        except MemoryError as error:
+            return Made(error=f"MemoryError: {error}", passing=True)
+
+    def _made(self, tile: Tile, folder: Path, watched: Progress) -> Made:
+        made = batch.run(
+            TileJob.on(self.job, tile.grid),
+            self.workspace,
+            folder,
+            block=self.block,
+            pool=self.pool,
+            progress=watched,
+            known=self.inference,
+            about=About(id=f"{self.name}-{tile.name}"),
+        )
+        return Made(1, log=made.log)
+
+    def is_finished(self, number: int) -> bool:
+        """Tell whether a tile's files are there, and made of the images as they are now."""
+        job, folder = TileJob.on(self.job, self.tiles[number].grid), self.place(number)
+        for node, place in folders_of(output_nodes(self.inference), folder).items():
+            plan = job.plan(self.inference, node)
+            record = RunRecord(FolderDepot(place))
+            if record.results(partial(read_version, plan, plan.window)) is None:
+                return False
+        return Results.of(folder) is not None
+
+    def is_held(self, number: int) -> bool:
+        """Tell whether somebody, in whatever process, makes a tile now."""
+        try:
+            lock = os.open(self.place(number) / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
+
+@contextmanager
+def held(folder: Path, watched: Progress) -> Iterator[None]:
+    """Have a folder to oneself; the lock of a process that is killed is free.
+
+    Raises:
+        OutputFailed: the folder cannot be written to.
+        Cancelled: the run is stopped.
+    """
+    path = folder / _LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise output_failed(path, error) from error
+    try:
+        while True:
+            watched.check()
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(_LOOK_S)
+        yield
+    finally:
+        os.close(lock)
+
+
+@dataclass(frozen=True, slots=True)
+class TilesSent:
+    """What another process, here or elsewhere, needs to make tiles of the same run."""
+
+    job: Job
+    workspace: Workspace
+    tiles: str
+    """The tile grid, as text."""
+    folder: FolderDepot
+    """Of the whole run, which holds what its stages have found."""
+    block: int
+    """Edge of a block, pixels."""
+    pool: Pool
+    """The threads and the memory for one tile."""
+    name: str
+    """What the whole result is called."""
+
+    def elsewhere(self) -> TilesSent:
+        """Return it with a path that means the same in every folder."""
+        return replace(self, folder=self.folder.absolute())
+
+    def opened(self) -> Tilewise:
+        """Open the sources; what stages have found is taken from the run."""
+        means = Means(self.block, self.pool, Progress(), self.folder)
+        inference = self.job.infer(self.workspace)
+        inference, _ = settled(self.job, inference, output_nodes(inference), means)
+        chosen = tiles_of(self.job, inference, tile_grid(self.tiles, self.job.resolution))
+        return Tilewise(
+            self.job, self.workspace, inference, chosen, self.tiles, self.folder.path, self.block,
+            self.pool, self.name,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """An executor that gives a tile to nobody else: whoever makes it would be waited for."""
+
+    executor: Executor
+    reissues: bool = False
+
+    def size(self) -> int:
+        """Return how many tiles can be made at a time, now."""
+        return self.executor.size()
+
+    def submit(self, number: int, kept: int) -> Future[Made]:
+        """Have a tile made."""
+        return self.executor.submit(number, kept)

@@ -1,0 +1,185 @@
+"""Runs and jobs are listed and watched, whoever runs them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.server.small import graph as nodes
+from tests.server.small import make_home
+
+from terrazzo.drivers.depot import FolderDepot
+from terrazzo.drivers.watching.status import STATUS, State, Status
+from terrazzo.ledger import Database, Principal, database_url
+from terrazzo.ledger.folders import JobFolders
+from terrazzo.ledger.jobs import JobRequest, Jobs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.conftest import Shell
+
+PATIENCE_S = 120.0
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home of its own: what was run in it is what is listed."""
+    folder = tmp_path / "home"
+    make_home(folder)
+    return folder
+
+
+def listed(shell: Shell) -> list[dict[str, Any]]:
+    told = shell("jobs", "--json")
+    assert told.returncode == 0, told.stderr
+    return [json.loads(line) for line in told.stdout.splitlines()]
+
+
+def test_a_home_without_runs_says_how_to_begin_one(shell: Shell, home: Path):
+    told = shell("jobs")
+
+    assert told.returncode == 0
+    assert "terrazzo run" in told.stdout
+    assert listed(shell) == []
+    assert not (home / "ledger.sqlite").exists()
+
+
+def test_a_run_is_foretold_listed_and_looked_at(shell: Shell, graph: Path, tmp_path: Path):
+    folder = tmp_path / "out"
+
+    first = shell("run", graph, "-o", folder, "--block", "64")
+    second = shell("run", graph, "-o", tmp_path / "again", "--block", "64")
+    told = listed(shell)
+    looked = shell("jobs", "watch", told[1]["id"], "--json")
+    shown = shell("jobs", "watch", folder)
+    table = shell("jobs")
+
+    assert first.returncode == second.returncode == 0
+    assert "time: unknown" in first.stderr
+    assert "by 1 earlier run of these processes" in second.stderr
+    assert "Took" in second.stderr
+    assert [(one["title"], one["state"]) for one in told] == [("graph", "finished")] * 2
+    assert [one["where"] for one in told] == [str(tmp_path / "again"), str(folder)]
+    look = json.loads(looked.stdout)
+    assert (looked.returncode, look["state"]) == (0, "finished")
+    assert look["done"] == look["total"] == told[1]["total"] > 0
+    assert look["took"]["blocks"] == look["total"]
+    assert look["expected"]["blocks"] == look["total"]
+    assert sum(one["made"] for one in look["workers"]) == look["total"]
+    assert f"finished  blocks {look['total']}/{look['total']}" in shown.stdout
+    assert "WORKER" in shown.stdout
+    assert table.stdout.splitlines()[0].split()[:3] == ["ID", "STATE", "BLOCKS"]
+
+
+def test_a_folder_that_has_gone_is_forgotten(shell: Shell, graph: Path, tmp_path: Path):
+    folder = tmp_path / "out"
+    shell("run", graph, "-o", folder)
+    (name,) = [one["id"] for one in listed(shell)]
+    folder.rename(tmp_path / "elsewhere")
+
+    told = listed(shell)
+    watched = shell("jobs", "watch", name)
+
+    assert told == []
+    assert watched.returncode == 2
+    assert name in watched.stderr
+
+
+@pytest.mark.parametrize("which", ["r-0123456789ab", "j-" + 32 * "0", "nowhere"])
+def test_what_is_not_there_is_one_clear_error(shell: Shell, which: str):
+    told = shell("jobs", "watch", which)
+
+    assert told.returncode == 2
+    assert "terrazzo jobs" in told.stderr
+
+
+def write_status(folder: Path, state: State) -> None:
+    told = Status(state, unit="blocks", done=3, total=9, failed=int(state is State.INCOMPLETE))
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    changed = {**json.loads(told.content()), "begun": now, "seen": now}
+    FolderDepot(folder).write(STATUS, json.dumps(changed).encode())
+
+
+@pytest.mark.parametrize(
+    ("state", "exit_status"),
+    [("finished", 0), ("incomplete", 3), ("failed", 1), ("stopped", 1)],
+)
+def test_watching_ends_with_the_run(shell: Shell, tmp_path: Path, state: str, exit_status: int):
+    folder = tmp_path / "run"
+    write_status(folder, State.RUNNING)
+    watching = shell.start("jobs", "watch", folder, "--json", "--every", "0.1")
+    try:
+        assert watching.stdout is not None
+        first = json.loads(watching.stdout.readline())
+        write_status(folder, State(state))
+        out, _ = watching.communicate(timeout=PATIENCE_S)
+    finally:
+        watching.kill()
+        watching.communicate()
+
+    assert (first["state"], first["done"], first["total"]) == ("running", 3, 9)
+    assert json.loads(out.splitlines()[-1])["state"] == state
+    assert watching.returncode == exit_status
+
+
+def test_ctrl_c_stops_the_watching_only(shell: Shell, tmp_path: Path):
+    folder = tmp_path / "run"
+    write_status(folder, State.RUNNING)
+    before = (folder / STATUS).read_bytes()
+    watching = shell.start("jobs", "watch", folder, "--every", "0.1")
+    try:
+        assert watching.stdout is not None
+        watching.stdout.readline()
+        watching.send_signal(signal.SIGINT)
+        _, err = watching.communicate(timeout=PATIENCE_S)
+    finally:
+        watching.kill()
+        watching.communicate()
+
+    assert watching.returncode == 130
+    assert "Traceback" not in err
+    assert (folder / STATUS).read_bytes() == before
+
+
+def test_jobs_of_the_server_are_listed_beside_runs(shell: Shell, home: Path):
+    database = Database(database_url(home))
+    jobs = Jobs(database, JobFolders(home))
+    made = [
+        jobs.create(Principal(owner), JobRequest({"title": owner}, process=nodes()))
+        for owner in ("anna", "bert")
+    ]
+    jobs.start(Principal("bert"), made[1].id)
+    database.close()
+
+    told = {one["id"]: one for one in listed(shell)}
+    looked = shell("jobs", "watch", made[1].id, "--once", "--json")
+
+    assert {one.id for one in made} == set(told)
+    assert told[made[0].id]["state"] == "stopped"
+    assert told[made[1].id]["state"] == "submitted"
+    assert json.loads(looked.stdout)["title"] == "bert"
+
+
+def test_a_terminal_is_drawn_over(shell: Shell, tmp_path: Path):
+    """What a person sees: the lines are replaced, not repeated."""
+    folder = tmp_path / "run"
+    write_status(folder, State.FINISHED)
+    code = (
+        "import sys; sys.stdout.isatty = lambda: True\n"
+        "from terrazzo.cli.jobs import _Screen\n"
+        "screen = _Screen()\n"
+        "screen.show(['one', 'two']); screen.show(['three'])"
+    )
+    assert shell
+
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert out == "one\ntwo\n\x1b[2A\x1b[Jthree\n"

@@ -1,0 +1,215 @@
+"""Where a run is kept: files that are whole or not there, and blocks that are counted cheaply."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from typing_extensions import override
+
+from terrazzo.drivers import block_names
+from terrazzo.drivers import tally as tallies
+from terrazzo.drivers.block_names import (
+    BLOCKS,
+    GROUP,
+    all_ended,
+    aside_name,
+    aside_of,
+    kept_name,
+    kept_of,
+)
+from terrazzo.drivers.depot import FolderDepot, depot_of
+from terrazzo.drivers.record import RunRecord
+from terrazzo.drivers.tally import RESULTS, Tally
+from terrazzo.errors import OutputFailed
+from terrazzo.geo.grid import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def depot(tmp_path: Path) -> FolderDepot:
+    return FolderDepot(tmp_path / "run")
+
+
+def test_what_was_written_is_read_listed_and_deleted(depot: FolderDepot):
+    depot.write("a.json", b"one", memoryview(b" two"), np.arange(3, dtype=np.uint8).data)
+    depot.write("deep/er/b", b"")
+    depot.write("deep/c", b"3")
+
+    assert depot.read("a.json") == b"one two\0\1\2"
+    assert depot.read("a.json", 3) == b"one"
+    assert depot.read("deep/er/b") == b""
+    assert depot.read("nothing") is None
+    assert depot.read("a.json/below") is None
+    assert (depot.has("deep"), depot.has("deep/c"), depot.has("d")) == (True, True, False)
+    assert sorted(depot.names("deep")) == ["c", "er/b"]
+    assert [name for name, _ in depot.folders("deep")] == ["er"]
+    assert list(depot.names("none")) == list(depot.folders("none")) == []
+    assert depot.size_of("deep") == 1
+    depot.delete(["deep/c", "never/there"])
+    assert list((depot / "deep").names("er")) == ["b"]
+    assert list(depot.names("deep")) == ["er/b"]
+    depot.clear("deep")
+    depot.clear("deep")
+    assert list(depot.names("")) == ["a.json"]
+
+
+def test_a_depot_is_a_value_that_is_sent(depot: FolderDepot):
+    sent = pickle.loads(pickle.dumps(depot))  # noqa: S301 - its own
+    assert sent == depot == depot_of(depot.path)
+    assert depot_of("here").absolute() == FolderDepot(Path("here").absolute())
+    assert str(depot / "part") == str(depot.path / "part")
+    assert depot.reason_against()
+    depot.write("a", b"")
+    assert not depot.reason_against()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EIO])
+def test_what_cannot_be_written_leaves_what_was_there(
+    depot: FolderDepot, monkeypatch: pytest.MonkeyPatch, number: int
+):
+    depot.write("a", b"before")
+
+    def fail(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OutputFailed, match=r"'a' could not be written"):
+        depot.write("a", b"after")
+
+    assert depot.read("a") == b"before"
+    assert os.listdir(depot.path) == ["a"]  # noqa: PTH208 - hidden ones, too
+
+
+def test_parts_of_files_are_tidied_and_nothing_else(depot: FolderDepot):
+    for name in ("x/.a.0123abcd.part", "x/a", "x/.hidden", "x/y/.b.ffffffff.part", "x/b.part"):
+        depot.write(name, b"")
+
+    depot.tidy("x")
+
+    assert sorted(depot.names("x")) == [".hidden", "a", "b.part"]
+
+
+@pytest.mark.parametrize("number", [0, 1, GROUP - 1, GROUP, 10_000_000])
+@pytest.mark.parametrize("version", [1, 2**64 - 1])
+def test_names_of_blocks_say_what_they_are(number: int, version: int):
+    name, aside = kept_name(number, version), aside_name(number)
+
+    assert name.startswith(f"{BLOCKS}/{number // GROUP}/")
+    assert kept_of(name.rpartition("/")[2]) == (number, version)
+    assert aside_of(aside.rpartition("/")[2]) == number
+    assert kept_of(aside.rpartition("/")[2]) is aside_of(name.rpartition("/")[2]) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".block", "_.block", "1.block", "x_0123456789abcdef.block", "1_0123.block",
+             ".1_0123456789abcdef.block.12345678.part", "1_0123456789abcdef.block.part",
+             "-1.failed", ".failed"],
+)  # fmt: skip
+def test_other_names_are_of_no_block(name: str):
+    assert kept_of(name) is None
+    assert aside_of(name) is None
+
+
+@pytest.fixture
+def group(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Groups of a few blocks."""
+    for module in (block_names, tallies):
+        monkeypatch.setattr(module, "GROUP", 8)
+    return 8
+
+
+class Listed(FolderDepot):
+    """Tells which folders were listed."""
+
+    @override
+    def names(self, below: str) -> Iterator[str]:
+        LISTED.append(below.rpartition("/")[2])
+        yield from super().names(below)
+
+
+LISTED: list[str] = []
+
+
+def listed(tally: Tally) -> set[str]:
+    """Look, and return the groups that were listed for it."""
+    LISTED.clear()
+    tally.look()
+    return set(LISTED)
+
+
+def settle(depot: FolderDepot) -> None:
+    """Let all folders of blocks have changed long ago."""
+    for name, _ in depot.folders(BLOCKS):
+        os.utime(depot.path / BLOCKS / name, (1, 1))
+
+
+def test_a_tally_lists_what_may_have_changed_and_nothing_else(tmp_path: Path, group: int):
+    depot = Listed(tmp_path)
+    count = 3 * group + 5
+    for number in (*range(group), group + 1, 3 * group):
+        depot.write(kept_name(number, 7))
+    RunRecord(depot).set_aside(group, Window(0, 0, 1, 1), "broken")
+    settle(depot)
+    tally = RunRecord(depot).tally(count)
+
+    assert listed(tally) == {"0", "1", "3"}
+    assert listed(tally) == set()
+    depot.write(kept_name(2 * group, 7))
+    depot.write(kept_name(count, 7))  # of no block of this run
+    assert listed(tally) == {"2", "3"}
+    assert listed(tally) == {"2", "3"}  # they may have changed a moment ago
+    settle(depot)
+    listed(tally)
+    assert listed(tally) == set()
+
+    expected = np.zeros(count, np.bool_)
+    expected[[*range(group), group + 1, 2 * group, 3 * group]] = True
+    np.testing.assert_array_equal(tally.kept, expected)
+    np.testing.assert_array_equal(np.flatnonzero(tally.aside), [group])
+    assert tally.done == group + 3
+    np.testing.assert_array_equal(RunRecord(depot).versions(count) != 0, expected)
+
+
+def test_a_block_that_is_forgiven_or_dropped_is_not_there_any_more(depot: FolderDepot):
+    record = RunRecord(depot)
+    depot.write(kept_name(3, 9))
+    record.set_aside(1, Window(0, 0, 1, 1), "broken")
+    tally = record.tally(10)
+    tally.look()
+    before = np.flatnonzero(tally.kept).tolist(), np.flatnonzero(tally.aside).tolist()
+
+    record.forgive()
+    record.drop(3, 9)
+    tally.look()
+
+    assert before == ([3], [1])
+    assert tally.done == tally.aside.sum() == 0
+
+
+def test_all_blocks_of_a_finished_run_are_there(depot: FolderDepot):
+    depot.write(RESULTS, b"{}")
+    tally = RunRecord(depot).tally(7)
+
+    tally.look()
+
+    assert tally.done == 7
+
+
+def test_a_run_has_ended_when_every_block_is_made_or_set_aside(depot: FolderDepot, group: int):
+    count = group + 2
+    for number in range(count - 1):
+        depot.write(kept_name(number, 1))
+    before = all_ended(depot.path, count)
+
+    depot.write(aside_name(count - 1), b"{}")
+
+    assert (before, all_ended(depot.path, count)) == (False, True)
+    assert not all_ended(depot.path, count + 1)

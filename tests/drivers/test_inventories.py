@@ -1,0 +1,280 @@
+"""Collections of which few items are held: the same pixels and files as with all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.drivers.scenes import (
+    COLLECTION,
+    DATES,
+    composite,
+    grid_of,
+    job_of,
+    load,
+    node,
+    physical,
+    ref,
+    register,
+    write_cog,
+)
+
+from terrazzo.catalog import make_item
+from terrazzo.catalog.interface import Catalog
+from terrazzo.drivers.batch import run
+from terrazzo.drivers.executors import describe_run
+from terrazzo.drivers.job import INVENTORIES
+from terrazzo.drivers.named import MOST_NAMED, named_items
+from terrazzo.drivers.pool import Pool
+from terrazzo.engine import evaluate
+from terrazzo.errors import CollectionNotFound, NoDataAvailable, SourceUnreadable
+from terrazzo.geo.blocks import Blocks
+from terrazzo.storage import gathered, inventory, shelf
+from terrazzo.testing.compare import assert_same_pixels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.drivers.scenes import Scenes
+
+    from terrazzo.cube import Cube
+    from terrazzo.drivers.job import Job, Workspace
+
+
+class Searches:
+    """What catalogues were asked for."""
+
+    def __init__(self) -> None:
+        self.whole = 0
+        self.ids: list[str] = []
+
+
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> Searches:
+    """Keep inventories of any size and hold no item; count what catalogues are asked for."""
+    told, stored = Searches(), Catalog.stored
+
+    def counted(self: Catalog, collections: Any = (), **asked: Any) -> Any:
+        ids = asked.get("ids", ())
+        told.whole += not ids
+        told.ids += ids
+        return stored(self, collections, **asked)
+
+    monkeypatch.setattr(Catalog, "stored", counted)
+    monkeypatch.setattr(inventory, "WORTH_KEEPING", 1)
+    for module in (gathered, inventory):
+        monkeypatch.setattr(module, "KEPT", 0)
+    return told
+
+
+def files(workspace: Workspace) -> list[Path]:
+    return sorted((workspace.home / INVENTORIES).glob("*"))
+
+
+def computed(job: Job, workspace: Workspace) -> Cube:
+    plan = job.plan(job.infer(workspace))
+    return evaluate(plan, plan.window)
+
+
+def dates_of(nodes: dict[str, Any], workspace: Workspace) -> list[str]:
+    (source,) = (b for b in job_of(nodes).infer(workspace).nodes.values() if b.source is not None)
+    return [name.removeprefix("S2_") for name in source.items]
+
+
+def loaded(**arguments: Any) -> dict[str, Any]:
+    return {"load": load(["B04"], **arguments), "save": saved("load")}
+
+
+def saved(name: str) -> dict[str, Any]:
+    return node("save_result", True, data=ref(name), format="GTiff")
+
+
+def added(scenes: Scenes, date: str, **properties: Any) -> None:
+    """Put one more item into the collection, with the files of another one."""
+    with scenes.workspace.catalog() as catalog:
+        item = catalog.item(COLLECTION, f"S2_{DATES[0]}")
+        bbox = item["bbox"]
+        made = make_item(
+            f"S2_{date}", COLLECTION, bbox=bbox, datetime=f"{date}T10:30:00Z",
+            assets=item["assets"], properties=properties,
+        )  # fmt: skip
+        catalog.put_items([made])
+
+
+def test_what_was_kept_gives_the_same_pixels(own_scenes: Scenes, searches: Searches, monkeypatch):
+    job, workspace = job_of(composite()), own_scenes.workspace
+    with monkeypatch.context() as as_ever:
+        as_ever.setattr(inventory, "WORTH_KEEPING", 10_000)
+        as_ever.setattr(gathered, "KEPT", shelf.KEPT)
+        expected = computed(job, workspace)
+        assert not searches.ids
+        assert not files(workspace)
+    first = computed(job, workspace)
+    whole = searches.whole
+
+    again = computed(job, workspace)
+
+    assert_same_pixels(first, expected)
+    assert_same_pixels(again, expected)
+    assert searches.whole == whole  # nothing was listed once more
+    assert len(files(workspace)) == 2
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_runs_write_the_same_files(
+    own_scenes: Scenes, searches: Searches, monkeypatch, tmp_path: Path, kind: str
+):
+    job, workspace = job_of(composite()), own_scenes.workspace
+    with monkeypatch.context() as as_ever:
+        as_ever.setattr(inventory, "WORTH_KEEPING", 10_000)
+        as_ever.setattr(gathered, "KEPT", shelf.KEPT)
+        expected = run(job, workspace, tmp_path / "expected", block=200, pool=Pool("threads", 2))
+    job.infer(workspace)  # inventories are kept, which workers find
+    whole = searches.whole
+
+    kept = run(job, workspace, tmp_path / "kept", block=200, pool=Pool(kind, 2))
+
+    assert [asset.path.read_bytes() for asset in kept.assets] == [
+        asset.path.read_bytes() for asset in expected.assets
+    ]
+    assert searches.whole == whole
+
+
+@pytest.mark.usefixtures("searches")
+def test_a_changed_collection_is_looked_at_again(own_scenes: Scenes):
+    workspace = own_scenes.workspace
+    assert dates_of(loaded(), workspace) == list(DATES)
+
+    added(own_scenes, "2022-01-01")
+    more = dates_of(loaded(), workspace)
+    with workspace.catalog() as catalog:
+        catalog.delete_items(COLLECTION, [f"S2_{DATES[1]}"])
+    fewer = dates_of(loaded(), workspace)
+
+    assert more == [*DATES, "2022-01-01"]
+    assert fewer == [date for date in more if date != DATES[1]]
+    assert len(files(workspace)) == 1
+    with workspace.catalog() as catalog:
+        catalog.delete_items(COLLECTION, [f"S2_{date}" for date in fewer])
+    with pytest.raises(NoDataAvailable):
+        dates_of(loaded(), workspace)
+    with workspace.catalog() as catalog:
+        catalog.delete_collection(COLLECTION)
+    with pytest.raises(CollectionNotFound):
+        dates_of(loaded(), workspace)
+
+
+@pytest.mark.usefixtures("searches")
+def test_choices_do_not_share_what_is_kept(own_scenes: Scenes):
+    workspace = own_scenes.workspace
+    added(own_scenes, "2022-01-01", **{"eo:cloud_cover": 10})
+    added(own_scenes, "2022-02-02", **{"eo:cloud_cover": 60})
+    everything = [*DATES, "2022-01-01", "2022-02-02"]
+    place = {"west": 16.3, "south": 46.0, "east": 16.32, "north": 46.01}
+    far = {"west": 100, "south": 45.9, "east": 101, "north": 46.1}
+    clear = {
+        edge: {"eo:cloud_cover": {"process_graph": {"only": node(
+            "lt", True, x={"from_parameter": "value"}, y=edge
+        )}}} for edge in (50, 80)
+    }  # fmt: skip
+
+    for _ in range(2):
+        assert dates_of(loaded(), workspace) == everything
+        assert dates_of({"load": load(["B08"]), "save": saved("load")}, workspace) == everything
+        period = ["2020-06-01", "2021-01-01"]
+        assert dates_of(loaded(temporal_extent=period), workspace) == list(DATES[1:3])
+        assert dates_of(loaded(spatial_extent=place), workspace) == everything
+        with pytest.raises(NoDataAvailable):
+            dates_of(loaded(spatial_extent=far), workspace)
+        assert dates_of(loaded(properties=clear[50]), workspace) == ["2022-01-01"]
+        assert dates_of(loaded(properties=clear[80]), workspace) == ["2022-01-01", "2022-02-02"]
+        assert len(files(workspace)) == 6
+
+
+@pytest.mark.parametrize("damage", ["cut", "other", "empty", "folder"])
+def test_what_is_damaged_is_made_anew(own_scenes: Scenes, searches: Searches, damage: str):
+    workspace, job = own_scenes.workspace, job_of(loaded())
+    expected = computed(job, workspace)
+    (file,) = files(workspace)
+    content = file.read_bytes()
+    if damage == "folder":
+        file.unlink()
+        file.parent.rmdir()
+        file.parent.write_bytes(b"")
+    else:
+        half = len(content) // 2
+        other = content[:half] + bytes(64) + content[half + 64 :]
+        file.write_bytes({"cut": content[:half], "other": other, "empty": b""}[damage])
+    whole = searches.whole
+
+    assert_same_pixels(computed(job, workspace), expected)
+
+    assert searches.whole == whole + 1
+    if damage != "folder":
+        computed(job, workspace)
+        assert searches.whole == whole + 1
+        assert [one.name for one in files(workspace)] == [file.name]
+
+
+@pytest.mark.usefixtures("searches")
+def test_no_more_files_are_kept_than_a_few(own_scenes: Scenes, monkeypatch):
+    monkeypatch.setattr(inventory, "MOST_FILES", 3)
+    for day in range(1, 8):
+        dates_of(loaded(temporal_extent=["2020-01-01", f"2021-12-0{day}"]), own_scenes.workspace)
+
+    assert len(files(own_scenes.workspace)) == 3
+
+
+@pytest.mark.usefixtures("searches")
+def test_what_files_say_is_not_kept(tmp_path: Path):
+    grid = grid_of()
+    path = write_cog(tmp_path / "home" / "a.tif", physical("B04", 0), grid)
+    asset = {"href": str(path), "roles": ["data"], "bands": [{"name": "B04"}]}
+    items = {"one": ("2020-01-01T00:00:00Z", {"B04": asset})}
+    workspace = register(tmp_path / "home", COLLECTION, items, grid)
+
+    for _ in range(2):
+        cube = computed(job_of(loaded()), workspace)
+        assert cube.valid.any()
+    assert not files(workspace)
+
+
+@pytest.mark.usefixtures("searches")
+def test_an_item_that_was_deleted_since_is_told(own_scenes: Scenes):
+    job, workspace = job_of(loaded()), own_scenes.workspace
+    plan = job.plan(job.infer(workspace))
+    with workspace.catalog() as catalog:
+        catalog.delete_items(COLLECTION, [f"S2_{DATES[1]}"])
+
+    with pytest.raises(SourceUnreadable, match=f"S2_{DATES[1]}.*deleted"):
+        evaluate(plan, plan.window)
+    assert dates_of(loaded(), workspace) == [date for date in DATES if date != DATES[1]]
+
+
+@pytest.mark.usefixtures("searches")
+def test_a_graph_of_one_item_reads_that_item(own_scenes: Scenes):
+    workspace = own_scenes.workspace
+    assert dates_of(loaded(), workspace) == list(DATES)
+    alone = job_of(loaded()).infer(workspace, only=(COLLECTION, f"S2_{DATES[2]}"))
+    assert tuple(alone.nodes["load"].items) == (f"S2_{DATES[2]}",)
+
+
+def test_a_run_names_its_items(scenes: Scenes):
+    job = job_of(loaded())
+    plan = job.plan(job.infer(scenes.workspace))
+    told = describe_run(plan, job, Blocks(plan.window, 100))
+    assert told["items"] == {"load": [f"S2_{date}" for date in DATES]}
+
+
+def test_many_items_are_named_by_a_digest():
+    names = [f"item {n} é" for n in range(MOST_NAMED + 1)]
+    lines = "".join(json.dumps(name) + "\n" for name in names)
+
+    assert named_items(names[:-1]) == names[:-1]
+    assert named_items(names) == {
+        "count": MOST_NAMED + 1,
+        "digest": hashlib.sha256(lines.encode()).hexdigest(),
+    }
+    assert named_items(names[::-1]) != named_items(names)

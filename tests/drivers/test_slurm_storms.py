@@ -1,0 +1,238 @@
+"""Runs on a real Slurm whose nodes are drained and whose scheduler is killed: nothing is lost."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.drivers.slurm_cluster import NODES, RealSlurm, real_slurm
+from tests.drivers.test_slurm import calm, cluster_of, order_of, pixels
+from typing_extensions import override
+
+from terrazzo.drivers import slurm
+from terrazzo.drivers.pool import ClusterUnusable
+from terrazzo.drivers.slurm import FOLDER, Allocation, Slurm
+from terrazzo.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.drivers.scenes import Scenes
+
+    from terrazzo.drivers.order import Order
+
+HITS = 10
+GIVEN_UP = 12
+"""How often at most the same command is given again, in a test that hits so often."""
+
+
+@pytest.fixture(scope="module")
+def started(shared: Path) -> Iterator[RealSlurm]:
+    with real_slurm(shared) as slurm_of_two:
+        yield slurm_of_two
+
+
+@pytest.fixture
+def cluster(started: RealSlurm) -> RealSlurm:
+    """One whose nodes are all in service: it drains those of which it remembers too little."""
+    started.resume_nodes()
+    return started
+
+
+@contextmanager
+def hunted(hit: Callable[[random.Random], None], hits: list[int]) -> Iterator[None]:
+    """Hit something at random moments while the `with` block runs."""
+    over, chance = threading.Event(), random.Random(7)
+
+    def hunt() -> None:
+        while len(hits) < HITS and not over.wait(chance.uniform(0.1, 2)):
+            hit(chance)
+            hits.append(1)
+
+    hunter = threading.Thread(target=hunt)
+    hunter.start()
+    try:
+        yield
+    finally:
+        over.set()
+        hunter.join()
+
+
+def run_to_the_end(order: Order, scenes: Scenes, folder: Path) -> None:
+    """Give the command again, as its message says, as long as Slurm is away."""
+    for _ in range(GIVEN_UP):
+        try:
+            made = slurm.run(order, scenes.workspace, cluster_of(scenes, folder, 4), Progress())
+        except ClusterUnusable:
+            continue
+        assert made is not None
+        return
+    pytest.fail("Slurm is away whenever it is asked")
+
+
+def storm(
+    scenes: Scenes, folder: Path, hit: Callable[[random.Random], None]
+) -> tuple[list[int], Path]:
+    """Run until there were enough hits; compare each run with one in calm."""
+    order, hits = order_of(block=40), []
+    here = calm(scenes, folder / "here", order)
+    turn = 0
+    while len(hits) < HITS:
+        there = folder / f"there-{turn}"
+        with hunted(hit, hits):
+            run_to_the_end(order, scenes, there)
+        assert pixels(there) == pixels(here)
+        turn += 1
+    return hits, folder / "there-0"
+
+
+@pytest.mark.slow
+def test_nodes_that_are_drained_or_down_cost_nothing(
+    scenes: Scenes, cluster: RealSlurm, tmp_path: Path
+):
+    moments = threading.Event()
+
+    def hit(chance: random.Random) -> None:
+        node = chance.choice(NODES)
+        cluster.set_node(node, chance.choice(["drain", "down"]))
+        moments.wait(chance.uniform(0.1, 1))
+        cluster.set_node(node, "resume")
+
+    hits, there = storm(scenes, tmp_path, hit)
+
+    assert len(hits) == HITS
+    assert list((there / FOLDER).glob("work-*.log"))
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_killed_costs_nothing(
+    scenes: Scenes, cluster: RealSlurm, tmp_path: Path
+):
+    moments = threading.Event()
+
+    def hit(chance: random.Random) -> None:
+        cluster.kill_controller()
+        moments.wait(chance.uniform(0, 1))
+        cluster.start_controller()
+        cluster.resume_nodes()
+
+    hits, there = storm(scenes, tmp_path, hit)
+
+    assert len(hits) == HITS
+    assert list((there / FOLDER).glob("work-*.log"))
+
+
+class Away(Slurm):
+    """One that does not answer for some times, and then says that all is over."""
+
+    def __init__(self, folder: Path, times: int) -> None:
+        super().__init__(folder, ["terrazzo"], Allocation(1, 1, 1))
+        self.times, self.asked, self.cancelled = times, 0, False
+
+    @override
+    def submit(self, tasks: int, *, stages: bool) -> None:
+        """Nothing is submitted."""
+
+    @override
+    def states(self) -> Counter[str]:
+        self.asked += 1
+        if self.asked <= self.times:
+            raise ClusterUnusable("squeue did not answer")
+        return Counter()
+
+    @override
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+@dataclass
+class Three:
+    """Three parts, none of which is made."""
+
+    unit: str = "blocks"
+    count: int = 3
+
+    def there(self) -> int:
+        return 0
+
+    def aside(self) -> int:
+        return 0
+
+
+def test_a_slurm_that_answers_again_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(slurm, "LOOK_S", 0.0)
+    away = Away(tmp_path, 5)
+
+    slurm.carried_out(away, Three(), Progress())
+
+    assert away.asked == 6
+    assert not away.cancelled
+
+
+def test_a_slurm_that_stays_away_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(slurm, "AWAY_S", 0.0)
+    monkeypatch.setattr(slurm, "LOOK_S", 0.0)
+    away = Away(tmp_path, 10**9)
+
+    with pytest.raises(ClusterUnusable, match="squeue"):
+        slurm.carried_out(away, Three(), Progress())
+
+    assert away.cancelled
+
+
+class Told:
+    """Slurm's programs, as far as they are asked here: they say what a test says, in turn."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers, self.calls = list(answers), []
+
+    def __call__(self, command: tuple[str, ...]) -> str:
+        self.calls.append(" ".join(command))
+        if command[0] == "squeue":
+            return self.answers.pop(0)
+        return "7" if command[0] == "sbatch" else ""
+
+
+def followed(folder: Path, told: Told, parts: Three) -> list[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slurm, "call", told)
+        patch.setattr(slurm, "LOOK_S", 0.0)
+        slurm.carried_out(Slurm(folder, ["terrazzo"], Allocation(2, 1, 1)), parts, Progress())
+    return [call for call in told.calls if not call.startswith(("squeue", "sbatch"))]
+
+
+@pytest.mark.parametrize("reason", ["launch failed requeued held", "job requeued in held state"])
+def test_tasks_that_slurm_holds_are_let_go(tmp_path: Path, reason: str):
+    """As after the scheduler has died under their start: they would wait for ever."""
+    told = Told(f"PENDING|{reason}\nRUNNING|None\n", "RUNNING|None\n", "")
+
+    assert followed(tmp_path, told, Three()) == ["scontrol release 7", "scontrol release 7"]
+
+
+def test_tasks_that_a_person_holds_stay_held(tmp_path: Path):
+    told = Told("PENDING|JobHeldUser\n", "")
+
+    assert followed(tmp_path, told, Three()) == []
+
+
+def test_tasks_that_come_back_when_all_is_made_are_not_waited_for(tmp_path: Path):
+    """Slurm lets a task whose node was lost begin again only after two minutes."""
+
+    class Growing(Three):
+        looks = 0
+
+        def there(self) -> int:
+            self.looks += 1
+            return min(self.looks - 1, self.count)
+
+    told = Told(*["PENDING|BeginTime\n"] * 6, "")
+
+    assert followed(tmp_path, told, Growing()) == ["scancel --state=PENDING 7"]
