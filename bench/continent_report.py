@@ -74,7 +74,9 @@ and the same seed gives the same numbers.
 | workers that the batch system starts | {chance.starts_per_s:g} in a second |
 
 Not simulated is what all workers share: the disks and the network that images come from. A block reads
-about 60 MB of decoded pixels; ten thousand workers want what few stores give.
+about 60 MB of decoded pixels; ten thousand workers want what few stores give. Nor is what a look at the
+folder of the run takes: by Slurm a worker learns for nothing what others have made, where a real one lists
+the files of a shared file system.
 """  # noqa: E501 - rows of tables
 
 

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Self, TextIO
 
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
+
+
+CHECK_S = 0.5
+"""How often a run that waits can be stopped."""
 
 
 class Cancelled(Exception):
@@ -63,6 +69,39 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         self.finish()
+
+
+def pause(seconds: float, progress: Progress) -> None:
+    """Wait for something that is not counted, and still be stopped soon.
+
+    Raises:
+        Cancelled: by `progress`, as somebody asked the run to stop.
+    """
+    end = time.monotonic() + seconds
+    progress.check()
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, CHECK_S))
+        progress.check()
+
+
+_watching: ContextVar[Progress | None] = ContextVar("watching", default=None)
+
+
+@contextmanager
+def watched(progress: Progress) -> Iterator[None]:
+    """Have what computes pixels in the `with` block, and takes long, ask by `go_on`."""
+    token = _watching.set(progress)
+    try:
+        yield
+    finally:
+        _watching.reset(token)
+
+
+def go_on() -> None:
+    """Go on, or stop by raising what the progress that watches this context raises, if one does."""
+    progress = _watching.get()
+    if progress is not None:
+        progress.check()
 
 
 class Stoppable(Progress):

@@ -35,7 +35,7 @@ from terrazzo.cli.catalogue import interval
 from terrazzo.cli.options import BBox, Bytes, Property
 from terrazzo.drivers.extract import extract
 from terrazzo.drivers.home import default_home
-from terrazzo.drivers.job import Job, Workspace
+from terrazzo.drivers.job import CATALOG_FILE, Job, Workspace
 from terrazzo.errors import ArgumentInvalid, OutputFailed, RunIncomplete
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def test_a_graph_that_loads_no_collection_needs_no_catalogue(tmp_path: Path) -> 
     told = call(home, "run", tmp_path / "graph.json", "--output", tmp_path / "out")
 
     assert json.loads(told.stdout)["path"].endswith("result.geojson")
-    assert not home.exists()
+    assert not (home / CATALOG_FILE).exists()
 
 
 # explain, run, extract

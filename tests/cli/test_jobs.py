@@ -7,21 +7,24 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner
 from tests.server.small import graph as nodes
 from tests.server.small import make_home
 
+from terrazzo.cli import main
 from terrazzo.drivers.depot import FolderDepot
+from terrazzo.drivers.watching.known import enter
 from terrazzo.drivers.watching.status import STATUS, State, Status
 from terrazzo.ledger import Database, Principal, database_url
 from terrazzo.ledger.folders import JobFolders
 from terrazzo.ledger.jobs import JobRequest, Jobs
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from click.testing import Result
     from tests.cli.conftest import Shell
 
 PATIENCE_S = 120.0
@@ -77,7 +80,9 @@ def test_a_run_is_foretold_listed_and_looked_at(shell: Shell, graph: Path, tmp_p
     assert table.stdout.splitlines()[0].split()[:3] == ["ID", "STATE", "BLOCKS"]
 
 
-def test_a_folder_that_has_gone_is_forgotten(shell: Shell, graph: Path, tmp_path: Path):
+def test_a_folder_that_has_gone_is_left_out_until_it_is_back(
+    shell: Shell, graph: Path, tmp_path: Path
+):
     folder = tmp_path / "out"
     shell("run", graph, "-o", folder)
     (name,) = [one["id"] for one in listed(shell)]
@@ -85,8 +90,11 @@ def test_a_folder_that_has_gone_is_forgotten(shell: Shell, graph: Path, tmp_path
 
     told = listed(shell)
     watched = shell("jobs", "watch", name)
+    (tmp_path / "elsewhere").rename(folder)
+    again = listed(shell)
 
     assert told == []
+    assert [one["id"] for one in again] == [name]
     assert watched.returncode == 2
     assert name in watched.stderr
 
@@ -99,8 +107,9 @@ def test_what_is_not_there_is_one_clear_error(shell: Shell, which: str):
     assert "terrazzo jobs" in told.stderr
 
 
-def write_status(folder: Path, state: State) -> None:
-    told = Status(state, unit="blocks", done=3, total=9, failed=int(state is State.INCOMPLETE))
+def write_status(folder: Path, state: State, message: str = "") -> None:
+    failed = int(state is State.INCOMPLETE)
+    told = Status(state, unit="blocks", done=3, total=9, failed=failed, message=message)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     changed = {**json.loads(told.content()), "begun": now, "seen": now}
     FolderDepot(folder).write(STATUS, json.dumps(changed).encode())
@@ -183,3 +192,84 @@ def test_a_terminal_is_drawn_over(shell: Shell, tmp_path: Path):
     ).stdout
 
     assert out == "one\ntwo\n\x1b[2A\x1b[Jthree\n"
+
+
+@pytest.mark.parametrize("prefix", ["a//b", "a/./b", "../b", "a\tb"])
+def test_a_prefix_that_stores_do_not_take_is_refused_and_not_listed(
+    home: Path, graph: Path, prefix: str
+):
+    def call(*words: str) -> Result:
+        return CliRunner().invoke(main, ["--home", str(home), *words])
+
+    begun = call("run", str(graph), "-o", f"s3://bucket/{prefix}")
+    watched = call("jobs", "watch", f"s3://bucket/{prefix}", "--once")
+    told = call("jobs", "--json")
+
+    assert begun.exit_code == watched.exit_code == 2
+    assert "prefix that object stores do not take" in begun.stderr
+    assert (told.exit_code, told.stdout) == (0, "")
+
+
+def test_one_odd_run_hides_no_other(home: Path, tmp_path: Path):
+    enter(home, "s3://bucket/a//b", "odd")
+    enter(home, str(tmp_path), "plain")
+
+    told = CliRunner().invoke(main, ["--home", str(home), "jobs", "--json"])
+
+    rows = [json.loads(line) for line in told.stdout.splitlines()]
+    assert told.exit_code == 0
+    assert {row["title"]: row["state"] for row in rows} == {
+        "odd": "unreachable", "plain": "not begun",
+    }  # fmt: skip
+
+
+def test_what_others_wrote_does_nothing_to_a_terminal(home: Path, tmp_path: Path):
+    folder = tmp_path / "run"
+    write_status(folder, State.FAILED, message="\x1b[2Jgone\nr-0  finished")
+    enter(home, str(folder), "\x1b]0;owned\x07a\n\u202eb")
+
+    listed = CliRunner().invoke(main, ["--home", str(home), "jobs"])
+    watched = CliRunner().invoke(main, ["--home", str(home), "jobs", "watch", str(folder)])
+
+    assert "?]0;owned?a??b" in listed.stdout
+    assert len(listed.stdout.splitlines()) == 2
+    assert watched.stdout.splitlines()[1:] == ["?[2Jgone?r-0  finished"]
+    assert not set("\x1b\x07\u202e") & set(listed.stdout + watched.stdout)
+
+
+@pytest.mark.parametrize("option", ["--detach", "--script-only"])
+def test_what_only_the_command_would_send_is_not_left_to_slurm(
+    home: Path, graph: Path, tmp_path: Path, option: str
+):
+    told = CliRunner().invoke(
+        main,
+        ["--home", str(home), "run", str(graph), "-o", "s3://bucket/ndvi", "--executor", "slurm",
+         "--work", str(tmp_path / "work"), option],
+    )  # fmt: skip
+
+    assert told.exit_code == 2
+    assert f"{option} it does not wait" in told.stderr
+    assert not (tmp_path / "work").exists()
+
+
+def test_runs_on_tiles_and_scripts_are_listed(home: Path, graph: Path, tmp_path: Path):
+    slurm, script = ("--executor", "slurm"), "--script-only"
+    tiles = ("--tiles", "webmercator:14")
+
+    def begin(name: str, *options: str) -> None:
+        told = CliRunner().invoke(
+            main, ["--home", str(home), "run", str(graph), "-o", str(tmp_path / name), *options]
+        )
+        assert told.exit_code == 0, told.output
+
+    begin("tiles", *tiles, "--workers", "1")
+    begin("plain-script", *slurm, script)
+    begin("tiles-script", *tiles, *slurm, script)
+    told = CliRunner().invoke(main, ["--home", str(home), "jobs", "--json"])
+
+    rows = [json.loads(line) for line in told.stdout.splitlines()]
+    found = {Path(row["where"]).name: row for row in rows}
+    assert {name: row["state"] for name, row in found.items()} == {
+        "tiles": "finished", "plain-script": "submitted", "tiles-script": "submitted",
+    }  # fmt: skip
+    assert found["tiles"]["done"] == found["tiles"]["total"] > 0

@@ -77,10 +77,8 @@ def real_slurm(shared: Path) -> Iterator[RealSlurm]:
     """Start a Slurm of two nodes, and end it."""
     script = shared / "services" / "slurm.sh"
     home = Path(tempfile.gettempdir()) / f"tz-slurm-{uuid.uuid4().hex[:8]}"
-    settings = {
-        "SLURM_HOME": str(home), "CTL_PORT": str(free_port()),
-        "SLURMD_PORT": str(free_port() - 3),
-    }  # fmt: skip
+    first = str(free_port(len(NODES)))  # the nodes have those that follow
+    settings = {"SLURM_HOME": str(home), "CTL_PORT": first, "SLURMD_PORT": first}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
             patch.setenv(name, value)

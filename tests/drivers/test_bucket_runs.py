@@ -200,6 +200,23 @@ def test_a_finished_run_is_known_on_another_machine(
     assert {name for name in before if name.startswith(BLOCKS)} == set()
 
 
+def test_a_fetched_file_that_was_changed_here_is_fetched_again(
+    scenes: Scenes, store: dict[str, str], proxy: Proxy, prefix: str, tmp_path: Path
+):
+    assert proxy.url
+    job, here = job_of(composite()), tmp_path / "here"
+    made = batch.run(job, scenes.workspace, tmp_path / "one", depot=there(prefix), block=BLOCK)
+    batch.run(job, scenes.workspace, here, depot=there(prefix), block=BLOCK)
+    name = made.assets[0].path.name
+    kept = content_of(store, prefix)[name]
+    (here / name).write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+
+    again = batch.run(job, scenes.workspace, here, depot=there(prefix), block=BLOCK)
+
+    assert again.resumed == again.blocks
+    assert (here / name).read_bytes() == kept
+
+
 def test_a_bucket_of_another_run_is_refused(
     scenes: Scenes, proxy: Proxy, prefix: str, tmp_path: Path
 ):

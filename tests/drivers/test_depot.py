@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pickle
 from pathlib import Path
@@ -24,9 +25,9 @@ from terrazzo.drivers.block_names import (
     kept_of,
 )
 from terrazzo.drivers.depot import FolderDepot, depot_of
-from terrazzo.drivers.record import RunRecord
+from terrazzo.drivers.record import RECORD, RunRecord
 from terrazzo.drivers.tally import RESULTS, Tally
-from terrazzo.errors import OutputFailed
+from terrazzo.errors import ArgumentInvalid, OutputFailed, RunDiffers
 from terrazzo.geo.grid import Window
 
 if TYPE_CHECKING:
@@ -97,6 +98,39 @@ def test_parts_of_files_are_tidied_and_nothing_else(depot: FolderDepot):
     assert sorted(depot.names("x")) == [".hidden", "a", "b.part"]
 
 
+class Hasty(FolderDepot):
+    """Lists what goes before anybody can look at it, and what may not be looked at."""
+
+    @override
+    def names(self, below: str) -> Iterator[str]:
+        yield from super().names(below)
+        yield "gone"
+        if (self.path / "closed").exists():
+            yield "x" * 1000
+
+
+def test_the_size_of_a_folder_that_is_written_into_is_that_of_its_whole_files(tmp_path: Path):
+    depot = Hasty(tmp_path)
+    depot.write("x/a", b"123")
+    depot.write("x/deep/b", b"45")
+    depot.write("x/deep/.b.0123abcd.part", b"of a writer that is at it still")
+
+    assert depot.size_of("x") == 5
+    depot.write("closed", b"")
+    with pytest.raises(OutputFailed, match=r"cannot be looked at.*same command again"):
+        depot.size_of("x")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\xff", b"[]", b"5"])
+def test_a_description_that_is_no_run_of_ours_is_told(depot: FolderDepot, content: bytes):
+    depot.write(RECORD, content)
+
+    with pytest.raises(RunDiffers, match=f"{RECORD}.* another folder with -o, or delete"):
+        RunRecord.open(depot, {"digest": "x"})
+
+    assert depot.read(RECORD) == content
+
+
 @pytest.mark.parametrize("number", [0, 1, GROUP - 1, GROUP, 10_000_000])
 @pytest.mark.parametrize("version", [1, 2**64 - 1])
 def test_names_of_blocks_say_what_they_are(number: int, version: int):
@@ -111,7 +145,8 @@ def test_names_of_blocks_say_what_they_are(number: int, version: int):
 @pytest.mark.parametrize(
     "name", ["", ".block", "_.block", "1.block", "x_0123456789abcdef.block", "1_0123.block",
              ".1_0123456789abcdef.block.12345678.part", "1_0123456789abcdef.block.part",
-             "-1.failed", ".failed"],
+             "1_00000000000000zz.block", "1_0x23456789abcdef.block", "1_0123456789ABCDEF.block",
+             "01_0123456789abcdef.block", "-1.failed", ".failed"],
 )  # fmt: skip
 def test_other_names_are_of_no_block(name: str):
     assert kept_of(name) is None
@@ -151,7 +186,9 @@ def settle(depot: FolderDepot) -> None:
         os.utime(depot.path / BLOCKS / name, (1, 1))
 
 
-def test_a_tally_lists_what_may_have_changed_and_nothing_else(tmp_path: Path, group: int):
+def test_a_tally_lists_what_may_have_changed_and_nothing_else(
+    tmp_path: Path, group: int, monkeypatch: pytest.MonkeyPatch
+):
     depot = Listed(tmp_path)
     count = 3 * group + 5
     for number in (*range(group), group + 1, 3 * group):
@@ -164,8 +201,10 @@ def test_a_tally_lists_what_may_have_changed_and_nothing_else(tmp_path: Path, gr
     assert listed(tally) == set()
     depot.write(kept_name(2 * group, 7))
     depot.write(kept_name(count, 7))  # of no block of this run
-    assert listed(tally) == {"2", "3"}
-    assert listed(tally) == {"2", "3"}  # they may have changed a moment ago
+    with monkeypatch.context() as slowly:
+        slowly.setattr(tallies, "_SETTLED_NS", 2**63)
+        assert listed(tally) == {"2", "3"}
+        assert listed(tally) == {"2", "3"}  # they may have changed a moment ago
     settle(depot)
     listed(tally)
     assert listed(tally) == set()
@@ -213,3 +252,29 @@ def test_a_run_has_ended_when_every_block_is_made_or_set_aside(depot: FolderDepo
 
     assert (before, all_ended(depot.path, count)) == (False, True)
     assert not all_ended(depot.path, count + 1)
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../../etc/x", "deep/er", "..", "", "a\0b", 5, None], ids=repr
+)
+def test_a_list_of_results_that_leads_out_of_its_folder_is_damaged(
+    depot: FolderDepot, name: object
+):
+    one = {"file": name, "media_type": "", "time": ""}
+    record = RunRecord(depot)
+    depot.write("5", b"")
+
+    depot.write(RESULTS, json.dumps({"version": "v", "results": [one], "log": []}).encode())
+
+    with pytest.raises(ArgumentInvalid, match=f"{RESULTS} in .* is damaged"):
+        record.results(lambda: "v")
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"results": [{}]}', '{"results": 5}', '{"results": [], "log": [5]}']
+)
+def test_a_list_of_results_that_cannot_be_read_is_told(depot: FolderDepot, text: str):
+    depot.write(RESULTS, text.encode())
+
+    with pytest.raises(ArgumentInvalid, match=r"damaged: it cannot be read\. Delete it"):
+        RunRecord(depot).results(lambda: "v")

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import distributed
@@ -19,17 +20,21 @@ from typing_extensions import override
 from terrazzo.cli import main
 from terrazzo.drivers import extract_jobs
 from terrazzo.drivers.extract import extract
+from terrazzo.drivers.extraction import workers
 from terrazzo.drivers.extraction.code import ParcelCode
+from terrazzo.drivers.extraction.handed import hand_over, handed_over, note_of, sweep
 from terrazzo.drivers.extraction.order import FILE, ExtractOrder
 from terrazzo.drivers.extraction.parts import ASIDE
 from terrazzo.drivers.extraction.prepared import Given
 from terrazzo.drivers.extraction.samples import Sampling
-from terrazzo.drivers.extraction.scenes import states
+from terrazzo.drivers.extraction.scenes import Made, Scene, states
+from terrazzo.drivers.extraction.work import Outcome
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.shares import Share
 from terrazzo.drivers.slurm import Allocation, Slurm
 from terrazzo.errors import ArgumentInvalid, RunIncomplete
-from terrazzo.progress import Progress
+from terrazzo.geo.grid import Grid, Window
+from terrazzo.progress import Cancelled, Progress, Stoppable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -190,6 +195,46 @@ def test_what_was_handed_over_and_is_damaged_is_computed_again(
     assert bytes_of(made.table) == by_threads(scenes, polygons, tmp_path / "here")
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"made": {}},
+        {"made": {"skipped": None}},
+        {"made": []},
+        {"part": "../../precious"},
+        {"part": "{here}/precious"},
+        {"part": ".."},
+        {"part": "\0"},
+    ],
+    ids=json.dumps,
+)
+def test_a_note_that_is_odd_or_names_what_lies_elsewhere_is_none(
+    tmp_path: Path, odd: dict[str, Any]
+) -> None:
+    folder = tmp_path / "there"
+    aside, precious = folder / ASIDE, tmp_path / "precious"
+    aside.mkdir(parents=True)
+    precious.write_text("not of this extraction")
+    part = aside / "part.parquet"
+    part.write_text("rows")
+    bounds = Grid("EPSG:32633", 0.0, 0.0, 10.0, 10.0, 1, 1), Window(0, 0, 1, 1)
+    scene = Scene("a", "2024-05-15", "", (), "1", *bounds)
+    hand_over(folder, Outcome(scene, Made(3, 0.5, 4, "sum", ("x",)), part))
+    [whole] = handed_over(folder, [scene])
+    note = note_of(folder, scene)
+    told = json.loads(note.read_text())
+    text = json.dumps({key: odd.get(key, value) for key, value in told.items()})
+
+    note.write_text(text.replace("{here}", str(tmp_path)))
+    after = [*handed_over(folder, [scene])]
+    sweep(folder)
+
+    assert (whole.made, whole.aside) == (Made(3, 0.5, 4, "sum", ("x",)), part)
+    assert after == []
+    assert precious.exists()
+    assert not part.exists()
+
+
 def test_a_scene_that_fails_there_is_told_of_and_tried_again_here(
     tmp_path: Path, polygons: Path
 ) -> None:
@@ -235,3 +280,29 @@ def test_a_damaged_order_is_told(tmp_path: Path, text: str) -> None:
 
     with pytest.raises(ArgumentInvalid, match=f"{FILE} is damaged"):
         ExtractOrder.read(tmp_path)
+
+
+def test_an_extraction_is_stopped_while_no_scene_is_done(monkeypatch: pytest.MonkeyPatch):
+    class Waiting:
+        """Workers that are all busy with something else."""
+
+        def size(self) -> int:
+            return 2
+
+        def submit(self, scene: Scene, kept: int, /) -> Future[Outcome]:
+            del scene, kept
+            return Future()
+
+    stopped, begun = Stoppable(), []
+    monkeypatch.setattr(workers, "CHECK_S", 0.01)
+    bounds = Grid("EPSG:32633", 0.0, 0.0, 10.0, 10.0, 9, 9), Window(0, 0, 9, 9)
+    scenes = [(Scene(key, "2024-05-15", "", (), "1", *bounds), 1) for key in "ab"]
+
+    def begin(scene: Scene) -> None:
+        begun.append(scene)
+        stopped.stopped = len(begun) == len(scenes)
+
+    with pytest.raises(Cancelled):
+        next(workers.by_workers(Waiting(), scenes, begin, stopped))
+
+    assert len(begun) == len(scenes)

@@ -234,6 +234,15 @@ def wrong_arrays() -> dict[str, tuple[Any, str]]:
         "level": (array.expand_dims(level=[1, 2]), "a dimension 'level' besides"),
         "text": (array.astype(str), "takes numbers"),
         "equal dates": (array.assign_coords(t=DATES[[0, 0, 1]]), "or equal"),
+        "text on x": (array.assign_coords(x=[f"{n}" for n in range(70)]), "'x' are <U2, and no"),
+        "band y": (array.assign_coords(bands=["y", "nir"]), "band is called 'y'"),
+        "band t": (array.assign_coords(bands=["t", "nir"]), "band is called 't'"),
+        "one name": (array.assign_coords(bands=["red", "red"]), "several bands called 'red'"),
+        "one number": (array.assign_coords(bands=["1", "band1"]), "several bands called 'band1'"),
+        "variable x": (
+            xr.Dataset({"x": array.isel(bands=0, t=0, drop=True).rename(y="lat", x="lon")}),
+            "band is called 'x'",
+        ),
         "no dates": (array.assign_coords(t=[1, 2, 3]), "a dimension 't' besides"),
     }
 
@@ -244,6 +253,22 @@ def test_what_lies_nowhere_is_refused_with_a_way_out(case: str) -> None:
 
     with pytest.raises(ArgumentInvalid, match=said):
         terrazzo.from_xarray(array)
+
+
+@pytest.mark.parametrize("name", ["x", "y", "t", "spatial_ref", "value", ("a", 1)])
+def test_an_array_may_have_any_name(nowhere: Workspace, name: Any) -> None:
+    array = series().isel(bands=0, drop=True).rename(name)
+
+    same(terrazzo.to_xarray(terrazzo.from_xarray(array), nowhere), array)
+
+
+def test_coordinates_that_say_something_else_are_no_matter(nowhere: Workspace) -> None:
+    array = series().isel(bands=0, drop=True)
+    told = array.rename(x="lon", y="lat", t="time").assign_coords(
+        x=("lon", np.arange(70)), t=0, value=1
+    )
+
+    same(terrazzo.to_xarray(terrazzo.from_xarray(told), nowhere), array)
 
 
 def test_what_an_array_has_not_is_told(nowhere: Workspace) -> None:

@@ -193,7 +193,7 @@ def test_choices_do_not_share_what_is_kept(own_scenes: Scenes):
         assert len(files(workspace)) == 6
 
 
-@pytest.mark.parametrize("damage", ["cut", "other", "empty", "folder"])
+@pytest.mark.parametrize("damage", ["cut", "other", "empty", "folder", "locked", "packed"])
 def test_what_is_damaged_is_made_anew(own_scenes: Scenes, searches: Searches, damage: str):
     workspace, job = own_scenes.workspace, job_of(loaded())
     expected = computed(job, workspace)
@@ -206,7 +206,13 @@ def test_what_is_damaged_is_made_anew(own_scenes: Scenes, searches: Searches, da
     else:
         half = len(content) // 2
         other = content[:half] + bytes(64) + content[half + 64 :]
-        file.write_bytes({"cut": content[:half], "other": other, "empty": b""}[damage])
+        entry = content.index(b"PK\1\2")  # the first of the list at the end: flags, then method
+        locked = content[: entry + 8] + b"\1\0" + content[entry + 10 :]
+        packed = content[: entry + 10] + b"\x63\0" + content[entry + 12 :]
+        file.write_bytes(
+            {"cut": content[:half], "other": other, "empty": b"", "locked": locked,
+             "packed": packed}[damage]
+        )  # fmt: skip
     whole = searches.whole
 
     assert_same_pixels(computed(job, workspace), expected)
@@ -216,6 +222,20 @@ def test_what_is_damaged_is_made_anew(own_scenes: Scenes, searches: Searches, da
         computed(job, workspace)
         assert searches.whole == whole + 1
         assert [one.name for one in files(workspace)] == [file.name]
+
+
+def test_another_version_of_terrazzo_looks_for_itself(
+    own_scenes: Scenes, searches: Searches, monkeypatch: pytest.MonkeyPatch
+):
+    workspace = own_scenes.workspace
+    dates_of(loaded(), workspace)
+    whole = searches.whole
+    monkeypatch.setattr(inventory, "__version__", "0.0.0")
+
+    assert dates_of(loaded(), workspace) == list(DATES)
+    assert dates_of(loaded(), workspace) == list(DATES)
+
+    assert searches.whole == whole + 1
 
 
 @pytest.mark.usefixtures("searches")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.drivers.scenes import composite, job_of
 from tests.drivers.test_shared_zarr import shared
-from tests.drivers.test_survival import assert_way_out, digests
+from tests.drivers.test_survival import assert_way_out, digests, mounted, remount
 from typing_extensions import override
 
 from terrazzo.drivers import batch
@@ -19,30 +16,12 @@ from terrazzo.errors import OutputFailed
 from terrazzo.progress import Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.drivers.scenes import Scenes
 
 BLOCK = 100
 ROOM = "64m"
-
-
-def remount(disk: Path, how: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
-
-
-@contextmanager
-def mounted(folder: Path, size: str) -> Iterator[Path]:
-    """Mount a file system of its own; skipped where none may be mounted."""
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("a file system may not be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.mark.parametrize("nodes", [composite(), shared()], ids=["cogs", "zarr"])

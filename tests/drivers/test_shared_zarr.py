@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +15,9 @@ import xarray as xr
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.drivers.scenes import composite, job_of, load, node, ref
+from tests.drivers.scenes import GRAPHS, composite, job_of, load, node, ref
 from tests.drivers.test_survival import StopsAt, digests, finish, kill_when, options
+from typing_extensions import override
 
 from terrazzo.drivers import batch
 from terrazzo.drivers.block_names import BLOCKS
@@ -22,10 +26,11 @@ from terrazzo.drivers.order import Order
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.shares import Share, help_with
 from terrazzo.drivers.slurm import begun
-from terrazzo.errors import ArgumentInvalid, FormatArgumentInvalid
+from terrazzo.errors import ArgumentInvalid, FormatArgumentInvalid, OutputFailed
 from terrazzo.geo.blocks import Blocks
 from terrazzo.geo.grid import Window
 from terrazzo.progress import Cancelled, Progress
+from terrazzo.storage.writers.zarr_shared import SharedZarr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -165,6 +170,104 @@ def test_a_stopped_run_goes_on_and_ends_in_the_same_bytes(scenes: Scenes, tmp_pa
     again = batch.run(job_of(shared()), scenes.workspace, stopped, block=BLOCK)
     assert again.resumed == again.blocks
     assert digests(stopped) == digests(calm)
+
+
+def test_a_store_that_was_removed_is_written_from_its_first_block_on(
+    scenes: Scenes, tmp_path: Path
+):
+    calm, out, job = tmp_path / "calm", tmp_path / "out", job_of(shared())
+    batch.run(job, scenes.workspace, calm, block=BLOCK)
+    with pytest.raises(Cancelled):
+        batch.run(job, scenes.workspace, out, block=BLOCK, progress=StopsAt(7))
+
+    shutil.rmtree(out / NAME)
+    of_a_part = batch.run(job, scenes.workspace, out, block=BLOCK)
+    part = digests(out)
+    shutil.rmtree(out / NAME)
+    of_all = batch.run(job, scenes.workspace, out, block=BLOCK)
+    whole = digests(out)
+
+    assert (of_a_part.resumed, of_all.resumed) == (0, 0)
+    assert part == whole == digests(calm)
+
+
+def test_blocks_are_forgotten_before_a_removed_store_is_there_again(
+    scenes: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    job = job_of(shared())
+    with pytest.raises(Cancelled):
+        batch.run(job, scenes.workspace, tmp_path, block=BLOCK, progress=StopsAt(7))
+    shutil.rmtree(tmp_path / NAME)
+
+    def killed(_: SharedZarr) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SharedZarr, "begin", killed)
+    with pytest.raises(KeyboardInterrupt):
+        batch.run(job, scenes.workspace, tmp_path, block=BLOCK)
+
+    assert list(FolderDepot(tmp_path).names(BLOCKS)) == []
+
+
+class Counting(FolderDepot):
+    """Tells which files of blocks were read."""
+
+    @override
+    def read(self, name: str, most: int | None = None) -> bytes | None:
+        if name.startswith(BLOCKS):
+            READ.append(name)
+        return super().read(name, most)
+
+
+READ: list[str] = []
+
+
+def test_what_is_told_of_blocks_is_read_once_where_they_are_kept_and_else_never(
+    own_scenes: Scenes, tmp_path: Path
+):
+    path = own_scenes.file("2020-07-01", "B08")
+    os.truncate(path, int(path.stat().st_size * 0.8))
+    nodes = GRAPHS["smoothed"]
+    top = nodes["top"] | {"arguments": nodes["top"]["arguments"] | {"data": ref("look")}}
+    look = node("inspect", data=ref("smooth"), message="seen")
+    nodes = nodes | {"look": look, "top": top}
+    job = job_of(shared(nodes), skip_bad=True)
+    calm, out = Counting(tmp_path / "calm"), Counting(tmp_path / "out")
+    READ.clear()
+    one = batch.run(job, own_scenes.workspace, calm.path, depot=calm, block=BLOCK)
+    of_one = len(READ)
+    with pytest.raises(Cancelled):
+        batch.run(job, own_scenes.workspace, out.path, depot=out, block=BLOCK, progress=StopsAt(7))
+    READ.clear()
+
+    made = batch.run(job, own_scenes.workspace, out.path, depot=out, block=BLOCK)
+
+    assert of_one == 0
+    assert len(READ) == made.resumed >= 7
+    assert made.skipped == one.skipped == ("S2_2020-07-01",)
+    assert [replace(entry, time="") for entry in made.log] == [
+        replace(entry, time="") for entry in one.log
+    ]
+    assert made.log
+
+
+def test_a_block_that_goes_while_a_run_is_on_is_not_taken_for_done(scenes: Scenes, tmp_path: Path):
+    calm, out, job = tmp_path / "calm", tmp_path / "out", job_of(shared())
+    batch.run(job, scenes.workspace, calm, block=BLOCK)
+
+    class Losing(Progress):
+        @override
+        def advance(self, count: int = 1) -> None:
+            super().advance(count)
+            if self.done == 3:
+                next((out / BLOCKS).rglob("*.block")).unlink()
+
+    with pytest.raises(OutputFailed, match=r"has lost .*\.block.*same command again"):
+        batch.run(job, scenes.workspace, out, block=BLOCK, progress=Losing())
+    made = batch.run(job, scenes.workspace, out, block=BLOCK)
+
+    assert made.resumed == made.blocks - 1
+    assert digests(out) == digests(calm)
 
 
 @pytest.mark.slow

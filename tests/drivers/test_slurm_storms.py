@@ -17,7 +17,7 @@ from typing_extensions import override
 from terrazzo.drivers import slurm
 from terrazzo.drivers.pool import ClusterUnusable
 from terrazzo.drivers.slurm import FOLDER, Allocation, Slurm
-from terrazzo.progress import Progress
+from terrazzo.progress import Cancelled, Progress, Stoppable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -236,3 +236,59 @@ def test_tasks_that_come_back_when_all_is_made_are_not_waited_for(tmp_path: Path
     told = Told(*["PENDING|BeginTime\n"] * 6, "")
 
     assert followed(tmp_path, told, Growing()) == ["scancel --state=PENDING 7"]
+
+
+class Patient(Stoppable):
+    """Stops when it was asked for the third time whether to go on."""
+
+    asked = 0
+
+    @override
+    def check(self) -> None:
+        self.asked += 1
+        self.stopped = self.asked == 3
+        super().check()
+
+
+def test_a_run_that_waits_in_the_queue_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    told = Told(*["PENDING|Resources\n"] * 9)
+    monkeypatch.setattr(slurm, "call", told)
+    monkeypatch.setattr(slurm, "LOOK_S", 0.0)
+
+    with pytest.raises(Cancelled):
+        slurm.carried_out(Slurm(tmp_path, ["terrazzo"], Allocation(2, 1, 1)), Three(), Patient())
+
+    assert told.calls[-1] == "scancel 7 7"
+
+
+def test_a_run_is_stopped_while_slurm_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(slurm, "LOOK_S", 0.0)
+    away = Away(tmp_path, 10**9)
+
+    with pytest.raises(Cancelled):
+        slurm.carried_out(away, Three(), Patient())
+
+    assert away.cancelled
+
+
+class Slowly(Three):
+    """One part is made in each round, and none is left when rounds are over."""
+
+    def __init__(self) -> None:
+        self.count, self.looks = 100, 0
+
+    @override
+    def there(self) -> int:
+        self.looks += 1
+        return self.looks
+
+
+def test_there_is_a_pause_before_every_round_but_the_first_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pauses: list[float] = []
+    monkeypatch.setattr(slurm, "pause", lambda seconds, _: pauses.append(seconds))
+
+    slurm.carried_out(Away(tmp_path, 0), Slowly(), Progress())
+
+    assert pauses == [slurm.PAUSE_S * 2**attempt for attempt in range(slurm.ROUNDS - 1)]

@@ -19,7 +19,7 @@ from terrazzo.cli import main
 from terrazzo.drivers import batch
 from terrazzo.geo.grid import Grid
 from terrazzo.storage.writers import joined
-from terrazzo.storage.writers.joined import join
+from terrazzo.storage.writers.joined import assemble, is_current, join
 from terrazzo.storage.writers.mosaic import Frame, Look, Piece, write_vrt
 
 if TYPE_CHECKING:
@@ -244,6 +244,39 @@ def test_what_is_assembled_stays_while_its_tiles_do(scenes: Scenes, tmp_path: Pa
     on_grid(scenes, tmp_path, smoothed(), OWN, assemble=True)
     assert path.stat().st_mtime_ns > before
     assert tiffs(tmp_path) == pixels
+
+
+def test_a_file_of_other_tiles_in_the_same_frame_is_not_current(tmp_path: Path):
+    pieces, _ = cut(
+        tmp_path, hills(1, 2 * INNER, 2 * INNER, "uint8"), INNER, set(), how="nearest",
+        compression="DEFLATE",
+    )  # fmt: skip
+    look, path, vrt = Look.of(pieces[0].path), tmp_path / "one.tif", tmp_path / "one.vrt"
+    assemble(path, pieces, write_vrt(vrt, pieces, look), overviews="nearest")
+
+    assert is_current(path, pieces, write_vrt(vrt, pieces, look))
+
+    fewer = pieces[:-1]
+    assert Frame.of(fewer) == Frame.of(pieces)
+    assert not is_current(path, fewer, write_vrt(vrt, fewer, look))
+
+
+def test_what_a_killed_run_had_begun_is_taken_away(scenes: Scenes, tmp_path: Path):
+    on_grid(scenes, tmp_path, smoothed(), OWN, assemble=True)
+    begun = [
+        tmp_path / "mosaics" / ".EPSG32633_result.vrt.0123abcd.part.vrt",
+        *(
+            tmp_path / "assembled" / f".EPSG32633_result.tif.0123abcd.part{end}"
+            for end in (".tif", ".above.tif", ".above.raw.tif")
+        ),
+    ]
+    for path in begun:
+        path.write_bytes(b"begun")
+
+    on_grid(scenes, tmp_path, smoothed(), OWN, assemble=True)
+
+    assert not [path for path in begun if path.exists()]
+    assert not list(tmp_path.rglob("*.part*"))
 
 
 def test_the_command_line_cuts_and_assembles(scenes: Scenes, tmp_path: Path):

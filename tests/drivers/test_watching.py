@@ -220,14 +220,39 @@ def test_a_folder_without_a_run_tells_nothing(tmp_path: Path):
     assert Watcher(FolderDepot(tmp_path / "nowhere")).look() is None
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff", b'{"state": "odd"}'])
+MOMENT = "2024-05-01T10:00:00Z"
+
+
+def odd(**told: str) -> bytes:
+    """Return what is a status and a beat but for its moments."""
+    return json.dumps({"name": "w", "host": "h", "pid": 1, "running": [], **told}).encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"{}", b"[]", b"\xff", b'{"state": "odd"}',
+        odd(), odd(begun=MOMENT, seen=""), odd(begun="soon", seen=MOMENT),
+        odd(begun=MOMENT, seen="2024-05-01T10:00:00"),
+    ],
+)  # fmt: skip
 def test_what_is_damaged_is_left_out(tmp_path: Path, content: bytes):
     depot = FolderDepot(tmp_path)
-    depot.write(STATUS, content)
+    depot.write(STATUS, content.replace(b'"name"', b'"state": "running", "name"'))
     depot.write(f"{FOLDER}/w.json", content)
 
     assert Status.read(depot) is None
     assert beats(depot) == ()
+    assert Watcher(depot).look() is None
+
+
+def test_a_status_of_right_moments_is_read(tmp_path: Path):
+    depot = FolderDepot(tmp_path)
+    depot.write(STATUS, Status(State.FINISHED, begun=MOMENT, seen=MOMENT).content())
+    depot.write(f"{FOLDER}/w.json", odd(begun=MOMENT, seen=MOMENT))
+
+    assert Status.read(depot) == Status(State.FINISHED, begun=MOMENT, seen=MOMENT)
+    assert [one.pid for one in beats(depot)] == [1]
 
 
 def test_a_worker_at_a_long_block_is_heard_all_the_while(tmp_path: Path):

@@ -19,6 +19,9 @@ SENTINEL2 = {
     "47XMJ": (32647, 399960.0, 8900040.0),
     "46XES": (32646, 499980.0, 9200040.0),
     "46XER": (32646, 499980.0, 9100020.0),
+    # and south of the equator of S2B_MSIL2A_20210122T133229_N0214_R081_T22HBD in stactools, pull
+    # request 88: its northings are multiples of 60 m from the equator, and not from 0.
+    "22HBD": (32722, 199980.0, 5900020.0),
 }
 IN_TWO_BANDS = {
     # Squares that an edge of a latitude band cuts, as Sentinel-2's archives call them.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -9,9 +10,9 @@ import pytest
 
 from terrazzo.errors import ArgumentInvalid, BandNotFound
 from terrazzo.grass import MODULES, call_of
-from terrazzo.grass.expressions import FUNCTIONS, reach_of, read_expression
+from terrazzo.grass.expressions import FUNCTIONS, MOST_DEPTH, reach_of, read_expression
 
-REFUSED: dict[str, tuple[str, dict[str, Any], str, list[str] | None, str]] = {
+REFUSED: dict[str, tuple[Any, Any, Any, Any, str]] = {
     "module": ("r.external", {}, "", None, "no module 'r.external'"),
     "shell": ("r.relief; touch /tmp/x", {}, "", None, "no module"),
     "parameter": ("r.neighbors", {"weight": "/etc/passwd"}, "", None, "no parameter 'weight'"),
@@ -29,6 +30,15 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str, list[str] | None, str]] = {
     "unknown output": ("r.watershed", {}, "", ["acumulation"], "Did you mean 'accumulation'"),
     "twice": ("r.watershed", {}, "", ["basin", "basin"], "once each"),
     "none": ("r.watershed", {}, "", [], "once each"),
+    "endless": ("r.slope.aspect", {"zscale": 10**400}, "", None, "to 1e+09, not one so long"),
+    "endless size": ("r.neighbors", {"size": 10**5000}, "", None, "from 1 to 129"),
+    "endless float": ("r.neighbors", {"size": float("inf")}, "", None, "from 1 to 129"),
+    "many cores": ("r.neighbors", {"nprocs": 65}, "", None, "a whole number from 1 to 64"),
+    "lists": ("r.slope.aspect", {}, "", [["x"]], "a list of texts"),
+    "one output": ("r.slope.aspect", {}, "", "slope", "a list of texts"),
+    "flags": ("r.slope.aspect", {}, 5, None, "as texts"),
+    "no name": (["r.relief"], {}, "", None, "as texts"),
+    "parameters": ("r.relief", ["zscale"], "", None, "by name"),
     "no expression": ("r.mapcalc", {}, "", None, "takes one parameter"),
     "seed": ("r.mapcalc", {"expression": "a", "seed": 1}, "", None, "takes one parameter"),
 }
@@ -43,14 +53,22 @@ def test_what_a_module_does_not_take_is_refused(case: str) -> None:
 
 
 def test_a_command_is_put_together_from_what_was_checked() -> None:
-    parameters = {"format": "percent", "zscale": 2, "nprocs": 3}
+    parameters = {"format": "percent", "zscale": 2, "nprocs": 1}
 
     call = call_of("r.slope.aspect", parameters, "ne", ["aspect", "slope"])
 
     assert call.command == [
         "r.slope.aspect", "elevation=m0", "aspect=aspect", "slope=slope", "format=percent",
-        "zscale=2.0", "nprocs=3", "-en",
+        "zscale=2.0", "nprocs=1", "-en",
     ]  # fmt: skip
+
+
+def test_a_module_uses_no_more_cores_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 4, 5})
+
+    made = [call_of("r.neighbors", {"nprocs": count}).command[-1] for count in (1, 2, 64)]
+
+    assert made == ["nprocs=1", "nprocs=2", "nprocs=3"]
 
 
 def test_outputs_that_a_module_insists_on_are_made_too() -> None:
@@ -101,6 +119,20 @@ def test_expressions_are_written_anew(text: str, written: str, bands: tuple[str,
 def test_what_is_no_expression_is_refused(text: str) -> None:
     with pytest.raises(ArgumentInvalid):
         read_expression(text, ("a",))
+
+
+@pytest.mark.parametrize("around", [("(", ")"), ("abs(", ")"), ("a ^ (", ")")])
+def test_what_is_nested_as_deep_as_may_be_is_read_whoever_calls(around: tuple[str, str]) -> None:
+    begin, end = around
+    deep = [begin * count + "a" + end * count for count in range(1, MOST_DEPTH + 1)]
+    allowed = [text for text in deep if text.count("(") + text.count("^") < MOST_DEPTH]
+
+    def below(calls: int, text: str) -> int:
+        return reach_of(text) if calls == 0 else below(calls - 1, text)
+
+    assert [below(200, text) for text in allowed] == [0] * len(allowed)
+    with pytest.raises(ArgumentInvalid, match=f"nested more than {MOST_DEPTH} deep"):
+        below(200, deep[-1])
 
 
 def test_a_band_that_is_not_there_is_named() -> None:

@@ -9,6 +9,7 @@ import pytest
 import rasterio
 from tests.drivers.scenes import asset_of, register, write_cog
 from tests.grass.oracle import grass_itself
+from typing_extensions import override
 
 from terrazzo.catalog import BandInfo
 from terrazzo.cube import Cube, Dimension, Kind
@@ -16,6 +17,7 @@ from terrazzo.drivers import batch
 from terrazzo.drivers.job import Job
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.stages import Means, settled
+from terrazzo.drivers.walk import walked
 from terrazzo.engine import evaluate, infer, make_plan
 from terrazzo.errors import ArgumentInvalid, BandNotFound, PlanTooLarge, TerrazzoError
 from terrazzo.geo.grid import Grid, Window
@@ -23,10 +25,11 @@ from terrazzo.graph import parse
 from terrazzo.grass import GrassMissing
 from terrazzo.processes import SPECS
 from terrazzo.processes import grass as processes
-from terrazzo.progress import Progress
+from terrazzo.progress import Cancelled, Progress
 from terrazzo.testing.memory import CubeOpener
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from terrazzo.drivers.job import Workspace
@@ -274,6 +277,43 @@ def test_missing_grass_is_found_before_a_pixel_is_read(
 
     with pytest.raises(GrassMissing, match="apt-get install grass-core"):
         inferred(hills, "run_grass", "r.relief")
+
+
+class Unwanted(Progress):
+    """Nobody wants what is computed."""
+
+    @override
+    def check(self) -> None:
+        raise Cancelled
+
+
+@pytest.mark.parametrize("process", ["run_grass", "run_grass_whole"])
+def test_whoever_watches_is_asked_while_a_module_runs(
+    hills: Cube, monkeypatch: pytest.MonkeyPatch, process: str
+) -> None:
+    ran: list[str] = []
+
+    def running(*_: object, check: Callable[[], None]) -> None:
+        ran.append(process)
+        check()
+        pytest.fail("It goes on.")
+
+    monkeypatch.setattr(processes, "run_module", running)
+    means = Means(300, Pool("threads", 2), Unwanted())
+
+    def work() -> None:
+        if process == "run_grass":
+            plan = planned(hills, process, "r.relief")
+            [*walked(plan, [plan.window], lambda *_: None, workers=1, progress=Unwanted())]
+        else:
+            job = Job.of(graph_of(process, "r.watershed"))
+            inference = infer(job.graph(), CubeOpener({"dem": hills}))
+            settled(job, inference, ("grass",), means)
+
+    with pytest.raises(Cancelled):
+        work()
+
+    assert set(ran) == {process}
 
 
 def test_what_does_not_fit_into_memory_is_refused(hills: Cube) -> None:

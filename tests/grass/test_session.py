@@ -235,6 +235,53 @@ def test_what_takes_too_long_is_ended(root: Path) -> None:
     assert run(call_of("r.relief", {}), [image()], PLACE)
 
 
+class NotWanted(Exception):
+    """Somebody does not want it any more."""
+
+
+def test_what_nobody_wants_any_more_is_ended(root: Path) -> None:
+    def check() -> None:
+        if list(root.glob("terrazzo-grass-*/crs0/call*/fcell/m0")):
+            raise NotWanted
+
+    with pytest.raises(NotWanted):
+        run(*slow(), check=check)
+
+    assert folders(root) == []
+    assert not running_in(root)
+    assert run(call_of("r.relief", {}), [image()], PLACE, check=lambda: None)
+
+
+@pytest.mark.parametrize("how", ["disk", "module"])
+def test_where_a_session_works_is_not_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def full(*_: object, **__: object) -> dict[str, Any]:
+        (folder,) = folders(root)
+        if how == "module":
+            said = f"ERROR: Unable to open {folder}/crs0/call1/cell\n"
+            return {"failed": "r.relief", "status": 1, "said": said}
+        raise OSError(28, "No space left on device", f"{folder}/crs0/call1/in0")
+
+    monkeypatch.setattr(session._Session, "_answer", full)
+    monkeypatch.setattr(session._Session, "_location", lambda *_: {"location": "start"})
+    begin = session._Session.begin
+
+    def begun(where: Path) -> Any:
+        made = begin(where)
+        (made.folder / "start").mkdir()
+        return made
+
+    monkeypatch.setattr(session._Session, "begin", begun)
+    said = {"disk": "No space left on device", "module": "Unable to open crs0/call1/cell"}
+
+    with pytest.raises(GrassFailed, match=said[how]) as told:
+        run(call_of("r.relief", {}), [image()], PLACE)
+
+    assert str(root) not in str(told.value)
+    assert told.value.__cause__ is None
+
+
 def running_in(root: Path) -> list[int]:
     """Return the processes that work in a folder."""
     found = []
@@ -327,3 +374,18 @@ def test_folders_of_the_dead_are_swept(root: Path) -> None:
         assert not dead.exists()
         assert used.exists()
         assert new.exists()  # it is being made, and has no lock yet
+
+
+def test_links_are_not_swept(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "lock").touch()
+    (root / "terrazzo-grass-link").symlink_to(elsewhere)
+    locked: list[object] = []
+    monkeypatch.setattr(session.fcntl, "flock", lambda *given: locked.append(given))
+
+    session._sweep(root)
+
+    assert locked == []
+    assert (elsewhere / "lock").exists()

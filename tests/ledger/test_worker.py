@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
@@ -13,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from terrazzo.drivers.job import Workspace
 from terrazzo.ledger import LOCAL, Database, Principal, entries
 from terrazzo.ledger import worker as module
+from terrazzo.ledger.elsewhere import Elsewhere
 from terrazzo.ledger.folders import JobFolders
 from terrazzo.ledger.jobs import JobRequest, Jobs, Status
 from terrazzo.ledger.queue import KnownWorker, Queue
@@ -282,3 +284,63 @@ def test_a_worker_of_another_machine_is_dead_when_it_is_silent(
         told.append(house.worker._dead(other))
 
     assert told == [False, False, False, True]
+
+
+@pytest.fixture
+def cancelled(house: House, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names that Slurm is told to drop by a worker whose jobs it computes."""
+    names: list[str] = []
+    house.worker._options = WorkerOptions(threads=1, elsewhere=Elsewhere("slurm"))
+    monkeypatch.setattr("terrazzo.drivers.slurm_programs.cancel_named", names.append)
+    return names
+
+
+def told_slurm() -> None:
+    """Wait until all was told to Slurm."""
+    for thread in threading.enumerate():
+        if thread.name == "cancel":
+            thread.join()
+
+
+def test_what_slurm_has_of_a_job_that_goes_on_is_left_to_whoever_goes_on(
+    house: House, cancelled: list[str]
+):
+    name = house.started()
+
+    house.process.end.close()
+    house.work()
+    told_slurm()
+
+    assert house.status(name) is Status.QUEUED
+    assert cancelled == []
+
+
+@pytest.mark.parametrize("act", [Jobs.stop, Jobs.delete])
+def test_what_slurm_has_of_a_job_that_is_not_wanted_is_dropped(
+    house: House, cancelled: list[str], act: Any
+):
+    name = house.started()
+
+    act(house.jobs, LOCAL, name)
+    house.work()
+    told_slurm()
+
+    assert cancelled == [f"{name}-1"]
+
+
+@pytest.mark.parametrize("act", [Jobs.stop, Jobs.delete])
+def test_what_slurm_has_of_a_job_that_was_dropped_while_it_waited_is_dropped(
+    house: House, cancelled: list[str], act: Any
+):
+    name = house.started()
+    house.process.end.close()
+    house.work()
+    act(house.jobs, LOCAL, name)
+    folder = house.jobs.folders.of(name, 1)
+    folder.mkdir(parents=True)  # its tasks in Slurm go on
+
+    house.worker._sweep()
+    told_slurm()
+
+    assert cancelled == [f"{name}-1"]
+    assert not folder.exists()

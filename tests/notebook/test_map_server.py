@@ -115,7 +115,7 @@ def test_a_browser_is_told_where_the_server_has_a_layer_and_as_whom(
     assert LocalScreen(scratch.workspace).direct(direct["layer"]) is None
 
 
-def test_the_token_of_a_connection_goes_to_whoever_runs_the_notebook_and_to_no_visitor(
+def test_the_token_of_a_connection_goes_nowhere_unasked(
     graph: dict[str, Any], connection: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ):
     known = SimpleNamespace(
@@ -130,13 +130,16 @@ def test_the_token_of_a_connection_goes_to_whoever_runs_the_notebook_and_to_no_v
         assert "secret" not in str(m.state)
         return dict(found)
 
-    own = told()
-    channel = told(direct=False)
+    asked, unasked, channel = told(direct=True), told(), told(direct=False)
+    token, known.auth = known.auth.bearer, None
+    without = told()
     monkeypatch.setenv("SERVER_SOFTWARE", "voila/0.5.8")
     visitor = told()
 
-    assert own["direct"]["token"] == known.auth.bearer
+    assert asked["direct"]["token"] == token
+    assert "direct" not in unasked
     assert "direct" not in channel
+    assert without["direct"]["token"] is None
     assert "direct" not in visitor
 
 

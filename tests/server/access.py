@@ -122,7 +122,7 @@ def rows() -> list[Row]:
 
 def _jobs() -> Iterator[Row]:
     route, job, gone = "/jobs/{job_id}", "/jobs/{job}", f"/jobs/{NO_JOB}"
-    for tail in ("", "/logs", "/estimate", "/results"):
+    for tail in ("", "/logs", "/estimate", "/results", "/blocks"):
         yield Row("GET", route + tail, job + tail, gone + tail, SEEING)
     name = f"{route}/results/{{name}}"
     yield Row("GET", name, f"{job}/results/{{asset}}", f"{gone}/results/{{asset}}", SEEING)

@@ -143,7 +143,7 @@ def test_formats_are_those_that_are_written(api: TestClient) -> None:
 @pytest.mark.parametrize("name", RASTER_FORMATS)
 def test_options_of_formats_are_those_that_are_taken(api: TestClient, name: str) -> None:
     options = api.get("/file_formats").json()["output"][NAMES.get(name, name)]["parameters"]
-    values = {"nodata": 0, "min": 0, "max": 1}
+    values = {"nodata": 0, "min": 0, "max": 1, "archive": True}
     chosen = {
         option: values.get(option, schema.get("enum", [None])[0])
         for option, schema in options.items()

@@ -8,6 +8,7 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,9 @@ from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.watching.known import enter
 from terrazzo.drivers.watching.pulse import Beat, now
 from terrazzo.drivers.watching.status import STATUS, State, Status
+from terrazzo.drivers.watching.watch import Watcher
 from terrazzo.ledger.folders import JobFolders
+from terrazzo.ledger.looks import JobWatcher
 from terrazzo.ledger.queue import Queue
 from terrazzo.progress import Cancelled, Progress
 from terrazzo.server.app import create_app
@@ -169,6 +172,51 @@ def test_only_what_runs_has_series_and_not_too_many(
 
 
 @pytest.mark.slow
+def test_a_run_that_cannot_be_looked_at_does_not_hide_the_others(
+    client: TestClient, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    runs = Status(State.RUNNING, begun=now(), seen="2999-01-01T00:00:00Z", total=9)
+    names = []
+    for folder in (tmp_path / "good", tmp_path / "bad", tmp_path / "away"):
+        FolderDepot(folder).write(STATUS, runs.content())
+        names.append(enter(workspace.home, str(folder), "run"))
+    (workspace.home / "runs" / "r-odd.json").write_text('{"id": [], "where": 5}')
+    (tmp_path / "away").rename(tmp_path / "unmounted")
+    known = sorted((workspace.home / "runs").iterdir())
+    look = Watcher.look
+
+    def fail(self: Watcher, *, silent: bool = True) -> Any:
+        if str(self._depot).endswith("bad"):
+            raise RuntimeError("a fault")
+        return look(self, silent=silent)
+
+    monkeypatch.setattr(Watcher, "look", fail)
+    answered = client.get("/metrics")
+    told = numbers(client)
+    kept = sorted((workspace.home / "runs").iterdir())
+    shutil.rmtree(workspace.home / "runs")
+
+    left = [number(told, "terrazzo_run_blocks", run=name, state="left") for name in names]
+    assert answered.status_code == 200
+    assert left == [9, 0, 0]
+    assert kept == known
+
+
+def test_who_looks_at_one_run_does_not_wait_for_another(tmp_path: Path):
+    looks = JobWatcher(JobFolders(tmp_path))
+    runs = Status(State.RUNNING, begun=now(), seen="2999-01-01T00:00:00Z", total=9)
+    for name in ("slow", "quick"):
+        FolderDepot(tmp_path / name).write(STATUS, runs.content())
+    slow = looks._of(tmp_path / "slow")
+
+    with slow.lock, ThreadPoolExecutor(1) as other:
+        found = other.submit(looks.running, tmp_path / "quick").result(PATIENCE)
+
+    assert found is not None
+    assert found.status.total == 9
+    assert looks._of(tmp_path / "slow") is slow
+
+
 def test_a_real_prometheus_reads_how_a_run_gets_on(shared: Path, tmp_path: Path):
     home = tmp_path / "home"
     workspace = make_home(home)

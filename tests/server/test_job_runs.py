@@ -252,7 +252,7 @@ def test_an_expired_link_is_loaded_by_the_owner_only(
     forged = Signer(b"x" * 32).sign(signed_text(job, 1, DOCUMENT))
 
     def find(signature: str, account: str) -> Any:
-        own = OwnResults(folders, signer, account)
+        own = OwnResults(folders, account, signer)
         return own.find(f"http://anything/results/{signature}/{job}/1/{DOCUMENT}")
 
     assert find(past, "local") is not None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import distributed
@@ -20,10 +23,20 @@ from tests.server.small import DATES, graph, make_home
 from tests.server.test_job_runs import TALKING, begun, expected, udf, waited
 
 from terrazzo.cli import main
-from terrazzo.drivers.job import Workspace
+from terrazzo.drivers.depot import FolderDepot
+from terrazzo.drivers.job import Job, Workspace
+from terrazzo.drivers.order import Order
+from terrazzo.drivers.places import Place
+from terrazzo.errors import ArgumentInvalid
 from terrazzo.ledger.elsewhere import WORKSPACE, Elsewhere, keep_workspace, kept_workspace
+from terrazzo.ledger.folders import JobFolders
+from terrazzo.ledger.own import OwnResults
+from terrazzo.ledger.own_uploads import OwnUploads
+from terrazzo.ledger.signing import Signer
+from terrazzo.sandbox import Limits, Mode, UdfRules
 from terrazzo.server.running.listen import serving
 from terrazzo.server.settings import ServerSettings
+from terrazzo.storage.remote.stores import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["cluster"]  # a fixture
 
 PATIENCE_S = 180.0
+CATALOG = "postgresql://me:secret@db/terrazzo"
 
 
 @pytest.fixture
@@ -227,19 +241,123 @@ def test_a_job_that_is_stopped_is_cancelled_in_slurm(
     assert told["status"] == "created"
 
 
-def test_nodes_take_the_workspace_of_the_owner_and_only_from_jobs(tmp_path: Path) -> None:
-    home, elsewhere = tmp_path / "home", tmp_path / "run"
-    plain = Workspace.of(home, catalog="postgresql://me:secret@db/terrazzo")
-    of_owner = Workspace.of(home, owner="anna", catalog="postgresql://me:secret@db/terrazzo")
-    job = home / "jobs" / "j-1" / "1"
+def of_anna(home: Path) -> Workspace:
+    """Return the workspace of a user of a server, with all that may be told of one."""
+    store = Store("https://s3.example", "eu", anonymous=True)
+    plain = Workspace.of(home, (home / "more",), ("eo.example",), 7, catalog=CATALOG)
+    return replace(
+        plain,
+        places=(Place("s3://bucket/part", store), Place("https://eo.example/part")),
+        udf=UdfRules(Mode.TRUSTED, Limits(wall_seconds=3.0), (("mine", "/bin/python"),)),
+        owner="anna",
+        hidden=frozenset({"of-bert"}),
+        own=OwnResults(JobFolders(plain.home), "anna", Signer.of(plain.home)),
+        uploads=OwnUploads(plain.home, "anna", 5_000, Mode.TRUSTED),
+    )
 
-    for folder in (job, elsewhere):
-        keep_workspace(folder, of_owner)
 
-    assert kept_workspace(plain, job) == of_owner
-    assert kept_workspace(plain, elsewhere) == plain
-    assert b"secret" not in (job / WORKSPACE).read_bytes()
+def test_nodes_take_the_workspace_of_the_owner(tmp_path: Path) -> None:
+    home, alias = tmp_path / "home", tmp_path / "alias"
+    of_owner, job = of_anna(home), home / "jobs" / "j-1" / "1"
+    keep_workspace(job, of_owner)
+    alias.symlink_to(home)
+    plain = Workspace.of(home, catalog=CATALOG)
+
+    there = kept_workspace(plain, job)
+
+    assert there == of_owner
+    assert there.uploads == of_owner.uploads
+    assert there.own == OwnResults(JobFolders(home), "anna")
+    assert kept_workspace(Workspace.of(alias, catalog=CATALOG), job).owner == "anna"
+    held = (job / WORKSPACE).read_bytes()
+    assert b"me:secret" not in held
+    assert Signer.of(home).secret.hex() not in held.hex()
     assert (job / WORKSPACE).stat().st_mode & 0o077 == 0
+
+
+def missing(job: Path, other: Path) -> Path:
+    del other
+    (job / WORKSPACE).unlink()
+    return job
+
+
+def loose(job: Path, other: Path) -> Path:
+    del other
+    (job / WORKSPACE).chmod(0o666)
+    return job
+
+
+def link(job: Path, other: Path) -> Path:
+    (job / WORKSPACE).unlink()
+    (job / WORKSPACE).symlink_to(other / WORKSPACE)
+    return job
+
+
+def linked_folder(job: Path, other: Path) -> Path:
+    (job.parent / "2").symlink_to(other)
+    return job.parent / "2"
+
+
+def upwards(job: Path, other: Path) -> Path:
+    return job / ".." / ".." / ".." / ".." / other.name
+
+
+def pipe(job: Path, other: Path) -> Path:
+    del other
+    (job / WORKSPACE).unlink()
+    os.mkfifo(job / WORKSPACE, 0o600)
+    return job
+
+
+def damaged(job: Path, other: Path) -> Path:
+    del other
+    (job / WORKSPACE).write_text("{}")
+    return job
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [missing, loose, link, linked_folder, upwards, pipe, damaged],
+    ids=lambda one: one.__name__,
+)
+def test_nodes_do_without_no_workspace_of_an_owner(
+    tmp_path: Path, wrong: Callable[[Path, Path], Path]
+) -> None:
+    home, other = tmp_path / "home", tmp_path / "other"
+    job = home / "jobs" / "j-1" / "1"
+    for folder in (job, other):
+        keep_workspace(folder, of_anna(home))
+
+    with pytest.raises(ArgumentInvalid, match="what its owner may see cannot be read"):
+        kept_workspace(Workspace.of(home), wrong(job, other))
+
+
+def test_whoever_helps_with_a_job_never_does_so_as_the_operator(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home").home
+    job = home / "jobs" / "j-1" / "1"
+    job.mkdir(parents=True)
+    order = Order(Job.of(graph(save=True)), 64, blocks={".": 1}, of_a_job=True)
+    order.write(FolderDepot(job))
+
+    told = [
+        CliRunner().invoke(main, ["--home", str(home), "worker", str(job), *options])
+        for options in ((), ("--prepare",), ("--finish",))
+    ]
+
+    assert [one.exit_code for one in told] == [2, 2, 2]
+    assert all("what its owner may see cannot be read" in one.stderr for one in told)
+    assert {one.name for one in job.iterdir()} == {"order.json"}
+
+
+def test_what_is_sent_to_other_processes_holds_no_secret(tmp_path: Path) -> None:
+    of_owner = of_anna(tmp_path / "home")
+    secret = Signer.of(of_owner.home).secret
+
+    sent = pickle.dumps(of_owner)
+    there = pickle.loads(sent)  # noqa: S301 - our own
+
+    assert secret not in sent
+    assert there.own == OwnResults(JobFolders(of_owner.home), "anna")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from contextlib import ExitStack
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,10 @@ from tests.server.people import closed, ledger, newcomer
 from tests.server.small import COLLECTION, graph, made_service, make_home
 
 from terrazzo.errors import ArgumentInvalid
+from terrazzo.graph import parse
 from terrazzo.ledger import ANONYMOUS, Visibility
 from terrazzo.ledger.collections import CollectionAccess, set_access
+from terrazzo.processes import SPECS
 from terrazzo.progress import Cancelled
 from terrazzo.server.app import create_app
 from terrazzo.server.maps.layers import MOST_OF_ADDRESS, MOST_STRANGERS
@@ -26,12 +29,13 @@ from terrazzo.server.screen import routes
 from terrazzo.server.web.faults import ServerBusy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from starlette.types import Message, Scope
 
+    from terrazzo.grass import Call
     from terrazzo.progress import Progress
     from terrazzo.server.parts import Parts
 
@@ -181,6 +185,74 @@ def test_a_layer_that_takes_long_to_open_is_stopped_too(
 
     assert code(late) == (400, "AnswerTooLong")
     assert known.status_code == 201
+
+
+def grass(module: str, process: str = "run_grass") -> dict[str, Any]:
+    """Return the graph of a module of GRASS over NDVI."""
+    nodes: dict[str, Any] = graph()["process_graph"]
+    nodes["ndvi"]["result"] = False
+    arguments = {"data": {"from_node": "ndvi"}, "module": module}
+    nodes["grass"] = {"process_id": process, "arguments": arguments, "result": True}
+    return {"process_graph": nodes}
+
+
+GRASS = [grass("r.neighbors"), grass("r.topidx", "run_grass_whole")]
+PATIENCE_S = 60
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Modules of GRASS that run on until they are stopped, and which of them ran."""
+    ran: list[str] = []
+
+    def run(call: Call, *_: object, check: Callable[[], None]) -> None:
+        ran.append(call.module.name)
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            check()
+            time.sleep(0.01)
+        pytest.fail("Nobody stops it.")
+
+    module = import_module("terrazzo.processes.grass")
+    monkeypatch.setattr(module, "run_module", run)
+    monkeypatch.setattr(module, "check_grass", lambda: None)
+    return ran
+
+
+@pytest.mark.parametrize("document", GRASS, ids=["blocks", "whole"])
+def test_strangers_run_no_grass(
+    shut: tuple[TestClient, Headers, Path], endless: list[str], document: dict[str, Any]
+) -> None:
+    client, _, _ = shut
+
+    refused = client.post("/layers", json=document)
+
+    assert code(refused) == (401, "AuthenticationRequired")
+    assert "run_grass" in refused.json()["message"]
+    assert endless == []
+
+
+def test_grass_is_ended_when_the_time_of_an_answer_is_over(
+    shut: tuple[TestClient, Headers, Path], endless: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, olga, _ = shut
+    local, whole = GRASS
+    plain, service = opened(client, graph()), public(client, olga, local)
+    name = parse(local, specs=SPECS).digest
+    point = {"geometry": {"type": "Point", "coordinates": [21.01, 45.13]}}
+    monkeypatch.setattr(routes, "SECONDS", 0.2)
+    monkeypatch.setattr(routes, "SECONDS_OF_STRANGERS", 0.2)
+
+    late = [
+        client.post("/layers", json=local, headers=olga),
+        client.get(f"/layers/{name}", headers=olga),
+        client.post("/layers", json=whole, headers=olga),
+        client.post(f"/layers/{service}/statistics", json=view(plain)),
+        client.post(f"/layers/{service}/profile", json=point),
+    ]
+
+    assert [code(one) for one in late] == [(400, "AnswerTooLong")] * len(late)
+    assert set(endless) == {"r.topidx", "r.neighbors"}
 
 
 def test_nobody_takes_all_the_slow_answers_of_strangers(

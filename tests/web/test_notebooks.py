@@ -211,8 +211,10 @@ def test_a_notebook_is_a_page_without_code_that_asks_no_other_host(
 
 
 @contextmanager
-def jupyter_lab(folder: Path, environment: dict[str, str]) -> Iterator[str]:
-    """Run JupyterLab over a folder while the block runs; yields its address."""
+def jupyter_lab(
+    folder: Path, environment: dict[str, str], application: str = "lab"
+) -> Iterator[str]:
+    """Run JupyterLab, or Notebook, over a folder while the block runs; yields its address."""
     program = str(Path(sys.executable).with_name("jupyter"))
     options = [
         "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", "--port=0",
@@ -225,8 +227,8 @@ def jupyter_lab(folder: Path, environment: dict[str, str]) -> Iterator[str]:
         "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
         "TERRAZZO_HOME": str(folder / "home"),
     }
-    ready = r"(http://127\.0\.0\.1:\d+/)lab"
-    with running([program, "lab", *options], settings | environment, folder, ready) as url:
+    ready = r"(http://127\.0\.0\.1:\d+/)(?:lab|tree)"
+    with running([program, application, *options], settings | environment, folder, ready) as url:
         yield url
 
 
@@ -251,21 +253,27 @@ def opened_notebook(page: Page, url: str) -> None:
     expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=START_MS)
 
 
-def test_a_map_in_jupyterlab_tells_python_what_people_press(
-    patient: Page, keep: Keep, tmp_path: Path
+@pytest.mark.parametrize("application", ["lab", "notebook"])
+def test_a_map_in_jupyter_tells_python_what_people_press(
+    patient: Page, keep: Keep, tmp_path: Path, application: str
 ):
     page = patient
     (tmp_path / "map.ipynb").write_text(json.dumps(NOTEBOOK))
 
-    with jupyter_lab(tmp_path, {}) as url:
-        opened_notebook(page, url)
+    with jupyter_lab(tmp_path, {}, application) as url:
+        if application == "lab":
+            opened_notebook(page, url)
+        else:
+            page.goto(f"{url}notebooks/map.ipynb")
+            state = page.locator(".jp-Notebook-ExecutionIndicator")
+            expect(state).to_have_attribute("data-status", "idle", timeout=START_MS)
         run_cell(page, 0)
         shown = settled(page)
         expect(page.get_by_text("Sevens: computed at")).to_be_visible()
         middle = pixels(shown)
         shown.click()
         expect(page.get_by_text("One pixel, computed at")).to_be_visible()
-        keep("jupyterlab")
+        keep(f"jupyter-{application}")
         run_cell(page, 1)
         expect(page.get_by_text("found [7.0] True")).to_be_visible(timeout=START_MS)
         leave(page)

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { NearestBackend, mayReach } from "../src/widget/direct";
+import { NearestBackend, mayReach, mayTell } from "../src/widget/direct";
 import type { KernelBackend } from "../src/widget/kernel";
 
 const HERE = { protocol: "http:", hostname: "127.0.0.1" };
@@ -30,6 +30,7 @@ function server(...answers: (number | Error)[]) {
   const seen: [string, string | null][] = [];
   const fetch = async (address: URL, options: RequestInit): Promise<Response> => {
     seen.push([String(address), new Headers(options.headers).get("Authorization")]);
+    assert.deepEqual([options.redirect, options.credentials], ["error", "omit"]);
     const answer = answers.shift() ?? 200;
     if (typeof answer !== "number") throw answer;
     return new Response("server", { status: answer, headers: { "X-Resolution-Metres": "20" } });
@@ -112,6 +113,23 @@ test("a tile that nobody wants any more is not asked for again", async () => {
   await assert.rejects(backend.picture("tile", "0-abc", TILE), { name: "AbortError" });
 
   assert.deepEqual(kernel.asked, ["open"]);
+});
+
+test("a token goes only to a machine that proves its name, or to the browser's own", async () => {
+  for (const url of ["https://eo.example/", "http://127.0.0.1:8080", "http://localhost:8080"]) {
+    assert.ok(mayTell({ url, token: "t" }));
+  }
+  assert.ok(mayTell({ url: "http://terrazzo:8080", token: null }));
+  assert.ok(!mayTell({ url: "http://terrazzo:8080", token: "t" }));
+
+  const named = { ...DIRECT, url: "http://terrazzo:8080" };
+  const { seen, fetch } = server();
+  const told = nearest(new Kernel(named), fetch), open = nearest(new Kernel({ ...named, token: null }), fetch);
+  await opened(told);
+  await opened(open);
+  for (const backend of [told, open]) await backend.picture("tile", "0-abc", TILE);
+
+  assert.deepEqual(seen.map(([, token]) => token), [null, null]);
 });
 
 test("a browser elsewhere does not look for the kernel's machine on its own, nor for mixed content", () => {

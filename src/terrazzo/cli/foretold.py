@@ -35,10 +35,16 @@ def begun(
         GraphInvalid, ArgumentInvalid, NoDataAvailable: the run cannot be made.
     """
     from terrazzo.drivers.estimate import outlook  # noqa: PLC0415 - loads the engine
-    from terrazzo.drivers.watching.known import enter  # noqa: PLC0415 - as above
 
     graph, job = named
     inference = job.infer(settings.workspace())
     foretold = outlook(job, inference, settings.home, block, executor, workers)
-    enter(settings.home, str(where), "graph" if graph == "-" else Path(graph).stem)
+    note(settings, graph, where)
     return inference, foretold
+
+
+def note(settings: Settings, graph: str, where: Depot) -> None:
+    """Note a run for `terrazzo jobs`, by the name of its graph's file."""
+    from terrazzo.drivers.watching.known import enter  # noqa: PLC0415 - loads the engine
+
+    enter(settings.home, str(where), "graph" if graph == "-" else Path(graph).stem)

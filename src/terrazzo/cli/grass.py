@@ -44,12 +44,18 @@ def graph_of(
         call_of(name, {})  # says which modules there are
     module = MODULES[name]
     takes, known = module.takes or _TAKES, {output.key for output in module.outputs}
-    texts = dict(_pair(text) for text in given)
-    collection, _, chosen = texts.pop(takes, "").partition(":")
+    texts = _pairs(given)
+    collection, colon, chosen = texts.pop(takes, "").partition(":")
     if not collection:
         raise ArgumentInvalid(
             f"{name} needs a collection: {takes}=COLLECTION, or {takes}=COLLECTION:BAND. List "
             "collections with `terrazzo search`."
+        )
+    bands = chosen.split(",") if colon else []
+    if not all(bands):
+        raise ArgumentInvalid(
+            f"{takes}={collection}:{chosen} has a band without a name. Give {takes}="
+            f"{collection}:BAND,BAND, or {takes}={collection} for all bands."
         )
     outputs = {key: texts.pop(key) for key in tuple(texts) if key in known}
     if outputs and module.keeps_bands:
@@ -59,8 +65,8 @@ def graph_of(
         for key, text in texts.items()
     }
     load: dict[str, Any] = {"id": collection, "spatial_extent": None, "temporal_extent": None}
-    if chosen:
-        load["bands"] = chosen.split(",")
+    if bands:
+        load["bands"] = bands
     if period:
         load["temporal_extent"] = interval(period)
     box, crs = place
@@ -84,11 +90,20 @@ def graph_of(
     return graph
 
 
-def _pair(text: str) -> tuple[str, str]:
-    key, sign, value = text.partition("=")
-    if not sign or not key or not value:
-        raise ArgumentInvalid(f"{text!r} is no KEY=VALUE, as in elevation=dem or format=percent.")
-    return key, value
+def _pairs(given: tuple[str, ...]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for text in given:
+        key, sign, value = text.partition("=")
+        if not sign or not key or not value:
+            raise ArgumentInvalid(
+                f"{text!r} is no KEY=VALUE, as in elevation=dem or format=percent."
+            )
+        if key in texts:
+            raise ArgumentInvalid(
+                f"{key}= is given twice, as {texts[key]!r} and {value!r}. Leave one out."
+            )
+        texts[key] = value
+    return texts
 
 
 def _number(text: str) -> float | str:

@@ -206,7 +206,7 @@ def _listed(settings: Settings, database: str, last: int) -> list[Row]:
         state, look = "not begun", None
         try:
             look = Watcher(depot_of(run.where)).look()
-        except OutputFailed:
+        except (ArgumentInvalid, OutputFailed):
             state = "unreachable"
         rows.append(_row(run.id, run.title, run.begun, run.where, state, look))
     with _open_jobs(settings, database) as jobs:
@@ -257,7 +257,7 @@ def _text(look: Look) -> list[str]:
         lines.append(status.message)
     if look.workers:
         lines += ["", *_columns(_table(look))]
-    return lines
+    return [_plain(line) for line in lines]
 
 
 def _table(look: Look) -> list[Sequence[str]]:
@@ -289,11 +289,17 @@ def _table(look: Look) -> list[Sequence[str]]:
 
 
 def _columns(table: Sequence[Sequence[str]]) -> list[str]:
+    table = [[_plain(cell) for cell in row] for row in table]
     widths = [max(len(row[place]) for row in table) for place in range(len(table[0]))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in table
     ]
+
+
+def _plain(text: str) -> str:
+    """Return a text that does nothing to a terminal: others wrote it, in jobs and in folders."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _short(text: str) -> str:

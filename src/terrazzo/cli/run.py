@@ -18,7 +18,7 @@ from terrazzo.cli.cluster_options import (
     group_arguments,
     share_catalogue,
 )
-from terrazzo.cli.foretold import begun
+from terrazzo.cli.foretold import begun, note
 from terrazzo.cli.graphs import Stopped, describe, job_of, tell_skipped
 from terrazzo.cli.options import GRAPH, SKIP_BAD, Settings, pool_options, where
 from terrazzo.drivers.home import work_folder
@@ -119,6 +119,7 @@ def run(
 
     job = job_of(graph, place, skip_bad=skip_bad)
     check_cluster(executor, scheduler, slurm)
+    _check_sent(work, slurm)
     share_catalogue(settings)
     _check_tiles(tiles, output, assemble=assemble)
     progress = ProgressLine()
@@ -152,6 +153,21 @@ def run(
     tell_skipped(result.skipped)
 
 
+def _check_sent(work: Path | None, slurm: Slurmed) -> None:
+    """Refuse to leave a run to Slurm whose results only this command would send.
+
+    Raises:
+        ArgumentInvalid: says what to leave out.
+    """
+    for option in ("detach", "script_only"):
+        if work is not None and slurm[option]:
+            raise ArgumentInvalid(
+                f"With --work this command sends the results, and with --{option.replace('_', '-')}"
+                " it does not wait for them. Leave out --work: the blocks are kept in the bucket "
+                "then, and the last job sends the results."
+            )
+
+
 def _check_tiles(tiles: str, output: str, *, assemble: bool) -> None:
     """Refuse options of tiles where there are none, and tiles where they are not made.
 
@@ -178,11 +194,12 @@ def _here(
     progress: Progress,
 ) -> RunResult:
     """Do a run without Slurm; `tiled` is its tile grid, and whether tiles are assembled."""
-    (_, job), (tiles, assemble) = asked, tiled
+    (graph, job), (tiles, assemble) = asked, tiled
     if tiles:
         from terrazzo.drivers.tiling.run import run as run_on_tiles  # noqa: PLC0415 - as above
         from terrazzo.geo.tile_grids import tile_grid  # noqa: PLC0415 - as above
 
+        note(settings, graph, target.depot)
         return run_on_tiles(
             job, settings.workspace(), target.folder, tile_grid(tiles, job.resolution),
             block=block, pool=pool, progress=progress, assemble=assemble,
@@ -219,11 +236,13 @@ def _by_slurm(
         parts = slurmed.TilesOrder(
             order.job, *tiled, order.block, order.threads, order.memory_bytes
         )  # fmt: skip
+        note(settings, graph, target.depot)
         if wanted["script_only"]:
             _tell(slurmed.scripts(parts, workspace, slurm, progress))
             return None
         made = slurmed.by_slurm(parts, workspace, slurm, progress, follow=follow)
     elif wanted["script_only"]:
+        note(settings, graph, target.depot)
         _tell(slurms.scripts(order, workspace, slurm))
         return None
     else:

@@ -137,12 +137,11 @@ def _help(settings: Settings, named: str, share: str, *, prepare: bool, finish: 
     from terrazzo.drivers.order import Order  # noqa: PLC0415
 
     run = depot_of(named)
-    workspace = settings.workspace()
-    if (folder / ".workspace").exists():  # of a job of the server: that of its owner
+    order, workspace, progress = Order.read(run), settings.workspace(), ProgressLine()
+    if order.of_a_job:  # of the server: the workspace of its owner
         from terrazzo.ledger.elsewhere import kept_workspace  # noqa: PLC0415 - loads the database
 
         workspace = kept_workspace(workspace, folder)
-    order, progress = Order.read(run), ProgressLine()
     if prepare:
         shares.prepare(order, workspace, run, progress)
     elif finish:

@@ -25,7 +25,7 @@ from terrazzo.drivers.watching.report import Facts, reported
 from terrazzo.engine import check_memory, cost, read_version
 from terrazzo.engine.bound import Pending
 from terrazzo.engine.demand import central_block
-from terrazzo.errors import RunIncomplete
+from terrazzo.errors import ArgumentInvalid, RunIncomplete
 from terrazzo.progress import Progress
 from terrazzo.spans import span
 from terrazzo.storage.writers.files import begin_folder
@@ -87,8 +87,8 @@ def run(
         job: the graph and where to run it.
         workspace: where its collections are.
         folder: where the files of results are put together.
-        depot: where the run is kept; the same run there, unfinished, is gone on with. By default
-            it is the folder; results are put into any other one.
+        depot: where the run is kept; the same run there, unfinished, is gone on with. It is the
+            folder, or a part of a bucket, into which results are then put as well.
         block: edge of a block, pixels.
         pool: who computes; threads on all cores by default.
         progress: told about every block; may raise `Cancelled` to stop.
@@ -97,13 +97,19 @@ def run(
         outlook: what it is expected to take; told before, and compared after.
 
     Raises:
-        GraphInvalid, ArgumentInvalid, NoDataAvailable: bad input, before any read.
+        GraphInvalid, ArgumentInvalid, NoDataAvailable: bad input, before any read; or the depot is
+            another folder.
         PlanTooLarge: a block would need more memory than a worker has; before any read.
         OutputFailed: the results cannot be written; the run can be resumed.
         RunIncomplete: some blocks failed, or a worker was killed; the others are kept.
     """
     pool, progress = pool or Pool(), progress or Progress()
     kept = FolderDepot(folder) if depot is None else depot
+    if isinstance(kept, FolderDepot) and kept.path.absolute() != folder.absolute():
+        raise ArgumentInvalid(
+            f"A run that is kept in the folder {kept} has its results there, and not in {folder}. "
+            "Name one folder for both, or keep the run in a bucket."
+        )
     with logs.collected() as log:
         inference, said = known or job.infer(workspace), about or About()
         facts = Facts(workspace.home, said.title, pool.kind, pool.size, outlook)
@@ -219,23 +225,23 @@ def _run_raster(
         logs.retell(record.logged(), again=True)
         return RunResult(assets, record.left_out(), len(blocks), len(blocks))
     record.reopen()
-    versions, resumed = _compute(work, sent, means)
+    done = _compute(work, sent, means)
     skipped: set[str] = set()
     log = logs.Log()
 
     def kept() -> Iterator[Cube]:
         for number, window in enumerate(blocks):
-            block = record.load(number, int(versions[number]), window, plan.probe)
+            block = record.load(number, int(done.versions[number]), window, plan.probe)
             skipped.update(block.skipped)
             log.extend(block.log)
             yield block.cube
 
     made: tuple[Asset, ...]
     if record.store is not None:
-        for number in range(len(blocks)):
-            left_out, told = record.told_of(number, int(versions[number]))
-            skipped.update(left_out)
-            log.extend(told)
+        record.check_kept(done.versions)
+        for _, block in sorted(done.told.items()):
+            skipped.update(block.skipped)
+            log.extend(block.log)
         sent.folder.tidy(output.file)
         _coarsen(record.store, means)
         path = folder / output.file
@@ -248,7 +254,7 @@ def _run_raster(
     with span("write"):
         record.close([asset.listed() for asset in made], version, sorted(skipped), log.all())
     logs.retell(log.all(), again=True)
-    return RunResult(made, tuple(sorted(skipped)), len(blocks), resumed)
+    return RunResult(made, tuple(sorted(skipped)), len(blocks), done.resumed)
 
 
 def _coarsen(store: SharedZarr, means: Means) -> None:
@@ -264,8 +270,20 @@ def _size(sent: Sent, output: OutputFormat) -> int | None:
     return sent.folder.size_of(output.file) if output.in_place else None
 
 
-def _compute(work: Blockwise, sent: Sent, means: Means) -> tuple[NDArray[np.uint64], int]:
-    """Compute the blocks that are missing; return the versions of all, and how many there were.
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    """All blocks of a raster, once they are kept."""
+
+    versions: NDArray[np.uint64]
+    """Of the images that they are made of, by number."""
+    resumed: int
+    """How many were there before."""
+    told: dict[int, Made]
+    """Of blocks that are in a store: those of which there is something to tell."""
+
+
+def _compute(work: Blockwise, sent: Sent, means: Means) -> _Computed:
+    """Compute the blocks that are missing.
 
     Raises:
         RunIncomplete: some failed, or a worker was killed.
@@ -275,6 +293,7 @@ def _compute(work: Blockwise, sent: Sent, means: Means) -> tuple[NDArray[np.uint
     versions = work.record.versions(count)
     resumed = failed = 0
     first = Made()
+    told: dict[int, Made] = {}
     try:
         with progress, opened(means.pool, work, sent) as executor:
             progress.start(count, "blocks")
@@ -289,6 +308,8 @@ def _compute(work: Blockwise, sent: Sent, means: Means) -> tuple[NDArray[np.uint
                     progress.fail(unit, made.error, made.reason)
                     continue
                 versions[number] = made.version
+                if work.record.store is not None and (made.log or made.skipped):
+                    told[number] = made
                 progress.hear(made.log)
                 if made.resumed:
                     resumed += 1
@@ -309,4 +330,4 @@ def _compute(work: Blockwise, sent: Sent, means: Means) -> tuple[NDArray[np.uint
             "to compute only what is missing.",
             first.reason,
         )
-    return versions, resumed
+    return _Computed(versions, resumed, told)

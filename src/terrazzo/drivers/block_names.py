@@ -8,6 +8,7 @@ need not load the engine.
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -17,13 +18,13 @@ BLOCKS: Final = ".blocks"
 """Folder of the blocks of a run, below that of the run."""
 GROUP: Final = 4096
 """Blocks of one group."""
-_KEPT, _ASIDE = ".block", ".failed"
-_VERSION_LENGTH: Final = 16
+_ASIDE: Final = ".failed"
+_KEPT: Final = re.compile(r"(0|[1-9][0-9]*)_([0-9a-f]{16})\.block")
 
 
 def kept_name(number: int, version: int) -> str:
     """Return the name of the file of a finished block, from the folder of the run."""
-    return f"{BLOCKS}/{number // GROUP}/{number}_{version:016x}{_KEPT}"
+    return f"{BLOCKS}/{number // GROUP}/{number}_{version:016x}.block"
 
 
 def aside_name(number: int) -> str:
@@ -33,16 +34,22 @@ def aside_name(number: int) -> str:
 
 def kept_of(name: str) -> tuple[int, int] | None:
     """Return number and version of the finished block of a file; None if it is of none."""
-    number, _, version = name.removesuffix(_KEPT).partition("_")
-    if not (name.endswith(_KEPT) and number.isdecimal() and len(version) == _VERSION_LENGTH):
-        return None
-    return int(number), int(version, 16)
+    found = _KEPT.fullmatch(name)
+    return None if found is None else (int(found[1]), int(found[2], 16))
 
 
 def aside_of(name: str) -> int | None:
     """Return the number of the block that a file says was set aside; None if it says none."""
     number = name.removesuffix(_ASIDE)
     return int(number) if name.endswith(_ASIDE) and number.isdecimal() else None
+
+
+def is_plain(name: object) -> bool:
+    """Tell whether something is the name of a file in a folder, and so leads nowhere else.
+
+    What is read out of a folder or bucket is not believed: others may be able to write there.
+    """
+    return isinstance(name, str) and name not in {"", ".", ".."} and not {"/", "\0"} & set(name)
 
 
 def all_ended(folder: Path, count: int) -> bool:

@@ -196,7 +196,21 @@ class FolderDepot:
 
     def size_of(self, below: str) -> int:
         """Return the bytes of all files below a folder."""
-        return sum((self.path / below / name).stat().st_size for name in self.names(below))
+        size = 0
+        for name in self.names(below):
+            path = self.path / below / name
+            if _PART.search(name):
+                continue  # somebody is at it still
+            try:
+                size += path.stat().st_size
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise OutputFailed(
+                    f"{path} cannot be looked at ({error.strerror}). What is finished is kept: "
+                    "when that is mended, give the same command again."
+                ) from error
+        return size
 
     def tidy(self, below: str) -> None:
         """Delete parts of files that never got their names."""
@@ -303,8 +317,13 @@ class BucketDepot:
         with self._asked():
             if self.bucket.listed_as(key) is None:
                 return
-            if not (path.is_file() and self.bucket.holds(key, path)):
-                fetch_whole(self.bucket.address(key), path, folder / FETCHED)
+            try:
+                if path.is_file() and self.bucket.holds(key, path):
+                    return
+                path.unlink(missing_ok=True)  # else it may pass for what was fetched before
+            except OSError as error:
+                raise output_failed(path, error) from error
+            fetch_whole(self.bucket.address(key), path, folder / FETCHED)
 
     def absolute(self) -> Self:
         """Return it; an address means the same everywhere."""

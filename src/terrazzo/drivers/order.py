@@ -36,6 +36,8 @@ class Order:
     """What is said of the results."""
     blocks: Mapping[str, int] = field(default_factory=dict)
     """How many blocks there are, by the folder in which they are kept, from that of the run."""
+    of_a_job: bool = False
+    """Whether it is of a job of the server: with the workspace of its owner, or not at all."""
 
     @property
     def pool(self) -> Pool:
@@ -60,6 +62,7 @@ class Order:
             "memory_bytes": self.memory_bytes,
             "about": asdict(self.about),
             "blocks": dict(self.blocks),
+            "of_a_job": self.of_a_job,
         }
         run.write(ORDER, json.dumps(told, indent=1, sort_keys=True).encode())
 
@@ -83,8 +86,9 @@ class Order:
             job = Job(**told["job"], bbox=None if bbox is None else tuple(bbox))
             about = About(**told["about"])
             return cls(
-                job, told["block"], told["threads"], told["memory_bytes"], about, told["blocks"]
-            )
+                job, told["block"], told["threads"], told["memory_bytes"], about, told["blocks"],
+                bool(told["of_a_job"]),
+            )  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArgumentInvalid(
                 f"{run}/{ORDER} is damaged ({error}). Give the command that began the run once "

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PLACES_FILE: Final = "places.json"
 _OBJECTS: Final = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/(?P<key>.*))?")
+_ODD: Final = re.compile(r"\.{0,2}|.*[\x00-\x1f\x7f].*", re.DOTALL)
+"""Parts of prefixes that object stores refuse."""
 _REMOTE: Final = re.compile(r"(s3|https?)://", re.IGNORECASE)
 
 
@@ -40,14 +42,19 @@ class Place:
         """Read an address that the operator gave; buckets are where the environment says.
 
         Raises:
-            ArgumentInvalid: it is none, or names no bucket.
+            ArgumentInvalid: it is none, or names no bucket, or a prefix that stores do not take.
         """
         url = url.rstrip("/")
         if url[:5].lower() != "s3://":
             return cls(url)
         url = f"s3://{url[5:]}"
-        if _OBJECTS.fullmatch(url) is None:
+        if (found := _OBJECTS.fullmatch(url)) is None:
             raise ArgumentInvalid(f"{url} names no bucket. Use s3://BUCKET or s3://BUCKET/PREFIX.")
+        if found["key"] and any(map(_ODD.fullmatch, found["key"].split("/"))):
+            raise ArgumentInvalid(
+                f"{url!r} has a prefix that object stores do not take. Use names with single "
+                "slashes between them: none is empty, . or .., or has control characters."
+            )
         return cls(url, Store.of_environment())
 
     @property

@@ -17,9 +17,9 @@ from urllib.parse import quote
 import numpy as np
 
 from terrazzo.cube import Cube
-from terrazzo.drivers.block_names import BLOCKS, aside_name, aside_of, kept_name, kept_of
+from terrazzo.drivers.block_names import BLOCKS, aside_name, aside_of, is_plain, kept_name, kept_of
 from terrazzo.drivers.tally import RESULTS, Tally
-from terrazzo.errors import OutputFailed, RunDiffers
+from terrazzo.errors import ArgumentInvalid, OutputFailed, RunDiffers
 from terrazzo.logs import Entry
 from terrazzo.spans import note, span
 
@@ -93,11 +93,19 @@ class RunRecord:
             OutputFailed: it cannot be written to.
         """
         record = cls(depot, store)
-        if not record.check(description):
+        known = record.check(description)
+        if store is not None and not (known and store.begun):
+            if known:
+                record._forget_blocks()  # before the store is there: a run may be killed between
+            store.begin()  # before the record is: who finds it must find the store as well
+        if not known:
             depot.write(RECORD, json.dumps(description, indent=1, sort_keys=True).encode())
-        if store is not None:
-            store.begin()
         return record
+
+    def _forget_blocks(self) -> None:
+        """Take nothing for done, as the store that blocks were written into is gone."""
+        self.reopen()
+        self.depot.delete(f"{BLOCKS}/{name}" for name in self.depot.names(BLOCKS))
 
     def check(self, description: Mapping[str, Any]) -> bool:
         """Refuse to mix two runs in one depot; tell whether there is one.
@@ -108,22 +116,41 @@ class RunRecord:
         Raises:
             RunDiffers: the run that is there differs; says in what.
         """
-        content = self.depot.read(RECORD)
-        if content is None:
-            return False
-        known = json.loads(content)
-        fresh = json.loads(json.dumps(description))
-        differing = sorted(
-            key
-            for key in fresh.keys() - {GRAPH}  # its digest counts, not its text
-            if known.get(key) != fresh.get(key)
-        )
+        differing = self.differing(description)
         if differing:
             raise RunDiffers(
                 f"{self.depot} holds another run (it differs in {', '.join(differing)}). Choose "
                 "another folder with -o, or delete this one."
             )
-        return True
+        return differing is not None
+
+    def differing(self, description: Mapping[str, Any]) -> list[str] | None:
+        """Return in what the run that is there differs from another; None where there is none.
+
+        Args:
+            description: of the other run, or some of it.
+
+        Raises:
+            RunDiffers: what is there is damaged.
+        """
+        content = self.depot.read(RECORD)
+        if content is None:
+            return None
+        try:
+            known = json.loads(content)
+        except ValueError:
+            known = None
+        if not isinstance(known, dict):
+            raise RunDiffers(
+                f"{self.depot} holds a {RECORD} that is damaged, or another program's. Choose "
+                "another folder with -o, or delete this one."
+            )
+        fresh = json.loads(json.dumps(description))
+        return sorted(
+            key
+            for key in fresh.keys() - {GRAPH}  # its digest counts, not its text
+            if known.get(key) != fresh.get(key)
+        )
 
     def versions(self, count: int) -> NDArray[np.uint64]:
         """Return, for each of `count` blocks, the version of the images that it was made of.
@@ -248,14 +275,34 @@ class RunRecord:
         told = json.loads(header)
         return tuple(told["skipped"]), tuple(map(Entry.of, told["log"]))
 
+    def check_kept(self, versions: NDArray[np.uint64]) -> None:
+        """Refuse to go on where a block has gone meanwhile; all names are listed.
+
+        Args:
+            versions: with which all blocks were kept, by number.
+
+        Raises:
+            OutputFailed: one of them is not there.
+        """
+        there = np.zeros(len(versions), np.bool_)
+        for name in self._names():
+            found = kept_of(name)
+            if found is not None and found[0] < len(versions):
+                there[found[0]] |= found[1] == versions[found[0]]
+        for number in np.flatnonzero(~there)[:1]:
+            raise self._lost(kept_name(int(number), int(versions[number])))
+
     def _read(self, name: str, most: int | None = None) -> bytes:
         content = self.depot.read(name, most)
         if content is None:
-            raise OutputFailed(
-                f"{self.depot} has lost {name} while the run went on. Give the same command "
-                "again: it computes what is missing."
-            )
+            raise self._lost(name)
         return content
+
+    def _lost(self, name: str) -> OutputFailed:
+        return OutputFailed(
+            f"{self.depot} has lost {name} while the run went on. Give the same command "
+            "again: it computes what is missing."
+        )
 
     def reopen(self) -> None:
         """Forget the results that were written, because they are made anew."""
@@ -269,14 +316,30 @@ class RunRecord:
 
         Args:
             version: gives that of the images now; asked only where there are results.
+
+        Raises:
+            ArgumentInvalid: the list of what it wrote is damaged, or names what lies elsewhere.
         """
         content = self.depot.read(RESULTS)
         if content is None:
             return None
-        told = json.loads(content)
-        results: list[dict[str, str]] = told["results"]
+        try:
+            told = json.loads(content)
+            results = [{key: one[key] for key in ("file", "time")} for one in told["results"]]
+            tuple(map(Entry.of, told["log"]))  # which `logged` reads
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise self._damaged("it cannot be read") from None
+        for one in results:
+            if not is_plain(one["file"]):
+                raise self._damaged(f"{one['file']!r} is no name of a file beside it")
         there = all(self.depot.has(one["file"]) for one in results)
-        return results if there and told["version"] == version() else None
+        return results if there and told.get("version") == version() else None
+
+    def _damaged(self, why: str) -> ArgumentInvalid:
+        return ArgumentInvalid(
+            f"{RESULTS} in {self.depot} is damaged: {why}. Delete it, and give the same command "
+            "again."
+        )
 
     def left_out(self) -> tuple[str, ...]:
         """Return the items that a finished run left out."""

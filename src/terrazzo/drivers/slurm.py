@@ -28,6 +28,7 @@ from terrazzo.drivers.watching.status import STATUS
 from terrazzo.engine import check_memory, read_version
 from terrazzo.engine.bound import Pending
 from terrazzo.errors import ArgumentInvalid
+from terrazzo.progress import pause
 from terrazzo.storage.writers.files import output_failed, whole_file
 
 if TYPE_CHECKING:
@@ -376,9 +377,9 @@ def carried_out(
                 slurm.cancel()
                 raise
         after = parts.count - parts.there()
-        if after == 0 or after >= left or parts.aside() >= after:
+        if after == 0 or after >= left or parts.aside() >= after or attempt == ROUNDS - 1:
             break
-        time.sleep(PAUSE_S * 2**attempt)
+        pause(PAUSE_S * 2**attempt, progress)
     return True
 
 
@@ -459,7 +460,7 @@ def _watch(slurm: Slurm, parts: Parts, progress: Progress) -> None:
         progress.start(parts.count, parts.unit)
         known = parts.there()
         progress.resume(known)
-        while states := _answered(slurm):
+        while states := _answered(slurm, progress):
             if states[NEVER]:
                 raise ClusterUnusable(
                     "The job that the others wait for has failed, so they can never start; they "
@@ -473,10 +474,10 @@ def _watch(slurm: Slurm, parts: Parts, progress: Progress) -> None:
                 known = there
                 if there == parts.count:  # a task whose node was lost comes back after minutes
                     slurm.spare()
-            time.sleep(LOOK_S)
+            pause(LOOK_S, progress)
 
 
-def _answered(slurm: Slurm) -> Counter[str]:
+def _answered(slurm: Slurm, progress: Progress) -> Counter[str]:
     """Ask how the jobs are; again for a while, where Slurm is away: they go on without it.
 
     Raises:
@@ -489,4 +490,4 @@ def _answered(slurm: Slurm) -> Counter[str]:
         except ClusterUnusable:
             if time.monotonic() > patient_until:
                 raise
-        time.sleep(LOOK_S)
+        pause(LOOK_S, progress)

@@ -20,6 +20,7 @@ from terrazzo.engine.bound import Pending
 from terrazzo.engine.infer import needs
 from terrazzo.errors import PlanTooLarge
 from terrazzo.geo.blocks import Blocks
+from terrazzo.progress import watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -193,7 +194,8 @@ def _carried_out(stage: _Stage, plan: Plan, means: Means) -> Found:
             for number, kept in _walked(part, windows, walk.part, means):
                 walk.add(number, kept)
             skipped.update(part.bad_items)
-        finding = work.finish()
+        with watched(means.progress):
+            finding = work.finish()
     return Found(finding, tuple(sorted(skipped)), log.all())
 
 

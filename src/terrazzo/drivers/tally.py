@@ -23,8 +23,9 @@ _SETTLED_NS: Final = 2_000_000_000
 class Tally:
     """Which blocks of a run were made or set aside, as of the last look.
 
-    A group of blocks that is complete is never listed again, nor is one whose folder has not
-    changed. So a look at a run of ten million blocks lists the few thousand that are in work.
+    A group of blocks whose folder has not changed is not listed again, nor is one that is complete
+    where nobody tells of changes. So a look at a run of ten million blocks lists the few thousand
+    that are in work.
     """
 
     def __init__(self, depot: Depot, count: int) -> None:
@@ -39,7 +40,8 @@ class Tally:
         """Blocks that were made."""
         self.aside: NDArray[np.bool_] = np.zeros(count, np.bool_)
         """Blocks that were set aside."""
-        self._complete: set[int] = set()
+        self._listed: set[int] = set()
+        self._complete: dict[int, int | None] = {}
         self._changed: dict[int, int] = {}
 
     @property
@@ -54,19 +56,44 @@ class Tally:
             OutputFailed: the depot does not tell.
         """
         if self._depot.has(RESULTS):
-            self.kept[:], self.aside[:] = True, False
+            self._all()
             return
-        for name, changed in list(self._depot.folders(BLOCKS)):
-            group = int(name) if name.isdecimal() else -1
+        there = {
+            int(name): changed
+            for name, changed in self._depot.folders(BLOCKS)
+            if name.isdecimal() and int(name) * GROUP < self.count
+        }
+        gone = self._listed - there.keys()
+        if gone and self._depot.has(RESULTS):
+            self._all()  # it was finished, and tidied, between the two questions
+            return
+        for group in gone:
+            self._forget(group)
+        for group, changed in there.items():
             known = changed is not None and self._changed.get(group) == changed
-            if group < 0 or group * GROUP >= self.count or group in self._complete or known:
+            if known or (group in self._complete and self._complete[group] == changed):
                 continue
             listed = time.time_ns()
-            self._list(group)
+            self._list(group, changed)
             if changed is not None and listed - changed > _SETTLED_NS:
                 self._changed[group] = changed
 
-    def _list(self, group: int) -> None:
+    def _all(self) -> None:
+        """Take every block for made; should the results go, nothing is known of any."""
+        self.kept[:], self.aside[:] = True, False
+        self._listed = set(range(-(-self.count // GROUP)))
+        self._complete.clear()
+        self._changed.clear()
+
+    def _forget(self, group: int) -> None:
+        """Take blocks for missing whose folder has gone: the run was cut anew."""
+        part = slice(group * GROUP, (group + 1) * GROUP)
+        self.kept[part] = self.aside[part] = False
+        self._listed.discard(group)
+        self._complete.pop(group, None)
+        self._changed.pop(group, None)
+
+    def _list(self, group: int, changed: int | None) -> None:
         first = group * GROUP
         part = slice(first, min(first + GROUP, self.count))
         kept, aside = np.zeros((2, part.stop - first), np.bool_)
@@ -77,5 +104,7 @@ class Tally:
             elif number is not None and first <= number < part.stop:
                 aside[number - first] = True
         self.kept[part], self.aside[part] = kept, aside
+        self._listed.add(group)
+        self._complete.pop(group, None)
         if kept.all():
-            self._complete.add(group)
+            self._complete[group] = changed

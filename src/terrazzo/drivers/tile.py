@@ -26,7 +26,7 @@ from terrazzo.errors import ArgumentInvalid, PlanTooLarge, SpatialExtentEmpty
 from terrazzo.geo.crs import WEB_MERCATOR
 from terrazzo.geo.tiling import TileMatrixSet, native, web_mercator
 from terrazzo.geo.worlds import in_one_world
-from terrazzo.progress import Progress
+from terrazzo.progress import Progress, watched
 from terrazzo.storage.writers.picture import Style, encode_picture
 
 if TYPE_CHECKING:
@@ -295,7 +295,8 @@ class TileLayer:
         for row in range(inside.row, inside.row_stop, STRIP):
             progress.check()
             height = min(STRIP, inside.row_stop - row)
-            strips.append(self.computed(plan, replace(inside, row=row, height=height)))
+            with watched(progress):
+                strips.append(self.computed(plan, replace(inside, row=row, height=height)))
         if strips[0].window == grid.window:
             return strips[0]
         return paste(strips[0], grid.window, strips)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from terrazzo import logs
 from terrazzo.engine import evaluate
+from terrazzo.progress import watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,11 +38,11 @@ def walked(
         windows: pixels of its grid.
         part: called with the number of a window and its cube, by many threads at once.
         workers: threads that compute, ahead of whoever takes the results.
-        progress: told about every window.
+        progress: told about every window, and asked by what takes long in one; by many threads.
     """
 
     def computed(number: int) -> tuple[T, tuple[logs.Entry, ...]]:
-        with logs.collected() as log:
+        with logs.collected() as log, watched(progress):
             kept = part(number, evaluate(plan, windows[number]))
         return kept, log.all()
 

@@ -48,7 +48,8 @@ def laid_out(data: xr.DataArray | xr.Dataset, crs: str = "") -> LaidOut:
             mapping, an attribute `crs`, or dimensions called lon and lat).
 
     Raises:
-        ArgumentInvalid: it has no x, y or CRS, or a dimension that is neither those nor dates.
+        ArgumentInvalid: it has no x, y or CRS, a dimension that is neither those nor dates, or
+            bands that cannot be told apart by their names.
     """
     import xarray as xr  # noqa: PLC0415 - slow to load
 
@@ -59,9 +60,12 @@ def laid_out(data: xr.DataArray | xr.Dataset, crs: str = "") -> LaidOut:
     held = held[[key for key, one in held.data_vars.items() if {x, y} <= set(one.dims)]]
     if not held.data_vars:
         raise ArgumentInvalid(f"No variable of the dataset has the dimensions {y} and {x}.")
-    renamed = held.rename({x: "x", y: "y", **_time(held, {x, y})})
+    names = {x: "x", y: "y", **_time(held, {x, y})}
+    _check_bands([str(key) for key in held.data_vars], {*names.values()})
+    plain = held.drop_vars([key for key in held.coords if key not in held.dims])
+    renamed = plain.rename(names)
     order = [TIME, "y", "x"] if TIME in renamed.dims else ["y", "x"]
-    made = {key: one.transpose(*(d for d in order if d in one.dims)).variable
+    made = {str(key): one.transpose(*(d for d in order if d in one.dims)).variable
             for key, one in renamed.data_vars.items()}  # fmt: skip
     coordinates = {key: renamed[key].variable.copy(deep=False) for key in order}
     return LaidOut(xr.Dataset(made, coords=coordinates), name, banded)
@@ -72,17 +76,45 @@ def _band_dimensions(data: xr.DataArray) -> list[Hashable]:
 
 
 def _variables(data: xr.DataArray) -> xr.Dataset:
-    """Return an array as a dataset of its bands."""
-    bands = _band_dimensions(data)
+    """Return an array as a dataset of its bands.
+
+    Raises:
+        ArgumentInvalid: two bands have one name, or one that something else has.
+    """
+    bands, taken = _band_dimensions(data), {*map(str, data.coords), *map(str, data.dims)}
     if not bands:
-        return data.to_dataset(name="value" if data.name is None else str(data.name))
+        name = "value"
+        while name in taken:
+            name = f"{name}_"
+        return data.to_dataset(name=name)
     labels = [str(one) for one in data[bands[0]].to_numpy()]
     named = [f"band{one}" if one.isdigit() else one for one in labels]
+    _check_bands(named, taken - {str(bands[0])})
     made = data.assign_coords({bands[0]: named}).to_dataset(dim=bands[0])
     for one in made.data_vars.values():  # what is said of the array, no-data among it, is of each
         one.attrs.update(data.attrs)
         one.encoding.update(data.encoding)
     return made
+
+
+def _check_bands(names: list[str], taken: set[str]) -> None:
+    """Refuse bands that cannot be told apart by their names.
+
+    Raises:
+        ArgumentInvalid: two have one name, or one that a coordinate or dimension has.
+    """
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ArgumentInvalid(
+            f"The array has several bands called {twice[0]!r}; a number such as 1 counts as "
+            "'band1'. Give each a name of its own, e.g. array.assign_coords(band=['red', 'nir'])."
+        )
+    if clash := sorted(taken & {*names}):
+        raise ArgumentInvalid(
+            f"A band is called {clash[0]!r}, as a coordinate or dimension of the array is. Give it "
+            "another name, e.g. array.assign_coords(band=['red', 'nir']) or "
+            f"dataset.rename({clash[0]}='value')."
+        )
 
 
 def _one(data: xr.Dataset, names: tuple[str, ...], what: str) -> Hashable:
@@ -92,6 +124,12 @@ def _one(data: xr.Dataset, names: tuple[str, ...], what: str) -> Hashable:
         raise ArgumentInvalid(
             f"The array has no dimension {what!r} with coordinates of two pixels or more; it has "
             f"{', '.join(map(str, data.dims)) or 'none'}. Name it {' or '.join(names[:3])}."
+        )
+    if data[found[0]].dtype.kind not in "iuf":
+        raise ArgumentInvalid(
+            f"The coordinates {found[0]!r} are {data[found[0]].dtype}, and no numbers. Give it "
+            f"those of pixel centres, e.g. array.assign_coords({found[0]}=array.{found[0]}"
+            ".astype(float))."
         )
     return found[0]
 

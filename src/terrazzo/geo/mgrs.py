@@ -1,8 +1,9 @@
 """Squares of 100 km of the Military Grid Reference System, and the tiles of Sentinel-2 on them.
 
-A tile begins at the upper left corner of its square, moved out to a multiple of 60 m, and is
-109.8 km wide, so that it overlaps its neighbours on the right and below. A square that lies in
-two bands of latitude has the letter of the band of its centre, as Sentinel-2 has it.
+A tile begins at the upper left corner of its square, moved out to a multiple of 60 m, which is
+counted from the equator on both its sides, and is 109.8 km wide, so that it overlaps its
+neighbours on the right and below. A square that lies in two bands of latitude has the letter of
+the band of its centre, as Sentinel-2 has it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ SQUARE_M: Final = 100_000
 BOX_M: Final = 109_800
 """Edge of a tile."""
 _SNAP_M: Final = 60
+_SOUTHERN: Final = "EPSG:327"
+_FALSE_NORTHING_M: Final = 10_000_000
+"""Of the equator in zones of the south; no multiple of 60 m."""
 _COLUMNS: Final = ("ABCDEFGH", "JKLMNPQR", "STUVWXYZ")
 _ROWS: Final = "ABCDEFGHJKLMNPQRSTUV"
 _BANDS: Final = "CDEFGHJKLMNPQRSTUVWX"
@@ -70,6 +74,13 @@ def square_name(crs: str, left: int, bottom: int) -> str:
     return f"{number:02}{band}{column}{_ROWS[(bottom // SQUARE_M + shift) % len(_ROWS)]}"
 
 
-def box_corner(left: int, top: int) -> tuple[float, float]:
-    """Return (left, top) of the tile on the square whose upper left corner is given, metres."""
-    return float(left // _SNAP_M * _SNAP_M), float(-(-top // _SNAP_M) * _SNAP_M)
+def box_corner(crs: str, left: int, top: int) -> tuple[float, float]:
+    """Return (left, top) of the tile on a square, metres.
+
+    Args:
+        crs: that of its zone.
+        left: easting of the square's upper left corner.
+        top: its northing.
+    """
+    equator = _FALSE_NORTHING_M if crs.startswith(_SOUTHERN) else 0
+    return float(left // _SNAP_M * _SNAP_M), float(equator - (equator - top) // _SNAP_M * _SNAP_M)

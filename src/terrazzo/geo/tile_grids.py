@@ -117,7 +117,7 @@ class TileGrid:
         left, bottom, _, top = zone.box(row, col)
         if self.kind == "mgrs":
             name = square_name(zone.crs, round(left), round(bottom))
-            left, top = box_corner(round(left), round(top))
+            left, top = box_corner(zone.crs, round(left), round(top))
         else:
             name = _KINDS[self.kind](self, zone, row, col)
         return Tile(name, Grid(zone.crs, left, top, self.pixel, self.pixel, self.edge, self.edge))
@@ -145,11 +145,12 @@ def tile_grid(text: str, resolution: float = 0.0) -> TileGrid:
     kind, _, rest = text.partition(":")
     if kind.lower() == "mgrs" and not rest:
         pixel = resolution or 10.0
-        # The corners of tiles lie on multiples of 60 m.
+        # The corners of tiles lie on multiples of 60 m, counted from the equator.
         if 60 / pixel != round(60 / pixel):
             raise ArgumentInvalid(
-                f"Tiles of Sentinel-2 begin at multiples of 60 m, which pixels of {pixel:g} m do "
-                "not meet. Choose --resolution 10, 20, 30, 60 or another part of 60."
+                "Tiles of Sentinel-2 begin at multiples of 60 m from the equator, which pixels of "
+                f"{pixel:g} m do not meet. Choose --resolution 10, 20, 30, 60 or another part of "
+                "60."
             )
         return TileGrid(text, pixel, round(BOX_M / pixel), _mgrs_zones())
     if kind.lower() == "equi7":

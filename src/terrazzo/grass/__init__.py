@@ -1,15 +1,15 @@
 """GRASS: modules from a list, over bare arrays, in mapsets that are in memory.
 
 Knows no cubes. `modules` says which modules there are, what they take and how far they look;
-`expressions` reads what r.mapcalc is given; `session` runs them.
+`expressions` reads what r.mapcalc is given, `regions` says where it lies; `session` runs them.
 """
 
 from terrazzo.grass.modules import MODULES, Call, Module, Output, call_of
+from terrazzo.grass.regions import Place
 from terrazzo.grass.session import (
     MOST_SECONDS,
     GrassFailed,
     GrassMissing,
-    Place,
     check_grass,
     run,
     version,

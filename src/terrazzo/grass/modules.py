@@ -9,6 +9,8 @@ blocks disagree; and r.param.scale gives other numbers each time.
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -17,10 +19,12 @@ from terrazzo.errors import ArgumentInvalid, suggest
 from terrazzo.grass.expressions import reach_of, read_expression
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
 CORES: Final = 64
-"""That a module may be told to use."""
+"""That a module may be told to use; it uses those that there are."""
+_MOST_BITS: Final = 128
+"""Of a number that is told back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class Option:
     """What a module may be given beside its maps."""
 
     kind: str
-    """`number`, `whole`, `odd` (whole and odd) or `word`."""
+    """`number`, `whole`, `odd` (whole and odd), `cores` (whole, of this machine) or `word`."""
     low: float = -math.inf
     """Least number."""
     high: float = math.inf
@@ -50,15 +54,19 @@ class Option:
                 f"`{name}` is one of {', '.join(self.words)}, not {value!r}.{near}"
             )
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        whole = number and float(value).is_integer()
+        whole = number and (isinstance(value, int) or value.is_integer())
         if (
             not number
             or not self.low <= value <= self.high
             or (self.kind != "number" and not whole)
             or (self.kind == "odd" and value % 2 == 0)
         ):
-            what = {"number": "a number", "whole": "a whole number", "odd": "an odd number"}
-            raise ArgumentInvalid(f"`{name}` is {what[self.kind]}{self._range()}, not {value!r}.")
+            what = {"number": "a number", "odd": "an odd number"}.get(self.kind, "a whole number")
+            long = isinstance(value, int) and value.bit_length() > _MOST_BITS
+            told = "one so long" if long else repr(value)
+            raise ArgumentInvalid(f"`{name}` is {what}{self._range()}, not {told}.")
+        if self.kind == "cores":
+            return str(min(int(value), len(os.sched_getaffinity(0))))
         return repr(float(value)) if self.kind == "number" else str(int(value))
 
     def _range(self) -> str:
@@ -151,9 +159,10 @@ def call_of(
         ArgumentInvalid: it is no module, parameter, value, flag or output that there is here.
         BandNotFound: an expression uses a band that is not there.
     """
+    _check_kinds(name, parameters, flags, outputs)
     if name not in MODULES:
         raise ArgumentInvalid(
-            f"There is no module {name!r} here.{suggest(str(name), tuple(MODULES))} Modules: "
+            f"There is no module {name!r} here.{suggest(name, tuple(MODULES))} Modules: "
             f"{', '.join(MODULES)}."
         )
     module = MODULES[name]
@@ -175,6 +184,26 @@ def call_of(
         *([f"-{''.join(sorted(set(flags)))}"] if flags else []),
     ]
     return Call(module, command, wanted, None)
+
+
+def _check_kinds(name: object, parameters: object, flags: object, outputs: object) -> None:
+    """Refuse arguments of other types; whoever calls from a program may give any.
+
+    Raises:
+        ArgumentInvalid: says which.
+    """
+    texts = outputs is None or (
+        isinstance(outputs, Sequence)
+        and not isinstance(outputs, str)
+        and all(isinstance(one, str) for one in outputs)
+    )
+    if not (isinstance(name, str) and isinstance(flags, str) and texts):
+        raise ArgumentInvalid(
+            "A module is called with its name and its flags as texts and outputs as a list of "
+            "texts, e.g. 'r.slope.aspect', 'e' and ['slope']."
+        )
+    if not isinstance(parameters, Mapping):
+        raise ArgumentInvalid("Parameters of a module are given by name, e.g. {'zscale': 2}.")
 
 
 def _texts(module: Module, parameters: Mapping[str, Any]) -> dict[str, str]:
@@ -228,7 +257,7 @@ _NEIGHBOURS = (
     "average", "median", "mode", "minimum", "maximum", "range", "stddev", "sum", "count",
     "variance", "diversity", "interspersion", "quart1", "quart3", "perc90", "quantile",
 )  # fmt: skip
-_NPROCS = Option("whole", 1, CORES)
+_NPROCS = Option("cores", 1, CORES)
 _OUTPUT = (Output("output"),)
 
 

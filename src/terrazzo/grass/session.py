@@ -6,10 +6,10 @@ import atexit
 import contextlib
 import fcntl
 import json
-import math
 import os
 import select
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -21,16 +21,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from pyproj import CRS
 
 from terrazzo.errors import ArgumentInvalid, TerrazzoError
+from terrazzo.grass.regions import region_file, region_of, wkt_of
+from terrazzo.progress import CHECK_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from terrazzo.grass.modules import Call
+    from terrazzo.grass.regions import Place
 
 MOST_SECONDS: Final = 600.0
 """Until the computation of a block is given up."""
@@ -62,18 +64,6 @@ class GrassFailed(ArgumentInvalid):
     """A module of GRASS refused what it was given, took too long, or was ended."""
 
     code = "GrassFailed"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an array lies."""
-
-    crs: str
-    """Canonical name."""
-    bounds: tuple[float, float, float, float]
-    """(left, bottom, right, top), units of the CRS."""
-    pixel: tuple[float, float]
-    """Width and height of a pixel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +134,8 @@ def run(
     images: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]],
     place: Place,
     seconds: float = MOST_SECONDS,
+    *,
+    check: Callable[[], None] = lambda: None,
 ) -> list[tuple[NDArray[Any], NDArray[np.bool_]]]:
     """Run a module over a raster, in a mapset that is in memory and gone afterwards.
 
@@ -153,6 +145,7 @@ def run(
             call takes; NaN is no-data too.
         place: where they lie.
         seconds: until it is given up.
+        check: called again and again while it runs; may raise to end it.
 
     Returns:
         Values and validity per output: int32 where it holds whole numbers, else the type of the
@@ -169,7 +162,7 @@ def run(
     pixels, itemsize = images[0][0].size, images[0][0].dtype.itemsize
     maps = len(images) + len(call.outputs)
     with _SESSIONS.one(_root(2 * maps * pixels * itemsize)) as session:
-        return session.run(call, images, place, seconds)
+        return session.run(call, images, place, _Until(time.monotonic() + seconds, check))
 
 
 def _without_data(call: Call, images: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]]) -> bool:
@@ -179,6 +172,21 @@ def _without_data(call: Call, images: Sequence[tuple[NDArray[Any], NDArray[np.bo
     return not call.module.fills and not any(
         (valid & ~np.isnan(values)).any() for values, valid in images
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Until:
+    """How long GRASS may work."""
+
+    end_s: float
+    """When it is given up, on the monotonic clock."""
+    check: Callable[[], None]
+    """Raises when it is not wanted any more."""
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left; 0 at the end."""
+        return max(0.0, self.end_s - time.monotonic())
 
 
 @dataclass(eq=False)
@@ -216,32 +224,33 @@ class _Session:
         call: Call,
         images: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]],
         place: Place,
-        seconds: float,
+        until: _Until,
     ) -> list[tuple[NDArray[Any], NDArray[np.bool_]]]:
         """See `run`."""
         self.calls += 1
-        ends = time.monotonic() + seconds
         try:
-            region = self._location(place.crs, ends)
-            return self._computed(call, images, {**region, **_region(place, images)}, ends)
-        except OSError as error:
+            region = self._location(place.crs, until)
+            return self._computed(
+                call, images, {**region, **region_of(place, images[0][0].shape)}, until
+            )
+        except OSError as error:  # its text names a folder, which is nobody's business
             raise GrassFailed(
-                f"GRASS cannot work in {self.folder}: {error.strerror}. Make room there, or choose "
-                "smaller blocks."
-            ) from error
+                f"GRASS cannot work where temporary files are: {error.strerror}. Make room there, "
+                "or choose smaller blocks."
+            ) from None
 
     def _computed(
         self,
         call: Call,
         images: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]],
         region: Mapping[str, str],
-        ends: float,
+        until: _Until,
     ) -> list[tuple[NDArray[Any], NDArray[np.bool_]]]:
         location = self.folder / region["location"]
         mapset = location / f"call{self.calls}"
         mapset.mkdir()
         try:
-            (mapset / "WIND").write_text(_wind(region))
+            (mapset / "WIND").write_text(region_file(region))
             settings = self._settings(mapset)
             edges = [f"{side}={region[side]}" for side in ("north", "south", "east", "west")]
             edges += [f"rows={region['rows']}", f"cols={region['cols']}"]
@@ -262,14 +271,14 @@ class _Session:
                     ["r.out.bin", kind, f"input={output.key}", f"output=out-{output.key}",
                      f"bytes={size}", null]
                 )  # fmt: skip
-            self._ask(commands, settings, mapset, ends)
+            self._ask(commands, settings, mapset, until)
             shape = images[0][0].shape
             return [_read(mapset, output.key, output.integer, dtype, shape)
                     for output in call.outputs]  # fmt: skip
         finally:
             shutil.rmtree(mapset, ignore_errors=True)
 
-    def _location(self, crs: str, ends: float) -> dict[str, str]:
+    def _location(self, crs: str, until: _Until) -> dict[str, str]:
         """Return the region of a location with this CRS, made when it is first asked for."""
         if crs not in self.known:
             name = f"crs{len(self.known)}"
@@ -277,10 +286,10 @@ class _Session:
             if not start.exists():
                 start.mkdir(parents=True)
                 for file in ("DEFAULT_WIND", "WIND"):
-                    (start / file).write_text(_wind({"proj": "0", "zone": "0"}))
-            (start / "crs.wkt").write_text(_wkt(crs))
+                    (start / file).write_text(region_file({"proj": "0", "zone": "0"}))
+            (start / "crs.wkt").write_text(wkt_of(crs))
             settings = self._settings(start)
-            self._ask([["g.proj", "-c", "wkt=crs.wkt", f"location={name}"]], settings, start, ends)
+            self._ask([["g.proj", "-c", "wkt=crs.wkt", f"location={name}"]], settings, start, until)
             told = (self.folder / name / "PERMANENT" / "DEFAULT_WIND").read_text()
             lines = dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
             self.known[crs] = {
@@ -295,7 +304,7 @@ class _Session:
         )
         return path
 
-    def _ask(self, commands: list[list[str]], settings: Path, folder: Path, ends: float) -> None:
+    def _ask(self, commands: list[list[str]], settings: Path, folder: Path, until: _Until) -> None:
         """Have the keeper run commands.
 
         Raises:
@@ -305,12 +314,12 @@ class _Session:
         asked = {"commands": commands, "environment": environment, "folder": str(folder)}
         module = next((c[0] for c in commands if not c[0].endswith(".bin")), commands[0][0])
         try:
-            answer = self._answer(json.dumps(asked).encode() + b"\n", ends)
+            answer = self._answer(json.dumps(asked).encode() + b"\n", until)
         except BaseException:  # also where somebody stops the run: nothing goes on without us
             self.end()
             raise
         if answer is None:
-            late = time.monotonic() >= ends
+            late = until.left <= 0
             self.end()
             raise GrassFailed(
                 f"{module} took longer than it may and was ended. Choose smaller blocks, a smaller "
@@ -320,7 +329,8 @@ class _Session:
                 "memory left. Choose smaller blocks, or give the same command again."
             )
         if answer:
-            lines = [line.strip() for line in answer["said"].splitlines() if line.strip()]
+            told = answer["said"].replace(f"{self.folder}/", "")
+            lines = [line.strip() for line in told.splitlines() if line.strip()]
             ended = (
                 f"it crashed, signal {-answer['status']}"
                 if answer["status"] < 0
@@ -329,7 +339,7 @@ class _Session:
             said = " ".join(lines[-_LINES:]) or ended
             raise GrassFailed(f"GRASS refuses ({answer['failed']}): {said}")
 
-    def _answer(self, message: bytes, ends: float) -> dict[str, Any] | None:
+    def _answer(self, message: bytes, until: _Until) -> dict[str, Any] | None:
         """Return what the keeper says; None where it says nothing in time, or has ended."""
         given, taken = self.keeper.stdin, self.keeper.stdout
         if given is None or taken is None:
@@ -343,7 +353,10 @@ class _Session:
         poll = select.poll()
         poll.register(taken, select.POLLIN)
         while not text.endswith(b"\n"):
-            if not poll.poll(max(0.0, ends - time.monotonic()) * 1000):
+            until.check()
+            if not poll.poll(min(until.left, CHECK_S) * 1000):
+                if until.left > 0:
+                    continue
                 return None
             more = os.read(taken.fileno(), 1 << 16)
             if not more:
@@ -430,51 +443,18 @@ def _sweep(root: Path) -> None:
     """Delete the folders whose keeper was killed: nobody holds their lock."""
     for folder in root.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
-            if folder.stat().st_uid != os.getuid():
+            found = folder.lstat()  # what a link leads to may be anything of ours
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
                 continue
             try:
                 lock = (folder / "lock").open("rb")
             except FileNotFoundError:
-                if time.time() - folder.stat().st_mtime > _YOUNG_SECONDS:
+                if time.time() - found.st_mtime > _YOUNG_SECONDS:
                     shutil.rmtree(folder, ignore_errors=True)
                 continue
             with lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _wkt(crs: str) -> str:
-    """Return a CRS as GRASS reads it."""
-    return CRS.from_user_input(crs).to_wkt()
-
-
-def _region(
-    place: Place, images: Sequence[tuple[NDArray[Any], NDArray[np.bool_]]]
-) -> dict[str, str]:
-    """Return the region of GRASS that has just these pixels."""
-    left, bottom, right, top = map(repr, place.bounds)
-    if not all(math.isfinite(edge) for edge in place.bounds):
-        raise ArgumentInvalid(f"GRASS needs a raster with finite edges, not {place.bounds}.")
-    rows, cols = images[0][0].shape
-    width, height = map(repr, place.pixel)
-    return {
-        "north": top, "south": bottom, "east": right, "west": left,
-        "rows": str(rows), "cols": str(cols), "e-w resol": width, "n-s resol": height,
-    }  # fmt: skip
-
-
-def _wind(region: Mapping[str, str]) -> str:
-    """Return a region as the file that GRASS keeps of it."""
-    flat = {
-        "proj": "0", "zone": "0", "north": "1", "south": "0", "east": "1", "west": "0",
-        "cols": "1", "rows": "1", "e-w resol": "1", "n-s resol": "1",
-    }  # fmt: skip
-    told = {key: region.get(key, value) for key, value in flat.items()}
-    told |= {
-        "top": "1", "bottom": "0", "cols3": told["cols"], "rows3": told["rows"], "depths": "1",
-        "e-w resol3": told["e-w resol"], "n-s resol3": told["n-s resol"], "t-b resol": "1",
-    }  # fmt: skip
-    return "".join(f"{key}: {value}\n" for key, value in told.items())
 
 
 def _read(

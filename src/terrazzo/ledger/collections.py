@@ -17,7 +17,6 @@ from terrazzo.ledger.folders import JobFolders
 from terrazzo.ledger.own import OwnResults
 from terrazzo.ledger.own_uploads import OwnUploads
 from terrazzo.ledger.schema import collection
-from terrazzo.ledger.signing import Signer
 
 if TYPE_CHECKING:
     from sqlalchemy import Select
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from terrazzo.drivers.job import Workspace
     from terrazzo.ledger.access import Principal
     from terrazzo.ledger.database import Database
+    from terrazzo.ledger.signing import Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +107,11 @@ def workspace_for(
         signer: of the workspace, if it has been read already.
         quota: bytes that their files may have, unless their account says otherwise.
     """
-    signer = signer or Signer.of(workspace.home)
     return replace(
         workspace.renewed(),
         hidden=hidden_collections(database, principal),
         owner=principal.id,
-        own=OwnResults(JobFolders(workspace.home), signer, principal.id),
+        own=OwnResults(JobFolders(workspace.home), principal.id, signer),
         uploads=OwnUploads(
             workspace.home,
             principal.id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from terrazzo.drivers.depot import FolderDepot
@@ -14,6 +14,8 @@ from terrazzo.drivers.watching.watch import BlockMap, Look, Watcher
 from terrazzo.ledger.jobs import Status
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from terrazzo.ledger.folders import JobFolders
     from terrazzo.ledger.jobs import StoredJob
 
@@ -28,13 +30,21 @@ MOST = 100
 """Runs of which is remembered what is done."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shared:
+    """A watcher that threads share: one at a time looks, and none waits for another run."""
+
+    watcher: Watcher
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
 class JobWatcher:
-    """Looks at jobs again and again; threads share one."""
+    """Looks at jobs and runs again and again; threads share one."""
 
     def __init__(self, folders: JobFolders) -> None:
         """Say where their files are."""
         self._folders, self._lock = folders, threading.Lock()
-        self._watchers: OrderedDict[tuple[str, int], Watcher] = OrderedDict()
+        self._watchers: OrderedDict[Path, _Shared] = OrderedDict()
 
     def look(self, known: StoredJob) -> Look:
         """Return how a job is; whether it runs, the ledger knows.
@@ -42,8 +52,11 @@ class JobWatcher:
         Raises:
             OutputFailed: its folder cannot be read.
         """
-        with self._lock:
-            look = self._of(known).look() if known.run else None
+        look = None
+        if known.run:
+            shared = self._of(self._folders.of(known.id, known.run))
+            with shared.lock:
+                look = shared.watcher.look()
         look = look or Look(RunStatus(State.SUBMITTED))
         status = replace(
             look.status,
@@ -59,13 +72,26 @@ class JobWatcher:
         Raises:
             OutputFailed: its folder cannot be read.
         """
-        with self._lock:
-            return self._of(known).maps() if known.run else ()
+        if not known.run:
+            return ()
+        shared = self._of(self._folders.of(known.id, known.run))
+        with shared.lock:
+            return shared.watcher.maps()
 
-    def _of(self, known: StoredJob) -> Watcher:
-        key = known.id, known.run
-        watcher = self._watchers.pop(key, None) or Watcher(FolderDepot(self._folders.of(*key)))
-        self._watchers[key] = watcher
-        while len(self._watchers) > MOST:
-            self._watchers.popitem(last=False)
-        return watcher
+    def running(self, folder: Path) -> Look | None:
+        """Return how a run is of which something is heard; else None.
+
+        Raises:
+            OutputFailed: its folder cannot be read.
+        """
+        shared = self._of(folder)
+        with shared.lock:
+            return shared.watcher.look(silent=False)
+
+    def _of(self, folder: Path) -> _Shared:
+        with self._lock:
+            shared = self._watchers.pop(folder, None) or _Shared(Watcher(FolderDepot(folder)))
+            self._watchers[folder] = shared
+            while len(self._watchers) > MOST:
+                self._watchers.popitem(last=False)
+            return shared

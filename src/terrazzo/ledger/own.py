@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from typing_extensions import override
+
 from terrazzo.drivers.described import DOCUMENT, Results
 from terrazzo.errors import AssetForbidden, NoDataAvailable
 from terrazzo.ledger.jobs import ID
+from terrazzo.ledger.signing import Signer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from terrazzo.ledger.folders import JobFolders
-    from terrazzo.ledger.signing import Signer
 
 _LINK = re.compile(rf"/results/([0-9a-f]+-[0-9a-f]+)/({ID.pattern})/(\d{{1,9}})/([^/]+)")
 _ITEM = re.compile(r"item-(\d{1,9})\.json")
@@ -49,10 +51,15 @@ class OwnResults:
 
     folders: JobFolders
     """Where they are."""
-    signer: Signer
-    """Who signed the links."""
     account: str
     """For whom links are followed: their own stay good when they have expired."""
+    signer: Signer | None = None
+    """Who signed the links; None, as in every other process, is that of the home."""
+
+    @override
+    def __reduce__(self) -> tuple[type[OwnResults], tuple[JobFolders, str]]:
+        """Send it without the secret: whoever may open the home reads it there."""
+        return OwnResults, (self.folders, self.account)
 
     def find(self, url: str) -> tuple[Path, Mapping[str, Any], list[Mapping[str, Any]]] | None:
         """Return the folder, document and items that a link means, with the files' own paths.
@@ -62,12 +69,14 @@ class OwnResults:
         Raises:
             AssetForbidden: it has expired, or the results have gone.
             NoDataAvailable: the results are no images.
+            OutputFailed: the secret of the home cannot be read.
         """
         found = _LINK.search(unquote(urlsplit(url).path))
         if found is None or found.end() != len(unquote(urlsplit(url).path)):
             return None
         signature, job, run, name = found.groups()
-        expires = self.signer.expiry(signed_text(job, int(run), name), signature)
+        signer = self.signer or Signer.of(self.folders.home)
+        expires = signer.expiry(signed_text(job, int(run), name), signature)
         if expires is None:
             return None
         results = Results.of(self.folders.of(job, int(run)))

@@ -146,7 +146,9 @@ def _by_slurm(
     cancel_named(name)
     keep_workspace(folder, task.workspace)
     edge = batch.fitting_block(job, inference, Pool("threads", elsewhere.cores, task.memory_bytes))
-    order = Order(job, edge, elsewhere.cores, task.memory_bytes, task.about)
+    order = Order(
+        job, edge, elsewhere.cores, task.memory_bytes, task.about, of_a_job=True
+    )  # fmt: skip
     submitted = slurm.Slurm(folder, elsewhere.command, wanted)
     try:
         made = slurm.run(order, task.workspace, submitted, progress)

@@ -35,6 +35,7 @@ from terrazzo.ledger.users import principal_of
 from terrazzo.logs import Entry, Level
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from multiprocessing.connection import Connection
 
     from terrazzo.drivers.job import Workspace
@@ -165,7 +166,9 @@ class Worker:
         for slot in self._slots:
             slot.started.send(Beat())
         dead = [one.id for one in self._queue.workers() if one.id != self._name and self._dead(one)]
-        for job, run in self._queue.give_up(dead):
+        ended = self._queue.give_up(dead)
+        self._cancel(ended)
+        for job, run in ended:
             self._folders.discard(job, run)
         for name in dead:
             self._folders.unlock(f"worker-{name}")
@@ -284,20 +287,27 @@ class Worker:
     def _clean(self, key: tuple[str, int]) -> None:
         """Delete what a process has written of a run that is not wanted any more."""
         job, run = key
-        if self._options.elsewhere.executor == "slurm":
-            self._cancel(job, run)
         known = self._queue.wanted(job).get(job)
         if known is None:
             self._folders.discard(job)
         elif known[0] != run or known[1] in {Status.CREATED, Status.ERROR}:
             self._folders.discard(job, run)
+        else:
+            return  # whoever goes on with it drops what Slurm has of it, and submits anew
+        self._cancel([key])
 
-    def _cancel(self, job: str, run: int) -> None:
-        """Have Slurm drop what a process had submitted that is not there any more."""
+    def _cancel(self, runs: Sequence[tuple[str, int]]) -> None:
+        """Have Slurm drop what processes had submitted for runs that nobody goes on with."""
+        if self._options.elsewhere.executor != "slurm" or not runs:
+            return
         from terrazzo.drivers.slurm_programs import cancel_named  # noqa: PLC0415 - loads the engine
 
+        def cancel() -> None:
+            for job, run in runs:
+                cancel_named(slurm_name(job, run))
+
         # Slurm may take its time, and others would take this worker for dead.
-        threading.Thread(target=cancel_named, args=(slurm_name(job, run),)).start()
+        threading.Thread(target=cancel, name="cancel").start()
 
     def _lost(self, slot: _Slot) -> None:
         """Replace a process that died; its job goes on where it was."""
@@ -314,13 +324,17 @@ class Worker:
         """Delete files that nobody needs: of jobs that are gone, and of earlier runs."""
         self._folders.empty_trash()
         there = list(self._folders.known())  # first, so that what begins meanwhile is wanted
-        wanted = self._queue.wanted()
+        wanted, over = self._queue.wanted(), []
         for job, run in there:
             known = wanted.get(job)
             if known is None:
                 self._folders.discard(job)
             elif known[0] > run or known[1] in {Status.CREATED, Status.ERROR}:
                 self._folders.discard(job, run)
+            else:
+                continue
+            over.append((job, run))
+        self._cancel(over)
 
     def _kill_all(self) -> None:
         for slot in self._slots:

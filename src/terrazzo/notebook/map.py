@@ -67,8 +67,8 @@ class Map(MapWidget):
                 map's menu offers.
             height: CSS pixels.
             direct: whether browsers that reach the server of a connection may ask it for tiles
-                themselves, with the connection's token; by default they may, except on a page of
-                Voila, whose visitors are other people.
+                themselves; with True everybody who has the page open gets the connection's token.
+                By default they may where the connection has none, except on a page of Voila.
 
         Raises:
             ArgumentInvalid: the CRS is none.

@@ -90,7 +90,7 @@ class MapWidget(anywidget.AnyWidget):
         state["view"] |= view
         state["extra"] |= told
         self._placed = bool(view)
-        self._direct = not on_dashboard(os.environ) if direct is None else direct
+        self._direct = direct
         self._own: Screen = (
             LocalScreen(own_workspace(os.environ, None if home is None else Path(home)))
             if connection is None
@@ -298,7 +298,9 @@ class MapWidget(anywidget.AnyWidget):
 
     def _told(self, opened: Opened) -> dict[str, Any]:
         """Return what a browser is told of a layer: never kept, as a token may be in it."""
-        direct = opened.screen.direct(opened.id) if self._direct else None
+        direct = None if self._direct is False else opened.screen.direct(opened.id)
+        if direct and self._direct is None and (direct["token"] or on_dashboard(os.environ)):
+            direct = None  # nobody knows who else has the page open
         return {**opened.about, **({"direct": direct} if direct else {})}
 
     def _export(self, method: str, params: Mapping[str, Any]) -> dict[str, Any] | Content:

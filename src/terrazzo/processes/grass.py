@@ -18,6 +18,7 @@ from terrazzo.grass import run as run_module
 from terrazzo.processes.registry import Labels, Place, Role, Rules, all_labels, process
 from terrazzo.processes.schemas import RasterCube, Schema
 from terrazzo.processes.stage import Finding, Pass
+from terrazzo.progress import go_on
 
 CHUNK = 1024
 """Edge of the squares, counted on the grid, that a module is run over. GRASS rounds distances by
@@ -176,7 +177,7 @@ class _Frame:
                 (floats[at], data.valid[at])
                 for at in (self._at(data, place, band) for band in chosen)
             ]
-            made = run_module(self.call, images, region, seconds)
+            made = run_module(self.call, images, region, seconds, check=go_on)
             for number, (found, there) in enumerate(made):
                 target = self._target(index, number)
                 values[target], valid[target] = found, there

@@ -1,7 +1,8 @@
 """The images of a source as a file: who opens the same collection again reads it, and no item.
 
 It says what `gathered` found out of all items of a version of a collection. A file that is old,
-damaged or cannot be written is no loss: the items are looked at again.
+damaged or cannot be written is no loss: the items are looked at again; so they
+are by another version of Terrazzo, which may find out something else.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from terrazzo import __version__
 from terrazzo.cube import BandFacts
 from terrazzo.errors import OutputFailed
 from terrazzo.geo.grid import Grid
@@ -38,7 +40,8 @@ WORTH_KEEPING = 2000
 MOST_FILES = 64
 """Files in the folder; the oldest go first."""
 _FORMAT = 1
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile)
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, BadZipFile)
+"""What NumPy and `zipfile` raise; the latter RuntimeError of what it takes for encrypted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ class Inventory:
         if not scenes.stated or len(scenes.ids) < WORTH_KEEPING:
             return
         told = {
+            "terrazzo": __version__,
             "format": _FORMAT,
             "choice": self.choice,
             "version": self.version,
@@ -108,8 +112,8 @@ class Inventory:
         try:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
                 told = json.loads(kept["told"].tobytes())
-                known = told["format"], told["choice"], told["version"]
-                if known != (_FORMAT, self.choice, self.version):
+                known = told["terrazzo"], told["format"], told["choice"], told["version"]
+                if known != (__version__, _FORMAT, self.choice, self.version):
                     return None
                 return _source(told, kept, look_up, reader, on_bad)
         except _DAMAGED:

@@ -97,7 +97,7 @@ export class Profile {
         h(
           "label",
           { class: "tz-field" },
-          h("span", {}, "Cloud-free from ", this.shareSaid),
+          h("span", {}, "Clear from ", this.shareSaid, " of its pixels"),
           this.share,
         ),
       ),
@@ -233,8 +233,11 @@ export class Profile {
       ],
     });
     this.note.textContent =
-      `${clear} of ${answer.rows.length} dates cloud-free (full dots), ` +
+      `${clear} of ${answer.rows.length} dates clear (full dots), ` +
       `${pixels(answer)}${computedAt(answer.resolution)}.` +
+      (answer.rows.length > 1 && answer.rows.every((row) => row.valid === 1)
+        ? " No date lacks a pixel: nothing masks clouds, unless there are none."
+        : "") +
       (answer.smoothed && !both.time ? " No curve: these are no days to put one through." : "");
   }
 

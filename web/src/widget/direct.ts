@@ -56,7 +56,7 @@ export class NearestBackend implements Backend {
 
   /** Find out whether the server lets this page ask, with the rights of the connection. */
   async #try(id: string, direct: Direct): Promise<void> {
-    if (!mayReach(direct.url, this.page)) return;
+    if (!mayReach(direct.url, this.page) || !mayTell(direct)) return;
     try {
       const address = new URL(`layers/${encodeURIComponent(direct.layer)}`, rooted(direct.url));
       const answer = await this.fetch(address, asking(direct, AbortSignal.timeout(PATIENCE_MS)));
@@ -81,13 +81,23 @@ export function mayReach(url: string, page: Pick<Location, "protocol" | "hostnam
   return protocol === "https:" || (protocol === "http:" && page.protocol === "http:");
 }
 
+/**
+ * Whether the token, if there is one, reaches nobody but the server: the address is the kernel's, but it is the browser
+ * that finds out which machine has that name. So that machine has to prove it, or to be the browser's own.
+ */
+export function mayTell({ url, token }: Pick<Direct, "url" | "token">): boolean {
+  const { protocol, hostname } = new URL(url);
+  return !token || protocol === "https:" || isLoopback(hostname);
+}
+
 function isLoopback(hostname: string): boolean {
   return hostname === "localhost" || hostname.endsWith(".localhost") || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
 }
 
 function asking({ token }: Direct, signal?: AbortSignal): RequestInit {
   return {
-    credentials: "omit", ...(signal && { signal }), ...(token && { headers: { Authorization: `Bearer ${token}` } }),
+    credentials: "omit", redirect: "error", // for it might lead to somebody else
+    ...(signal && { signal }), ...(token && { headers: { Authorization: `Bearer ${token}` } }),
   };
 }
 

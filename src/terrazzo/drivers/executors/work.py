@@ -47,6 +47,8 @@ class Made:
     """Whether it may succeed another time: a server did not answer, a worker died."""
     log: tuple[logs.Entry, ...] = ()
     """What was logged; that of a block that is kept is also kept with it."""
+    skipped: tuple[str, ...] = ()
+    """Items that were left out of it because they are bad; kept likewise."""
 
 
 def lost(number: int, reason: str) -> Made:
@@ -106,8 +108,8 @@ class Blockwise:
             made = self._made(plan, window, number, kept, log)
         if not made.resumed:
             return replace(made, log=log.all())
-        _, told = self.record.told_of(number, kept)
-        return replace(made, log=told)
+        skipped, told = self.record.told_of(number, kept)
+        return replace(made, log=told, skipped=skipped)
 
     def _made(self, plan: Plan, window: Window, number: int, kept: int, log: logs.Log) -> Made:
         try:
@@ -118,7 +120,8 @@ class Blockwise:
                 self.record.drop(number, kept)
             self._prefetch(number)
             cube = evaluate(plan, window)
-            self.record.save(number, cube, version, plan.bad_items, log.all())
+            skipped = plan.bad_items
+            self.record.save(number, cube, version, skipped, log.all())
         except OutputFailed:
             raise
         except (
@@ -132,7 +135,7 @@ class Blockwise:
             reason = error if isinstance(error, TerrazzoError) else None
             told = f"{type(error).__name__}: {error}"
             return Made(error=told, reason=reason, passing=_passing(error))
-        return Made(version)
+        return Made(version, skipped=skipped)
 
     def _prefetch(self, number: int) -> None:
         following = self.sweep.place(number) + self.ahead

@@ -7,9 +7,10 @@ written last, so that what it names is whole. The process that runs the extracti
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
+from terrazzo.drivers.block_names import is_plain
 from terrazzo.drivers.extraction.parts import ASIDE
 from terrazzo.drivers.extraction.scenes import Made
 from terrazzo.drivers.extraction.work import Outcome
@@ -54,23 +55,17 @@ def handed_over(folder: Path, scenes: Iterable[Scene]) -> Iterator[Outcome]:
     """
     for scene in scenes:
         told = _read(note_of(folder, scene))
-        if told is None or told["error"]:
+        if told is None or told.error:
             continue
-        part = folder / ASIDE / told["part"] if told["part"] else None
-        if part is not None and not part.is_file():
-            continue
-        made = Made(**{
-            **told["made"],
-            "skipped": tuple(told["made"]["skipped"]),
-            "log": tuple(Entry.of(entry) for entry in told["made"]["log"]),
-        })  # fmt: skip
-        yield Outcome(scene, made, part)
+        part = folder / ASIDE / told.part if told.part else None
+        if part is None or part.is_file():
+            yield Outcome(scene, told.made, part)
 
 
 def failed_there(folder: Path, scenes: Iterable[Scene]) -> int:
     """Return how many of the scenes others could not compute."""
     notes = (_read(note_of(folder, scene)) for scene in scenes)
-    return sum(1 for told in notes if told is not None and told["error"])
+    return sum(1 for told in notes if told is not None and told.error)
 
 
 def sweep(folder: Path) -> None:
@@ -82,7 +77,7 @@ def sweep(folder: Path) -> None:
     try:
         (folder / ASIDE).mkdir(parents=True, exist_ok=True)
         notes = [_read(path) for path in (folder / ASIDE).glob(f"*{NOTE}")]
-        wanted = {told["part"] for told in notes if told is not None}
+        wanted = {told.part for told in notes if told is not None}
         for path in (folder / ASIDE).iterdir():
             if path.suffix != NOTE and path.name not in wanted:
                 path.unlink(missing_ok=True)
@@ -90,10 +85,36 @@ def sweep(folder: Path) -> None:
         raise output_failed(folder / ASIDE, error) from error
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """Return a note; None where there is none, or a damaged one: then the scene is computed."""
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What a note says; the fields are those of `Outcome`."""
+
+    made: Made
+    part: str
+    """Name of the part beside the note; empty where the scene has no rows."""
+    error: str
+
+
+def _read(path: Path) -> _Note | None:
+    """Return a note; None where there is none, or a damaged one: then the scene is computed.
+
+    One that names a part elsewhere is damaged too: the part is moved, whatever file it is.
+    """
     try:
         told = json.loads(path.read_text())
-        return {"made": dict(told["made"]), "part": str(told["part"]), "error": str(told["error"])}
-    except (OSError, ValueError, KeyError, TypeError):
+        made = told["made"]
+        note = _Note(
+            Made(
+                int(made["rows"]),
+                float(made["seconds"]),
+                int(made["size"]),
+                str(made["checksum"]),
+                tuple(map(str, made["skipped"])),
+                tuple(map(Entry.of, made["log"])),
+            ),
+            str(told["part"]),
+            str(told["error"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return None
+    return note if not note.part or is_plain(note.part) else None

@@ -18,6 +18,7 @@ from terrazzo.engine import cost
 from terrazzo.errors import ArgumentInvalid, NoDataAvailable, suggest
 from terrazzo.geo.times import parse_time
 from terrazzo.processes.labels import instant_of
+from terrazzo.progress import watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -238,7 +239,7 @@ def each(
     """
 
     def done(plan: Plan) -> tuple[T, tuple[logs.Entry, ...]]:
-        with logs.collected() as log:
+        with logs.collected() as log, watched(progress):
             return work(plan), log.all()
 
     dates = [dated(plan.probe) for plan in plans]

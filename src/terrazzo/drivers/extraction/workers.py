@@ -16,7 +16,7 @@ from terrazzo.drivers.extraction.polygons import kept
 from terrazzo.drivers.extraction.work import Outcome, Work, computed
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.stages import Means
-from terrazzo.progress import Progress
+from terrazzo.progress import CHECK_S, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -119,7 +119,7 @@ def by_workers(
         workers: who computes.
         scenes: with how many cells they have.
         begin: told of each before it is begun.
-        progress: told about every cell, when its scene is done.
+        progress: told about every cell, when its scene is done; may raise `Cancelled` to stop.
 
     Raises:
         OutputFailed: nothing can be written; the run stops.
@@ -134,7 +134,9 @@ def by_workers(
             begin(scene)
             tried[scene.key] += 1
             running[workers.submit(scene, 0)] = scene, cells
-        finished, _ = wait(running, return_when=FIRST_COMPLETED)
+        finished, _ = wait(running, CHECK_S, return_when=FIRST_COMPLETED)
+        if not finished:
+            progress.check()
         for future in finished:
             scene, cells = running.pop(future)
             outcome = future.result()

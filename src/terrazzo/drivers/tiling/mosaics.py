@@ -11,7 +11,7 @@ from terrazzo.drivers.described import checksum
 from terrazzo.drivers.ingestion.items import transform_of
 from terrazzo.drivers.results import MEDIA_TYPES, Asset
 from terrazzo.geo.crs import crs_object
-from terrazzo.storage.writers.files import output_failed
+from terrazzo.storage.writers.files import begin_folder
 from terrazzo.storage.writers.joined import assemble, is_current
 from terrazzo.storage.writers.mosaic import Frame, Look, Piece, write_gti, write_vrt
 
@@ -74,7 +74,8 @@ class Mosaics:
         Raises:
             OutputFailed: the folder cannot be written to.
         """
-        folder = made_folder(self.folder / MOSAICS)
+        folder = self.folder / MOSAICS
+        begin_folder(folder)
         assets: dict[str, dict[str, Any]] = {}
         for mosaic in self.found.values():
             mosaic.pieces.sort(key=lambda piece: piece.tile)
@@ -98,15 +99,16 @@ class Mosaics:
         Raises:
             OutputFailed: the folder cannot be written to.
         """
-        folder, vrts = made_folder(self.folder / ASSEMBLED), self.folder / MOSAICS
+        folder, vrts = self.folder / ASSEMBLED, self.folder / MOSAICS
+        begin_folder(folder)
         made, told = [], {}
         for mosaic in self.found.values():
             path, grid = folder / f"{mosaic.name}.tif", Frame.of(mosaic.pieces).grid
-            if not is_current(path, mosaic.pieces):
+            vrt = vrts / f"{mosaic.name}.vrt"
+            if not is_current(path, mosaic.pieces, vrt):
                 assemble(
-                    path, mosaic.pieces, vrts / f"{mosaic.name}.vrt",
-                    overviews=overviews[mosaic.place], threads=threads,
-                )  # fmt: skip
+                    path, mosaic.pieces, vrt, overviews=overviews[mosaic.place], threads=threads
+                )
             made.append(Asset(path, MEDIA_TYPES["tif"], mosaic.label, {}, grid))
             facts = make_asset(
                 f"../{ASSEMBLED}/{path.name}",
@@ -126,16 +128,3 @@ def crs_text(crs: str) -> str:
     if crs.startswith("EPSG:"):
         return crs.replace(":", "")
     return "".join(one if one.isalnum() else "_" for one in crs_object(crs).name)
-
-
-def made_folder(folder: Path) -> Path:
-    """Return a folder, made where it is missing.
-
-    Raises:
-        OutputFailed: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_failed(folder, error) from error
-    return folder

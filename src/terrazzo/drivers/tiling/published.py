@@ -10,9 +10,10 @@ from terrazzo.catalog.stac import extensions
 from terrazzo.catalog.stored import STAC_VERSION
 from terrazzo.drivers.described import CATALOGUE, Results
 from terrazzo.drivers.ingestion.items import FILE_EXTENSION
-from terrazzo.drivers.tiling.mosaics import Mosaics, made_folder
+from terrazzo.drivers.tiling.mosaics import Mosaics
 from terrazzo.drivers.tiling.work import FOLDER
-from terrazzo.storage.writers.files import whole_file
+from terrazzo.errors import RunIncomplete
+from terrazzo.storage.writers.files import begin_folder, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,17 +45,15 @@ def publish(
 
     Raises:
         OutputFailed: the folder cannot be written to.
+        RunIncomplete: the results of a tile have gone.
     """
     shutil.rmtree(folder / CATALOGUE, ignore_errors=True)
-    made_folder(folder / CATALOGUE)
+    begin_folder(folder / CATALOGUE)
     mosaics = Mosaics(folder)
     links: list[dict[str, str]] = []
     told: list[Mapping[str, Any]] = []
     for tile in tiles:
-        place = folder / FOLDER / tile.name
-        results = Results.of(place)
-        if results is None:
-            continue
+        place, results = folder / FOLDER / tile.name, results_of(folder, tile)
         # The catalogue of the whole run has its items.
         shutil.rmtree(place / CATALOGUE, ignore_errors=True)
         links += _write_items(folder, results, name, tile, grid)
@@ -70,6 +69,22 @@ def publish(
         assets |= further
     _write_collection(folder, name, told, links, assets)
     return made
+
+
+def results_of(folder: Path, tile: Tile) -> Results:
+    """Return what a finished tile of the run in a folder has.
+
+    Raises:
+        RunIncomplete: it has gone.
+    """
+    place = folder / FOLDER / tile.name
+    results = Results.of(place)
+    if results is None:
+        raise RunIncomplete(
+            f"The results of tile {tile.name} in {place} have gone since they were made. Run the "
+            "same command again to make only what is missing."
+        )
+    return results
 
 
 def _write_items(

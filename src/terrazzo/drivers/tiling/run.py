@@ -13,7 +13,6 @@ from terrazzo.drivers.about import About
 from terrazzo.drivers.batch import RunResult, folders_of, output_nodes
 from terrazzo.drivers.cutting import blocks_of
 from terrazzo.drivers.depot import FolderDepot
-from terrazzo.drivers.described import Results
 from terrazzo.drivers.executors import computed, opened
 from terrazzo.drivers.journal import write_journal
 from terrazzo.drivers.pool import Pool
@@ -21,7 +20,7 @@ from terrazzo.drivers.record import FAILED, RunRecord
 from terrazzo.drivers.results import Asset, output_format
 from terrazzo.drivers.stages import Means, settled
 from terrazzo.drivers.tiling.jobs import TileJob, check_outputs, tiles_of
-from terrazzo.drivers.tiling.published import publish
+from terrazzo.drivers.tiling.published import publish, results_of
 from terrazzo.drivers.tiling.work import FOLDER, Once, Tilewise, held
 from terrazzo.drivers.watching.report import Facts, reported
 from terrazzo.engine import check_memory
@@ -207,14 +206,15 @@ def _note_failed(folder: Path, failed: list[dict[str, str]]) -> None:
 
 
 def _made(work: Tilewise) -> tuple[tuple[Asset, ...], tuple[str, ...]]:
-    """Return the files of all tiles, and the items that were left out of any."""
+    """Return the files of all tiles, and the items that were left out of any.
+
+    Raises:
+        RunIncomplete: the results of one have gone.
+    """
     assets: list[Asset] = []
     skipped: set[str] = set()
     for tile in work.tiles:
-        folder = work.folder / FOLDER / tile.name
-        results = Results.of(folder)
-        if results is None:
-            continue
+        folder, results = work.folder / FOLDER / tile.name, results_of(work.folder, tile)
         skipped.update(results.told["skipped"])
         assets += (
             Asset(folder / one["file"], one["type"], part["label"], {}, tile.grid)

@@ -15,6 +15,8 @@ from terrazzo.drivers.job import Job
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.slurm import carried_out, written
 from terrazzo.drivers.tiling.run import prepared, run
+from terrazzo.drivers.watching.report import Facts, reported
+from terrazzo.drivers.watching.status import STATUS
 from terrazzo.errors import ArgumentInvalid, RunIncomplete
 from terrazzo.geo.tile_grids import tile_grid
 from terrazzo.storage.writers.files import output_failed, whole_file
@@ -146,9 +148,12 @@ def by_slurm(
         As for `run`; and ClusterUnusable: Slurm is not here, refuses, or does not answer.
     """
     parts = _submitted(order, workspace, slurm.folder, progress)
-    if not carried_out(slurm, parts, progress, follow=follow):
-        return None
-    return finished(order, workspace, slurm.folder, progress)
+    facts = Facts(workspace.home, order.about.title, "slurm", slurm.tasks)
+    with reported(progress, slurm.run, facts) as told:
+        if not carried_out(slurm, parts, told, follow=follow):
+            slurm.run.delete([STATUS])  # nobody here tells how it is any more
+            return None
+        return finished(order, workspace, slurm.folder, told)
 
 
 def scripts(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
+import shutil
 import threading
 import time
 from contextlib import contextmanager
@@ -16,10 +18,12 @@ from typing_extensions import override
 from terrazzo.drivers import batch
 from terrazzo.drivers.about import About
 from terrazzo.drivers.batch import folders_of, output_nodes
+from terrazzo.drivers.cutting import blocks_of
 from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.described import Results
-from terrazzo.drivers.executors import Made
-from terrazzo.drivers.record import RunRecord
+from terrazzo.drivers.executors import Made, describe_run
+from terrazzo.drivers.record import RECORD, RunRecord
+from terrazzo.drivers.results import output_format
 from terrazzo.drivers.stages import Means, settled
 from terrazzo.drivers.tiling.jobs import TileJob, tiles_of
 from terrazzo.engine import read_version
@@ -99,7 +103,8 @@ class Tilewise:
         """Return what another process needs to do the same."""
         depot = FolderDepot(self.folder)
         return TilesSent(
-            self.job, self.workspace, self.text, depot, self.block, self.pool, self.name
+            self.job, self.workspace, self.text, _names_of(self.tiles), depot, self.block,
+            self.pool, self.name,
         )  # fmt: skip
 
     def with_pool(self, pool: Pool) -> Tilewise:
@@ -137,8 +142,10 @@ class Tilewise:
             return Made(error=f"MemoryError: {error}", passing=True)
 
     def _made(self, tile: Tile, folder: Path, watched: Progress) -> Made:
+        job = TileJob.on(self.job, tile.grid)
+        self._begin_anew(job, folder)
         made = batch.run(
-            TileJob.on(self.job, tile.grid),
+            job,
             self.workspace,
             folder,
             block=self.block,
@@ -148,6 +155,19 @@ class Tilewise:
             about=About(id=f"{self.name}-{tile.name}"),
         )
         return Made(1, log=made.log)
+
+    def _begin_anew(self, job: TileJob, folder: Path) -> None:
+        """Clear what was made of a tile when the collection had other images.
+
+        Raises:
+            OutputFailed: it cannot be deleted.
+        """
+        for node, place in folders_of(output_nodes(self.inference), folder).items():
+            plan = job.plan(self.inference, node)
+            blocks = blocks_of(plan, self.block, output_format(self.inference, node))
+            record = RunRecord(FolderDepot(place))
+            if record.differing(describe_run(plan, job, blocks)) == ["items"]:
+                _clear(place)
 
     def is_finished(self, number: int) -> bool:
         """Tell whether a tile's files are there, and made of the images as they are now."""
@@ -172,6 +192,27 @@ class Tilewise:
         finally:
             os.close(lock)
         return False
+
+
+def _names_of(tiles: tuple[Tile, ...]) -> str:
+    """Return a digest of which tiles there are, in their order."""
+    return hashlib.sha256("\n".join(tile.name for tile in tiles).encode()).hexdigest()
+
+
+def _clear(folder: Path) -> None:
+    """Empty the folder of a tile that is held; what says which run it was goes last.
+
+    Raises:
+        OutputFailed: something in it cannot be deleted.
+    """
+    try:
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == RECORD):
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != _LOCK:
+                path.unlink()
+    except OSError as error:
+        raise output_failed(folder, error) from error
 
 
 @contextmanager
@@ -209,6 +250,8 @@ class TilesSent:
     workspace: Workspace
     tiles: str
     """The tile grid, as text."""
+    names: str
+    """Digest of which tiles there are: they are told by their numbers."""
     folder: FolderDepot
     """Of the whole run, which holds what its stages have found."""
     block: int
@@ -223,11 +266,21 @@ class TilesSent:
         return replace(self, folder=self.folder.absolute())
 
     def opened(self) -> Tilewise:
-        """Open the sources; what stages have found is taken from the run."""
+        """Open the sources; what stages have found is taken from the run.
+
+        Raises:
+            RunIncomplete: the collections have other images by now, on other tiles.
+        """
         means = Means(self.block, self.pool, Progress(), self.folder)
         inference = self.job.infer(self.workspace)
         inference, _ = settled(self.job, inference, output_nodes(inference), means)
         chosen = tiles_of(self.job, inference, tile_grid(self.tiles, self.job.resolution))
+        if _names_of(chosen) != self.names:
+            raise RunIncomplete(
+                "Images were added to the collection, or taken out of it, while the run began, and "
+                f"they are on other tiles. Finished tiles are kept in {self.folder}. Run the same "
+                "command again: it takes the images and tiles that there are then."
+            )
         return Tilewise(
             self.job, self.workspace, inference, chosen, self.tiles, self.folder.path, self.block,
             self.pool, self.name,

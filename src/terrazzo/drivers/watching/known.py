@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from terrazzo.drivers.watching.pulse import now
+from terrazzo.drivers.watching.told import DAMAGED, checked
 from terrazzo.errors import OutputFailed
 from terrazzo.storage.writers.files import whole_file
 
@@ -54,18 +55,19 @@ def enter(home: Path, where: str, title: str) -> str:
 
 
 def known_runs(home: Path) -> list[KnownRun]:
-    """Return the runs of a home, the newest first; those whose folder has gone are forgotten."""
+    """Return the runs of a home, the newest first.
+
+    Those whose folder is not there are left out, and not forgotten: it may be mounted again.
+    """
     return sorted(_found(home), key=lambda one: (one.begun, one.id), reverse=True)
 
 
 def _found(home: Path) -> Iterator[KnownRun]:
     for path in (home / FOLDER).glob("r-*.json"):
         try:
-            known = KnownRun(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError):
-            continue  # it was begun by another Terrazzo
-        if "://" in known.where or Path(known.where).is_dir():
+            known = checked(KnownRun(**json.loads(path.read_text())))
+            is_there = "://" in known.where or Path(known.where).is_dir()
+        except (OSError, *DAMAGED):
+            continue  # it was begun by another Terrazzo, or is out of reach
+        if is_there:
             yield known
-        else:
-            with suppress(OSError):
-                path.unlink()

@@ -23,6 +23,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from terrazzo.drivers.memory import resident
+from terrazzo.drivers.watching.told import DAMAGED, checked, count_of
 from terrazzo.errors import TerrazzoError
 from terrazzo.spans import Recorder, recorded
 
@@ -40,6 +41,8 @@ RECENT_S = 60.0
 """Blocks of so long count as the worker's rate."""
 MOST_RUNNING = 64
 """Blocks at hand that are told, of one worker."""
+MOST_QUIET = 16
+"""Runs that a process remembers while it has no block of them, so that it goes on counting."""
 _PAUSE_S = 0.5
 """For more blocks to begin when the last has ended, before that is told."""
 
@@ -100,10 +103,12 @@ class Beat:
         """Read one; None where it is none that this Terrazzo understands."""
         try:
             told: dict[str, Any] = json.loads(content)
-            running = tuple((str(place), int(number)) for place, number in told.pop("running"))
-            return cls(**told, running=running)
-        except (ValueError, TypeError, KeyError, AttributeError):
+            running = tuple((str(place), count_of(one)) for place, one in told.pop("running"))
+            beat = checked(cls(**told, running=running))
+            _ = age_s(beat.begun), age_s(beat.seen)  # what is no moment is no beat
+        except DAMAGED:
             return None
+        return beat
 
 
 def now() -> str:
@@ -131,6 +136,8 @@ class Pulse:
     _thread: threading.Thread | None = None
     _stopped: bool = False
     _recorder: Recorder | None = None
+    _before: Recorder = field(default_factory=Recorder)
+    """What was counted before it was quiet the last time."""
     _listening: ExitStack = field(default_factory=ExitStack)
     _since_s: float = 0.0
     _since_cpu_s: float = 0.0
@@ -147,14 +154,18 @@ class Pulse:
             place: the part of the run, a folder in that of the run; empty if it has one.
             number: the block.
         """
-        with self._lock:
+        with _opening, self._lock:
             key = place, number
             self._running[key] = self._running.get(key, 0) + 1
+            if self._stopped:
+                return
+            _remember(self)  # it may have been forgotten
             if self._recorder is None:
                 self._recorder = self._listening.enter_context(recorded())
+            if not self._since_s:
                 self._since_s, self._since_cpu_s = time.monotonic(), time.process_time()
                 self._beat = replace(self._beat, begun=now())
-            if self._thread is None and not self._stopped:
+            if self._thread is None:
                 self._thread = threading.Thread(target=self._tell, name="pulse", daemon=True)
                 self._thread.start()
 
@@ -183,20 +194,23 @@ class Pulse:
         while self._ends and at_s - self._ends[0] > RECENT_S:
             self._ends.popleft()
         over_s = min(RECENT_S, max(at_s - self._since_s, 1e-3))
-        counts = {} if self._recorder is None else self._recorder.counts
         memory, peak = resident()
         return replace(
             self._beat,
             seen=now(),
             running=tuple(sorted(self._running)[:MOST_RUNNING]),
             per_second=round(len(self._ends) / over_s, 4),
-            decoded_bytes=int(counts.get("bytes_decoded", 0)),
-            fetched_bytes=int(counts.get("bytes_fetched", 0)),
-            written_bytes=int(counts.get("bytes_written", 0)),
+            decoded_bytes=self._counted("bytes_decoded"),
+            fetched_bytes=self._counted("bytes_fetched"),
+            written_bytes=self._counted("bytes_written"),
             memory_bytes=memory,
             peak_bytes=peak,
             cpu_seconds=round(time.process_time() - self._since_cpu_s, 2),
         )
+
+    def _counted(self, name: str) -> int:
+        heard = (self._before, self._recorder)
+        return int(sum(one.counts.get(name, 0) for one in heard if one is not None))
 
     def _tell(self) -> None:
         """Write while there are blocks, and once more when there are none any more."""
@@ -204,7 +218,8 @@ class Pulse:
         while True:
             told = self.beat()
             if not first and self._gone():
-                break  # the run has ended, and its folder is tidied
+                self._forget()
+                return
             self._write(told)
             first = False
             begun_s = time.monotonic()
@@ -219,10 +234,31 @@ class Pulse:
                 else:
                     idle_s += time.monotonic() - begun_s
                     if idle_s >= QUIET_S:
+                        self._unlisten()
                         self._thread = None
                         return
         with self._lock:
             self._thread = None
+
+    def _forget(self) -> None:
+        """Be no pulse any more: the run has ended, and its folder is tidied."""
+        with _opening, self._lock:
+            if _pulses.get(str(self.depot)) is self:
+                del _pulses[str(self.depot)]
+            self._unlisten()
+            self._thread = None
+
+    def _unlisten(self) -> None:
+        """Let spans cost nothing any more; what was counted stays."""
+        if self._recorder is not None:
+            self._listening.close()
+            self._before.merge(self._recorder)
+            self._recorder = None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether it has told all that there is to tell."""
+        return self._thread is None
 
     def _gone(self) -> bool:
         try:
@@ -243,7 +279,8 @@ class Pulse:
         if thread is not None:
             thread.join()
             self._write(self.beat())
-        self._listening.close()
+        with self._lock:
+            self._unlisten()
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,8 +321,22 @@ def pulse_of(depot: Depot) -> Pulse:
     with _opening:
         pulse = _pulses.get(str(depot))
         if pulse is None:
-            pulse = _pulses[str(depot)] = Pulse(depot)
+            pulse = Pulse(depot)
+            _remember(pulse)
         return pulse
+
+
+def _remember(pulse: Pulse) -> None:
+    """Keep a pulse for other parts of its run; of those that are quiet, only the last ones.
+
+    A worker of a cluster goes from run to run, and is not told that one has ended.
+    """
+    if str(pulse.depot) in _pulses:
+        return
+    quiet = [name for name, one in _pulses.items() if one.is_quiet]
+    for name in quiet[: max(len(quiet) - MOST_QUIET + 1, 0)]:
+        del _pulses[name]
+    _pulses[str(pulse.depot)] = pulse
 
 
 def stop_pulse(depot: Depot) -> None:
@@ -314,13 +365,17 @@ def beats(depot: Depot) -> tuple[Beat, ...]:
             continue  # on its way to its name
         content = depot.read(f"{FOLDER}/{name}")
         beat = None if content is None else Beat.of(content)
-        if beat is not None:
+        if beat is not None and beat.file == f"{FOLDER}/{name}":
             found.append(beat)
     return tuple(found)
 
 
 def age_s(moment: str, at: str | None = None) -> float:
-    """Return the seconds since a moment; 0 where clocks differ and it is yet to come."""
+    """Return the seconds since a moment; 0 where clocks differ and it is yet to come.
+
+    Raises:
+        ValueError, TypeError: it is none, or one without an offset from UTC.
+    """
     then = datetime.fromisoformat(moment)
     end = datetime.now(UTC) if at is None else datetime.fromisoformat(at)
     return max((end - then).total_seconds(), 0.0)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 SILENT_S = 6 * BEAT_S
 """Without a word for so long, a worker or a run counts as silent."""
+COUNTED = frozenset({"blocks", "tiles"})
+"""Units of a run. What else is shown, such as megabytes sent, only passes through."""
 _LONGEST = 2000
 """Characters of the reason that is kept."""
 
@@ -74,35 +76,52 @@ class Reported(Progress):
     @override
     def start(self, total: int, unit: str) -> None:
         super().start(total, unit)
-        with self._lock:
-            fresh = {"unit": unit, "total": total, "done": 0, "kept": 0, "failed": 0}
-            self._status = replace(self._status, **fresh)  # type: ignore[arg-type] # as named
-        if self._thread is None:
-            self._take_over()
+        if unit in COUNTED:
+            with self._lock:
+                fresh = {"unit": unit, "total": total, "done": 0, "kept": 0, "failed": 0}
+                self._status = replace(self._status, **fresh)  # type: ignore[arg-type] # as named
+        if self._thread is None and self._take_over(counts=unit in COUNTED):
             self._thread = threading.Thread(target=self._tell, name="status", daemon=True)
             self._thread.start()
         self._inner.start(total, unit)
 
-    def _take_over(self) -> None:
-        """Go on where an earlier process stopped, and tidy what its workers left."""
+    def _take_over(self, *, counts: bool) -> bool:
+        """Go on where an earlier process stopped, and tidy what its workers left.
+
+        Args:
+            counts: whether blocks are made now; else those of that process stay.
+
+        Returns:
+            Whether there is anything to tell: a run that is finished stays as it was.
+        """
         with suppress(TerrazzoError):
             known = Status.read(self.depot)
             if known is not None:
+                if not counts and known.state is State.FINISHED:
+                    return False
                 self._status = _after(known, self._status)
+                if not counts:
+                    self._status = replace(
+                        self._status, unit=known.unit, total=known.total, done=known.done,
+                        kept=known.kept, failed=known.failed,
+                    )  # fmt: skip
             old = [one.file for one in beats(self.depot) if age_s(one.seen) > SILENT_S]
             self.depot.delete(old)
+        return True
 
     @override
     def advance(self, count: int = 1) -> None:
         super().advance(count)
-        self._made += count
-        self._count()
+        if self.unit in COUNTED:
+            self._made += count
+            self._count()
         self._inner.advance(count)
 
     @override
     def resume(self, count: int = 1) -> None:
         super().resume(count)
-        self._count(kept=count)
+        if self.unit in COUNTED:
+            self._count(kept=count)
         self._inner.resume(count)
 
     def _count(self, kept: int = 0, failed: int = 0) -> None:
@@ -122,7 +141,8 @@ class Reported(Progress):
 
     @override
     def fail(self, unit: str, reason: str, error: Exception | None) -> None:
-        self._count(failed=1)
+        if self.unit in COUNTED:
+            self._count(failed=1)
         self._inner.fail(unit, reason, error)
 
     @override

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from terrazzo.drivers.watching.pulse import Beat
+from terrazzo.drivers.watching.pulse import Beat, age_s
+from terrazzo.drivers.watching.told import DAMAGED, checked
 
 if TYPE_CHECKING:
     from terrazzo.drivers.depot import Depot
@@ -133,14 +134,18 @@ class Status:
             plain = {name: value for name, value in told.items() if name in known}
             expected, took = plain.get("expected"), plain.get("took")
             team = (Beat.of(json.dumps(one).encode()) for one in plain.get("team", ()))
-            return cls(
-                **{
-                    **plain,
-                    "state": State(plain["state"]),
-                    "expected": Expected(**expected) if expected else None,
-                    "took": Took(**took) if took else None,
-                    "team": tuple(one for one in team if one is not None),
-                }
+            status = checked(
+                cls(
+                    **{
+                        **plain,
+                        "state": State(plain["state"]),
+                        "expected": checked(Expected(**expected)) if expected else None,
+                        "took": checked(Took(**took)) if took else None,
+                        "team": tuple(one for one in team if one is not None),
+                    }
+                )
             )
-        except (ValueError, TypeError, KeyError, AttributeError):
+            _ = age_s(status.begun), age_s(status.seen)  # what is no moment is no status
+        except DAMAGED:
             return None
+        return status

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from terrazzo.drivers.block_names import is_plain
 from terrazzo.drivers.record import RECORD
 from terrazzo.drivers.tally import RESULTS, Tally
 from terrazzo.drivers.watching.pulse import Beat, age_s, beats
 from terrazzo.drivers.watching.report import SILENT_S
 from terrazzo.drivers.watching.status import ENDED, State, Status
+from terrazzo.drivers.watching.told import DAMAGED, MOST_BLOCKS, count_of
 from terrazzo.geo.blocks import Blocks
 from terrazzo.geo.grid import Window
 
@@ -25,12 +27,16 @@ if TYPE_CHECKING:
     from terrazzo.drivers.depot import Depot
 
 ORDER = "order.json"
+TILES_ORDER = "tiles-order.json"
+"""Of a run on a tile grid; how many of its tiles are made only whoever sees to it tells."""
 MOST_PARTS = 100
 """Results of one graph that are looked at."""
 MOST_CELLS = 64
 """Rows and columns of a map of blocks; of more blocks, several share a cell."""
 DONE, FAILED, RUNNING, PARTLY, MISSING = "dfrpm"
 """What a cell of a map says of its blocks: all done, some failed, in work, some done, none."""
+_MOST_PIXELS = 10**12
+"""Farthest row or column that a grid has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +118,14 @@ class Watcher:
         """Say which run; nothing is read yet."""
         self._depot = depot
         self._tallies: dict[str, Tally] = {}
+        self._cuts: dict[str, Blocks] = {}
 
-    def look(self) -> Look | None:
+    def look(self, *, silent: bool = True) -> Look | None:
         """Return how the run is; None where there is none.
+
+        Args:
+            silent: whether the blocks of a run are counted that nobody tells of; else None, which
+                is less work.
 
         Raises:
             OutputFailed: its folder cannot be read.
@@ -127,9 +138,12 @@ class Watcher:
             return Look(status, tuple(Worker(one, is_silent=False) for one in status.team))
         if status is not None and status.state not in ENDED and age_s(status.seen) <= SILENT_S:
             return Look(status, workers)
+        if not (silent or works):
+            return None
         held = self._held()
         if status is None and held is None:
-            return None
+            submitted = self._depot.has(TILES_ORDER)
+            return Look(Status(State.SUBMITTED, unit="tiles")) if submitted else None
         begun = min((one.begun for one in told), default="")
         known = status or Status(State.SUBMITTED, begun=begun)
         if held is not None:
@@ -145,11 +159,14 @@ class Watcher:
         if content is None:
             return None
         try:
-            return {
-                str(place): int(count) for place, count in json.loads(content)["blocks"].items()
+            held = {
+                _place(place): count_of(count)
+                for place, count in json.loads(content)["blocks"].items()
             }
-        except (ValueError, KeyError, TypeError, AttributeError):
+            count_of(sum(held.values()))
+        except DAMAGED:
             return None
+        return held
 
     def _counted(self, status: Status, held: Mapping[str, int]) -> Status:
         """Count the blocks that are there, as nobody tells of them."""
@@ -165,7 +182,7 @@ class Watcher:
     def _state(self, place: str, count: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Return which blocks of a part are made, and which were set aside."""
         tally = self._tallies.get(place)
-        if tally is None:
+        if tally is None or tally.count != count:
             tally = self._tallies[place] = Tally(self._at(place), count)
         tally.look()
         return tally.kept, tally.aside & ~tally.kept
@@ -196,18 +213,25 @@ class Watcher:
         content = self._at(place).read(RECORD)
         try:
             told = {} if content is None else json.loads(content)
-            return Blocks(Window(*told["window"]), told["block"], tuple(told["origin"]))
-        except (ValueError, KeyError, TypeError):
+            row, col, height, width = map(_pixels, told["window"])
+            top, left = map(_pixels, told["origin"])
+            blocks = Blocks(Window(row, col, height, width), _pixels(told["block"]), (top, left))
+            is_cut = min(height, width, blocks.edge) > 0 and 0 < len(blocks) <= MOST_BLOCKS
+        except DAMAGED:
             return None
+        return blocks if is_cut else None
 
     def _map(self, place: str, blocks: Blocks, running: list[int]) -> BlockMap:
         count = len(blocks)
+        if self._cuts.get(place, blocks) != blocks:
+            self._tallies.pop(place, None)  # the same numbers are other blocks now
+        self._cuts[place] = blocks
         kept, aside = self._state(place, count)
         at_hand = np.zeros(count, np.bool_)
         at_hand[[number for number in running if number < count]] = True
         at_hand &= ~kept
         aside = aside & ~at_hand
-        shape = count // max(blocks.across, 1), blocks.across
+        shape = count // blocks.across, blocks.across
         step = -(-max(shape) // MOST_CELLS)
         counted = [_cells(one.reshape(shape), step) for one in (kept, aside, at_hand)]
         done, failed, at_work = counted
@@ -221,6 +245,28 @@ class Watcher:
         counts["missing"] = count - counts.total()
         rows, columns = letters.shape
         return BlockMap(place, rows, columns, shape, "".join(letters.ravel()), dict(counts))
+
+
+def _place(name: object) -> str:
+    """Return the folder of a part of a run, in that of the run.
+
+    Raises:
+        ValueError: it is elsewhere.
+    """
+    if name not in {"", "."} and not is_plain(name):
+        raise ValueError(f"{name!r:.60} is no folder of a run")
+    return str(name)
+
+
+def _pixels(told: Any) -> int:
+    """Return a number of pixels, perhaps below 0.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if type(told) is not int or abs(told) > _MOST_PIXELS:
+        raise ValueError(f"{told!r:.60} is no number of pixels")
+    return told
 
 
 def _cells(flags: NDArray[np.bool_], step: int) -> NDArray[np.int64]:

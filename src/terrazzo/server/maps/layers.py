@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from terrazzo.server.maps.opened import OpenLayers
     from terrazzo.server.settings import Limits
 
-FOR_KNOWN: Final = frozenset({"run_udf", "load_stac", "load_url", "load_uploaded_files"})
+FOR_KNOWN: Final = frozenset({
+    "run_udf", "run_grass", "run_grass_whole", "load_stac", "load_url", "load_uploaded_files"
+})  # fmt: skip
 """Processes of which a layer may hold some only for those who are logged in."""
 NODES_FOR_STRANGERS: Final = 200
 """Nodes of their graphs: each is computed for every pixel of every tile."""
@@ -213,7 +215,7 @@ def _check_log_in(graph: Graph, who: Principal) -> None:
     """Refuse strangers what costs more than pixels.
 
     Raises:
-        AuthenticationRequired: the graph runs code, or reads what is no collection.
+        AuthenticationRequired: the graph runs code or programs, or reads what is no collection.
     """
     used = {node.process_id for node in all_nodes(graph)} & FOR_KNOWN
     if used and not who.known:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
 from terrazzo.errors import TerrazzoError
-from terrazzo.progress import Stoppable
+from terrazzo.progress import Stoppable, watched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SECONDS: Final = 120.0
 SECONDS_OF_STRANGERS: Final = 30.0
@@ -34,6 +38,13 @@ class Patient(Stoppable):
         super().start(total, unit)
         if self._end is None:
             self._end = time.monotonic() + self._seconds
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Have the `with` block stopped, too, where it is not counted but asks whether to go on."""
+        self.start(1, "answers")
+        with watched(self):
+            yield
 
     @override
     def check(self) -> None:

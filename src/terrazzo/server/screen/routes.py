@@ -55,9 +55,10 @@ async def open_layer(request: Request, who: Anybody, shared: Shared) -> JSONResp
     patience = Patient(SECONDS if who.known else SECONDS_OF_STRANGERS)
 
     def told() -> dict[str, Any]:
-        if service is not None:
-            return told_of(shared, who, *service)
-        return about(shared.layers.open(who, body, patience))
+        with patience.working():
+            if service is not None:
+                return told_of(shared, who, *service)
+            return about(shared.layers.open(who, body, patience))
 
     try:
         found = await _threads(shared, who, service is not None).run(request, told)
@@ -73,8 +74,16 @@ async def shown_layer(
 ) -> JSONResponse:
     """Tell all that a screen needs to show a layer."""
     threads = _threads(shared, who, is_service(layer_id))
-    found = await threads.run(request, lambda: told_of(shared, who, layer_id, key))
-    return JSONResponse(found, headers=_HEADERS)
+    patience = Patient(SECONDS if who.known else SECONDS_OF_STRANGERS)
+
+    def told() -> dict[str, Any]:
+        with patience.working():
+            return told_of(shared, who, layer_id, key)
+
+    try:
+        return JSONResponse(await threads.run(request, told), headers=_HEADERS)
+    finally:
+        patience.stopped = True
 
 
 @router.get("/layers/{layer_id}/tiles/{matrix}/{z}/{x}/{y}.{form}", response_class=Response)
@@ -128,7 +137,7 @@ async def ask(
     patience = Telling(seconds) if streamed else Patient(seconds)
 
     def made() -> dict[str, Any] | Picture:
-        with looked_at(shared, who, layer_id, key) as layer:
+        with patience.working(), looked_at(shared, who, layer_id, key) as layer:
             return answer(layer, method, given, patience)
 
     async def waited() -> dict[str, Any] | Picture:

@@ -6,7 +6,9 @@ sum. Jobs are counted in the database when somebody asks, and what runs is read 
 """
 
 import contextlib
+import functools
 import itertools
+import logging
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -27,16 +29,17 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from typing_extensions import override
 
-from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.places import is_remote
 from terrazzo.drivers.watching.known import known_runs
 from terrazzo.drivers.watching.status import State
-from terrazzo.drivers.watching.watch import Look, Watcher
+from terrazzo.drivers.watching.watch import Look
 from terrazzo.errors import TerrazzoError
 from terrazzo.ledger import Database
 from terrazzo.ledger.jobs import Jobs, Status
 from terrazzo.ledger.looks import JobWatcher
 from terrazzo.ledger.schema import job
+
+log = logging.getLogger(__name__)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -201,15 +204,26 @@ class _Runs(Collector):
     def _running(self) -> Iterator[tuple[str, Look]]:
         with contextlib.suppress(SQLAlchemyError):  # of which the readiness tells
             for known in self._jobs.everybodys(MOST_RUNS, Status.RUNNING):
-                with contextlib.suppress(TerrazzoError):
-                    yield known.id, self._watcher.look(known)
+                look = _told(known.id, functools.partial(self._watcher.look, known))
+                if look is not None:
+                    yield known.id, look
         for run in known_runs(self._jobs.folders.home)[:MOST_RUNS]:
             if is_remote(run.where):
                 continue  # a bucket takes longer to answer than a scrape may
-            with contextlib.suppress(TerrazzoError):
-                look = Watcher(FolderDepot(Path(run.where))).look()
-                if look is not None and look.status.state is State.RUNNING:
-                    yield run.id, look
+            look = _told(run.id, functools.partial(self._watcher.running, Path(run.where)))
+            if look is not None and look.status.state is State.RUNNING:
+                yield run.id, look
+
+
+def _told(run: str, look: Callable[[], Look | None]) -> Look | None:
+    """Return how a run is; None where that fails, so that the others are told all the same."""
+    try:
+        return look()
+    except TerrazzoError:
+        return None
+    except Exception:  # files of runs may hold anything
+        log.exception("It cannot be told how the run %s is", run)
+        return None
 
 
 def _blocks(look: Look) -> dict[str, float]:

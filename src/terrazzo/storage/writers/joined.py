@@ -97,12 +97,18 @@ def assemble(
     return path
 
 
-def is_current(path: Path, pieces: Sequence[Piece]) -> bool:
-    """Tell whether a file was assembled of these tiles as they are now."""
+def is_current(path: Path, pieces: Sequence[Piece], vrt: Path) -> bool:
+    """Tell whether a file was assembled of these tiles as they are now.
+
+    Args:
+        path: of the file.
+        pieces: the tiles.
+        vrt: of them, which is older than the file if they are the same as then.
+    """
     if not path.exists():
         return False
     made, grid = path.stat().st_mtime_ns, Frame.of(pieces).grid
-    if any(piece.path.stat().st_mtime_ns > made for piece in pieces):
+    if any(one.stat().st_mtime_ns > made for one in (vrt, *(piece.path for piece in pieces))):
         return False
     with rasterio.open(path) as file:
         return bool((file.height, file.width) == (grid.height, grid.width))

@@ -119,7 +119,7 @@ def write_vrt(path: Path, pieces: Sequence[Piece], look: Look) -> Path:
     """Write a VRT of tiles that lie on one lattice; where tiles overlap, the last one is shown.
 
     Args:
-        path: where to; replaced if there.
+        path: where to; replaced if another one is there, so that its time tells of a change.
         pieces: at least one.
         look: of all of them.
 
@@ -141,9 +141,18 @@ def write_vrt(path: Path, pieces: Sequence[Piece], look: Look) -> Path:
             _text(band, "NoDataValue", look.mark)
         for piece in pieces:
             _source(band, piece, frame, path, str(number), look.mark)
-    with whole_file(path) as part:
-        ET.ElementTree(root).write(part, encoding="utf-8")
+    content = ET.tostring(root, encoding="utf-8")
+    if not _says(path, content):
+        with whole_file(path) as part:
+            part.write_bytes(content)
     return path
+
+
+def _says(path: Path, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except OSError:
+        return False
 
 
 def _source(

@@ -117,14 +117,21 @@ class SharedZarr:
         self._store = _FileStore(files)
         self._arrays: dict[str, zarr.Array[Any]] = {}
 
+    @property
+    def begun(self) -> bool:
+        """Whether what arrays there are is written.
+
+        Raises:
+            OutputFailed: that cannot be told.
+        """
+        return self._files.has(ROOT)
+
     def begin(self) -> None:
-        """Write what arrays there are, unless that is done.
+        """Write what arrays there are; chunks that are there stay.
 
         Raises:
             OutputFailed: it cannot be written.
         """
-        if self._files.has(ROOT):
-            return
         described = self._described()
         for name in sorted(described, key=lambda name: name == ROOT):
             self._files.write(name, described[name])

@@ -1,0 +1,140 @@
+"""Tiles of collections to which images are added, or from which they are taken, meanwhile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from tests.drivers.scenes import (
+    COLLECTION,
+    CRS,
+    LEFT,
+    TOP,
+    Scenes,
+    asset_of,
+    callback,
+    load,
+    node,
+    ref,
+    register,
+    write_cog,
+)
+from tests.drivers.test_tile_grids import brightest, on_grid, tiffs
+
+from terrazzo.catalog import BandInfo, make_item
+from terrazzo.drivers.executors import Made
+from terrazzo.drivers.pool import Pool
+from terrazzo.drivers.tiling.work import Tilewise
+from terrazzo.errors import RunIncomplete
+from terrazzo.geo.grid import Grid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SMALL = "EPSG:32633,600000,5100000,64,10"
+"""Squares that images of `small` fill."""
+
+
+def yearly() -> dict[str, Any]:
+    """Return the maximum of a band in each year."""
+    return {
+        "load": load(["B08"]),
+        "top": node(
+            "aggregate_temporal_period", True, data=ref("load"), period="year",
+            reducer=callback("max"),
+        ),
+    }  # fmt: skip
+
+
+def small(scenes: Scenes, *places: tuple[int, int, str]) -> None:
+    """Add images that fill a square of SMALL, by its row down, its column and a date."""
+    with scenes.workspace.catalog() as catalog:
+        for row, col, date in places:
+            name = f"{date}_{row}_{col}"
+            grid = Grid.of(CRS, LEFT + 640 * col, TOP - 640 * row, 10.0, 64, 64)
+            pixels = np.random.default_rng(len(name) + row + 7 * col + int(date[:4])).integers(
+                1, 5000, (64, 64)
+            )
+            path = write_cog(scenes.folder / f"{name}_B08.tif", pixels.astype(np.uint16), grid)
+            catalog.put_items([
+                make_item(
+                    name, COLLECTION, bbox=list(grid.to_bounds(grid.window, "EPSG:4326")),
+                    datetime=f"{date}T10:00:00Z",
+                    assets={"B08": asset_of(path, (BandInfo("B08"),), grid)},
+                )
+            ])  # fmt: skip
+
+
+@pytest.fixture
+def growing(tmp_path: Path) -> Scenes:
+    """A collection without images that a test adds to, by `small`."""
+    home = tmp_path / "growing"
+    return Scenes(register(home, COLLECTION, {}, Grid.of(CRS, LEFT, TOP, 10.0, 64, 64)), home)
+
+
+def test_workers_that_find_other_tiles_refuse_to_make_any(
+    growing: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    small(growing, (0, 0, "2020-05-12"), (0, 1, "2020-05-12"))
+    sent = Tilewise.sent
+
+    def late(work: Tilewise) -> Any:
+        small(growing, (0, -1, "2020-05-12"))  # the run has its tiles, and no worker is there yet
+        return sent(work)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Tilewise, "sent", late)
+        with pytest.raises(RunIncomplete, match="other tiles"):
+            on_grid(growing, tmp_path / "out", brightest(), SMALL, pool=Pool("processes", 1))
+
+    made = on_grid(growing, tmp_path / "out", brightest(), SMALL, pool=Pool("processes", 1))
+    names = {asset.path.parent.name for asset in made.assets}
+    assert names == {"W001S001", "E000S001", "E001S001"}
+
+
+def test_a_tile_whose_results_have_gone_is_told(
+    growing: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    small(growing, (0, 0, "2020-05-12"))
+    monkeypatch.setattr(Tilewise, "make", lambda *_: Made(1))
+
+    with pytest.raises(RunIncomplete, match="E000S001"):
+        on_grid(growing, tmp_path, brightest(), SMALL)
+
+
+def test_tiles_are_made_anew_when_the_collection_grows_or_shrinks(growing: Scenes, tmp_path: Path):
+    small(growing, (0, 0, "2020-05-12"), (0, 1, "2020-05-12"))
+    first = on_grid(growing, tmp_path / "out", yearly(), SMALL)
+    small(growing, (0, 1, "2021-05-12"))
+
+    grown = on_grid(growing, tmp_path / "out", yearly(), SMALL)
+
+    on_grid(growing, tmp_path / "grown", yearly(), SMALL)
+    assert len(grown.assets) > len(first.assets)
+    assert tiffs(tmp_path / "out") == tiffs(tmp_path / "grown")
+    with growing.workspace.catalog() as catalog:
+        catalog.delete_items(COLLECTION, ["2021-05-12_0_1"])
+    shrunk = on_grid(growing, tmp_path / "out", yearly(), SMALL)
+    on_grid(growing, tmp_path / "shrunk", yearly(), SMALL)
+    assert len(shrunk.assets) == len(first.assets)
+    assert tiffs(tmp_path / "out") == tiffs(tmp_path / "shrunk")
+
+
+def test_a_run_stopped_inside_a_tile_goes_on_after_an_image_was_added_far_away(
+    growing: Scenes, tmp_path: Path
+):
+    small(growing, (0, 0, "2020-05-12"))
+    image = growing.folder / "2020-05-12_0_0_B08.tif"
+    content = image.read_bytes()
+    image.write_bytes(content[:-4000] + b"\xff" * 4000)
+    with pytest.raises(RunIncomplete):
+        on_grid(growing, tmp_path / "out", brightest(), SMALL)
+    assert (tmp_path / "out" / "tiles" / "E000S001" / "run.json").exists()
+    image.write_bytes(content)
+    small(growing, (9, 9, "2020-05-12"))
+
+    on_grid(growing, tmp_path / "out", brightest(), SMALL)
+
+    on_grid(growing, tmp_path / "calm", brightest(), SMALL)
+    assert tiffs(tmp_path / "out") == tiffs(tmp_path / "calm")
