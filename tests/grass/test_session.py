@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -294,6 +295,13 @@ def running_in(root: Path) -> list[int]:
     return found
 
 
+def command_of(pid: int) -> bytes:
+    """Return the command of a process; nothing if it has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
 def test_a_killed_keeper_takes_its_module_with_it(root: Path) -> None:
     raised: list[BaseException] = []
 
@@ -306,9 +314,7 @@ def test_a_killed_keeper_takes_its_module_with_it(root: Path) -> None:
     thread = threading.Thread(target=compute)
     thread.start()
     wait_for(lambda: list(root.glob("terrazzo-grass-*/crs0/call*/fcell/m0")), "no module runs")
-    (keeper,) = [
-        pid for pid in running_in(root) if b"keeper.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    (keeper,) = [pid for pid in running_in(root) if b"keeper.py" in command_of(pid)]
     os.kill(keeper, signal.SIGKILL)
     thread.join(PATIENCE_S)
 
