@@ -266,6 +266,16 @@ class Job:
         text = document if isinstance(document, str) else json.dumps(document)
         return cls(text, **options)
 
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Job:
+        """Return a job of its members, as `dataclasses.asdict` and JSON have them.
+
+        Raises:
+            TypeError, KeyError: they are none.
+        """
+        bbox = told["bbox"]
+        return cls(**{**told, "bbox": None if bbox is None else tuple(bbox)})
+
     @property
     def within(self) -> SpatialExtent | None:
         """The extent to which the run is confined."""

@@ -82,8 +82,7 @@ class Order:
             )
         try:
             told: dict[str, Any] = json.loads(content)
-            bbox = told["job"].pop("bbox")
-            job = Job(**told["job"], bbox=None if bbox is None else tuple(bbox))
+            job = Job.read(told["job"])
             about = About(**told["about"])
             return cls(
                 job, told["block"], told["threads"], told["memory_bytes"], about, told["blocks"],

@@ -87,8 +87,7 @@ class ExtractOrder:
         path = folder / FILE
         try:
             told: dict[str, Any] = json.loads(path.read_text())
-            bbox = told["job"].pop("bbox")
-            told["job"] = Job(**told["job"], bbox=None if bbox is None else tuple(bbox))
+            told["job"] = Job.read(told["job"])
             asked = told["asked"] | {"statistics": tuple(told["asked"]["statistics"])}
             for name, kind in (("code", ParcelCode), ("sampling", Sampling)):
                 asked[name] = None if asked[name] is None else kind(**asked[name])

@@ -101,9 +101,9 @@ def recorded(folder: Path) -> Record:
     """
     try:
         told = json.loads((folder / FILE).read_text())
-        bbox = told["job"].pop("bbox")
-        job = Job(**told["job"], bbox=None if bbox is None else tuple(bbox))
-        return Record(job, told["polygons"], told["reduction"], told["by"], told["terrazzo"])
+        return Record(
+            Job.read(told["job"]), told["polygons"], told["reduction"], told["by"], told["terrazzo"]
+        )
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ArgumentInvalid(
             f"{folder} holds no extraction ({type(error).__name__} with {FILE}). Make one with "

@@ -97,8 +97,7 @@ class TilesOrder:
         path = folder / FILE
         try:
             told: dict[str, Any] = json.loads(path.read_text())
-            bbox = told["job"].pop("bbox")
-            job = Job(**told.pop("job"), bbox=None if bbox is None else tuple(bbox))
+            job = Job.read(told.pop("job"))
             return cls(job, **{**told, "about": About(**told["about"])})
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise ArgumentInvalid(
