@@ -83,7 +83,7 @@ def _variables(data: xr.DataArray) -> xr.Dataset:
     """
     bands, taken = _band_dimensions(data), {*map(str, data.coords), *map(str, data.dims)}
     if not bands:
-        name = "value"
+        name = "value" if data.name is None else str(data.name)
         while name in taken:
             name = f"{name}_"
         return data.to_dataset(name=name)
