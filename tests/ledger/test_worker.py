@@ -6,6 +6,7 @@ import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -274,7 +275,7 @@ def test_a_worker_of_another_machine_is_dead_when_it_is_silent(
     house: House, monkeypatch: pytest.MonkeyPatch
 ):
     clock = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     first = KnownWorker("other", "elsewhere", "1970-01-01T00:00:00Z")  # clocks may differ
     later = KnownWorker("other", "elsewhere", "1970-01-01T00:00:09Z")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
 
@@ -183,7 +183,7 @@ def test_one_feature_does_not_wait_for_searches(client, monkeypatch: pytest.Monk
 
 def test_the_wait_for_a_thread_is_no_part_of_a_search(monkeypatch: pytest.MonkeyPatch):
     now = 1000.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: now))
     soon, late = patience.Patience(60), patience.Patience(60)
 
     now = 1059.0

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 import terrazzo.server
 from terrazzo.errors import ArgumentInvalid, TerrazzoError
 from terrazzo.server.app import create_app
+from terrazzo.server.parts import Parts
 from terrazzo.server.running.listen import bound, serving
 from terrazzo.server.settings import ServerSettings
 from terrazzo.server.web.faults import ServerBusy
@@ -188,3 +189,22 @@ def test_real_server_answers_over_a_socket(workspace: Workspace) -> None:
         opener.open(f"{url}/health", timeout=10) as answer,
     ):
         assert b"ok" in answer.read()
+
+
+def test_a_server_that_does_not_end_is_left_behind(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    may_end, ended = threading.Event(), threading.Event()
+
+    def close(_: Parts) -> None:
+        may_end.wait()
+        ended.set()
+
+    monkeypatch.setattr(Parts, "close", close)
+    with serving(workspace, settings=ServerSettings(job_workers=0, grace_seconds=0)):
+        pass
+
+    assert not ended.is_set()
+    assert "left behind" in caplog.text
+    may_end.set()
+    assert ended.wait(60)

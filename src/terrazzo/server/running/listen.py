@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import socket
 import threading
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from terrazzo.drivers.job import Workspace
+
+log = logging.getLogger(__name__)
 
 
 def listen(
@@ -76,6 +79,8 @@ def serving(
 ) -> Iterator[str]:
     """Serve in a thread while the block runs; yields the address. Port 0 is any free one.
 
+    A server that does not end some time after it was told to is left behind.
+
     Raises:
         ArgumentInvalid: the address or port cannot be had.
     """
@@ -91,7 +96,9 @@ def serving(
             yield url_of(listener, settings.secret)
         finally:
             web.should_exit = True
-            thread.join()
+            thread.join(web.patience)
+            if thread.is_alive():
+                log.error("The server at %s does not end, and is left behind.", host)
 
 
 def jobs_run(workspace: Workspace, settings: ServerSettings) -> JobWorkers:

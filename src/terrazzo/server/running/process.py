@@ -59,6 +59,11 @@ class Web(uvicorn.Server):
         self._when_ready = when_ready
         self._last: threading.Timer | None = None
 
+    @property
+    def patience(self) -> float:
+        """Seconds in which an end is over, or will not be."""
+        return (self.config.timeout_graceful_shutdown or 0) + LAST_SECONDS
+
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -90,8 +95,7 @@ class Web(uvicorn.Server):
     def stop(self) -> None:
         """Stop soon: finish what was begun, for a while, then answer that the server stops."""
         self.should_exit = True
-        grace = self.config.timeout_graceful_shutdown or 0
-        self._last = threading.Timer(grace + LAST_SECONDS, leave)
+        self._last = threading.Timer(self.patience, leave)
         self._last.daemon = True
         self._last.start()
 
