@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from terrazzo.drivers.block_jobs import LOOK_S
 from terrazzo.drivers.executors.rounds import (
     ATTEMPTS,
     LONGEST_PAUSE_S,
@@ -34,7 +35,7 @@ from terrazzo.drivers.executors.rounds import (
     SLOW_S,
     WAITING_PER_WORKER,
 )
-from terrazzo.drivers.shares import LOOK_S, Share
+from terrazzo.drivers.shares import Share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from playwright.sync_api import sync_playwright
 
+from scripts.notebooks import FOLDER, dashboard, jupyter_lab, lend
 from terrazzo.cli.showcase import COLLECTION, make_everything
 from terrazzo.drivers.ingest import IngestOptions, ingest
 from terrazzo.server.running.listen import serving
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking")
-WIDE, PHONE = (1200, 760), (360, 740)
-PATIENCE_MS = 120_000
+WIDE, TALL, PHONE = (1200, 760), (1200, 820), (360, 740)
+PATIENCE_MS = 300_000
 ITEM = "sentinel2_cube_subset_romania_10m_20190701"
 CLEAR = ("2018-05-22", "2018-09-19")
 """Days without clouds."""
@@ -45,6 +46,9 @@ PAGES = {
 }
 """The address of each page, and how much of it is shown."""
 PARCELS = ("features/collections/parcels", (1200, 900))
+NOTEBOOK = "first-map.ipynb"
+NOTEBOOKS = {"notebook": (1200, 985), "dashboard": (1200, 800)}
+"""Size of what is seen of the notebook in JupyterLab, and of the notebook as a page."""
 
 
 @contextmanager
@@ -144,7 +148,7 @@ SCREENS: dict[str, tuple[Callable[[Page], None], tuple[int, int], bool]] = {
     "demo": (_first, WIDE, False),
     "explorer-find": (_find, WIDE, False),
     "explorer-compare": (_compare, WIDE, False),
-    "explorer-profile": (_profile, WIDE, True),
+    "explorer-profile": (_profile, TALL, True),
     "explorer-phone": (_still, PHONE, False),
 }
 """What is done on the explorer before its picture is taken, its size, and whether it is dark."""
@@ -152,7 +156,7 @@ SCREENS: dict[str, tuple[Callable[[Page], None], tuple[int, int], bool]] = {
 
 def main(given: Sequence[str] | None = None) -> None:
     """Run the demo and take the pictures that are asked for, or all."""
-    known = [*SCREENS, *PAGES, "features"]
+    known = [*SCREENS, *PAGES, *NOTEBOOKS, "features"]
     options = argparse.ArgumentParser(description="Make the pictures of screens.")
     options.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)}")
     options.add_argument("--home", type=Path, help="folder of the demo; a temporary one by default")
@@ -173,11 +177,48 @@ def main(given: Sequence[str] | None = None) -> None:
         _take_all(workspace, wanted, asked.output, asked.colour)
 
 
+def _take_notebook(
+    workspace: Workspace, browser: Browser, name: str, size: tuple[int, int], picture: Path
+) -> None:
+    """Take a picture of the notebook in JupyterLab, or as a dashboard."""
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch)
+        lend(workspace.home, home)
+        if name == "dashboard":
+            with dashboard(FOLDER / NOTEBOOK, home) as url, seen(browser, url, size) as page:
+                _take_map(page, picture)
+            return
+        shutil.copy(FOLDER / NOTEBOOK, home)
+        with (
+            jupyter_lab(home, {"HOME": scratch}) as url,
+            seen(browser, f"{url}lab/tree/{NOTEBOOK}", size) as page,
+        ):
+            page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+            page.get_by_role("tab", name="File Browser").click()  # it gives way to the notebook
+            page.locator(".jp-CodeCell .cm-content").click()
+            page.keyboard.press("Control+Enter")
+            _take_map(page, picture)
+
+
+def _take_map(page: Page, picture: Path) -> None:
+    """Take a picture of a notebook's page, once its map shows what it shows."""
+    page.get_by_text("NDVI: computed at").wait_for()
+    page.locator(".tz-map-legend").evaluate("(legend) => { legend.open = true; }")
+    page.get_by_role("heading", name="A first map").scroll_into_view_if_needed()
+    page.locator(".tz-map[aria-busy=false]").wait_for()
+    page.screenshot(path=picture, animations="disabled")
+
+
 def _take_all(workspace: Workspace, names: Sequence[str], output: Path, colour: str) -> None:
     pages = PAGES | {"features": (f"{PARCELS[0]}#colour={colour}", PARCELS[1])}
     settings = ServerSettings(job_workers=0)
     with serving(workspace, settings=settings) as url, browsing() as browser:
         for name in names:
+            picture = output / f"{name}.png"
+            if name in NOTEBOOKS:
+                _take_notebook(workspace, browser, name, NOTEBOOKS[name], picture)
+                sys.stdout.write(f"{picture}\n")
+                continue
             path, size = pages.get(name, ("", WIDE))
             act, dark = None, False
             if name in SCREENS:
@@ -187,8 +228,8 @@ def _take_all(workspace: Workspace, names: Sequence[str], output: Path, colour: 
                 if act is not None:
                     act(page)
                     _still(page)
-                page.screenshot(path=output / f"{name}.png", animations="disabled")
-            sys.stdout.write(f"{output / name}.png\n")
+                page.screenshot(path=picture, animations="disabled")
+            sys.stdout.write(f"{picture}\n")
 
 
 if __name__ == "__main__":

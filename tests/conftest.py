@@ -115,8 +115,15 @@ def shared() -> Path:
     return folder
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses the shared folder, so that `-m 'not shared'` leaves it out."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what uses the shared folder, so that `-m 'not shared'` leaves it out.
+
+    What takes a real HTCondor runs only where its marker is asked for, other choices or not.
+    """
+    if "condor" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("condor")]
+        items[:] = [item for item in items if not item.get_closest_marker("condor")]
+        config.hook.pytest_deselected(items=left_out)
     for item in items:
         if "shared" in getattr(item, "fixturenames", ()):
             item.add_marker("shared")

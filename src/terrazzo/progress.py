@@ -130,6 +130,32 @@ class Stoppable(Progress):
             raise Cancelled
 
 
+class _Helping(Stoppable):
+    """Stops when it is told to, and when another progress stops."""
+
+    def __init__(self, helped: Progress) -> None:
+        self._helped = helped
+
+    @override
+    def check(self) -> None:
+        super().check()
+        self._helped.check()
+
+
+@contextmanager
+def helping(progress: Progress) -> Iterator[Progress]:
+    """Yield what the threads are watched by that work for the `with` block.
+
+    It stops them where `progress` does, and where the block ends for whatever reason, such as
+    Ctrl-C, of which only the first thread hears.
+    """
+    watching = _Helping(progress)
+    try:
+        yield watching
+    finally:
+        watching.stopped = True
+
+
 class ProgressLine(Progress):
     """One line on a terminal, `blocks 412/1204  8.3/s  95 s left`, at most five times a second.
 

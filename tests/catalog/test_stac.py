@@ -18,6 +18,7 @@ from terrazzo.catalog import (
     open_catalog,
     read_bands,
 )
+from terrazzo.catalog.bands import asset_bands
 from terrazzo.catalog.stac import read_projection
 from terrazzo.errors import ArgumentInvalid
 
@@ -207,3 +208,38 @@ def test_real_items_go_in_and_come_out_equal_and_their_bands_are_read(
         assert bands <= {band.name for band in read_bands(item)}
     assert bands <= {band.name for band in read_bands(fresh)}
     assert bands <= set(fresh["cube:dimensions"]["bands"]["values"])
+
+
+texts = st.sampled_from(["B04", "red", "uint16", "nan", ""])
+numbers = st.sampled_from([0, 0.0, -0.0, 1, True, 0.1, float("nan"), None, 2**70])
+described = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": texts, "data_type": texts, "nodata": numbers, "raster:scale": numbers,
+        "offset": numbers, "description": texts, "unit": texts, "eo:common_name": texts,
+    },
+)  # fmt: skip
+assets = st.fixed_dictionaries(
+    {"href": texts},
+    optional={
+        "type": st.sampled_from(["image/tiff", "image/png"]),
+        "roles": st.lists(st.sampled_from(["data", "thumbnail"]), max_size=2),
+        "bands": st.lists(described, max_size=3),
+        "eo:bands": st.lists(described, max_size=2),
+        "raster:bands": st.lists(described, max_size=2),
+        "nodata": numbers, "scale": numbers, "data_type": texts, "title": texts,
+        "description": texts, "file:checksum": texts, "proj:shape": st.just([1, 2]),
+    },
+)  # fmt: skip
+
+
+@given(several=st.lists(st.tuples(assets, st.sampled_from(["a", "B04"])), max_size=6))
+def test_bands_that_are_read_once_are_those_read_each_time(several):
+    for asset, key in several:
+        try:
+            expected = repr(read_bands(asset, key))
+        except ArgumentInvalid:
+            with pytest.raises(ArgumentInvalid, match="is not a number"):
+                asset_bands(asset, key)
+        else:
+            assert repr(asset_bands(asset, key)) == expected

@@ -223,6 +223,29 @@ def test_one_odd_run_hides_no_other(home: Path, tmp_path: Path):
     }  # fmt: skip
 
 
+def test_one_job_that_cannot_be_read_hides_no_other(home: Path):
+    database, folders = Database(database_url(home)), JobFolders(home)
+    jobs, anna = Jobs(database, folders), Principal("anna")
+    made = [jobs.create(anna, JobRequest({"title": one}, process=nodes())) for one in ("a", "b")]
+    for one in made:
+        jobs.start(anna, one.id)
+    lost = jobs.linked(made[0].id)
+    assert lost is not None
+    database.close()
+    (folders.of(lost.id, lost.run) / STATUS).mkdir(parents=True)  # as unreadable as a broken disk
+
+    told = CliRunner().invoke(main, ["--home", str(home), "jobs", "--json"])
+    looked = CliRunner().invoke(main, ["--home", str(home), "jobs", "watch", lost.id, "--once"])
+
+    rows = [json.loads(line) for line in told.stdout.splitlines()]
+    assert told.exit_code == 0
+    assert {row["title"]: (row["state"], row["done"]) for row in rows} == {
+        "a": ("unreachable", None), "b": ("submitted", None),
+    }  # fmt: skip
+    assert looked.exit_code == 1
+    assert "cannot be read" in looked.stderr
+
+
 def test_what_others_wrote_does_nothing_to_a_terminal(home: Path, tmp_path: Path):
     folder = tmp_path / "run"
     write_status(folder, State.FAILED, message="\x1b[2Jgone\nr-0  finished")

@@ -24,7 +24,8 @@ from tests.storage.ceph import ceph, content_of
 from tests.storage.failing import FAULTS, Proxy
 
 from terrazzo.cli import main
-from terrazzo.drivers import batch, slurm
+from terrazzo.drivers import batch
+from terrazzo.drivers.block_jobs import ByBlocks, begun
 from terrazzo.drivers.block_names import BLOCKS, kept_of
 from terrazzo.drivers.depot import BucketDepot, depot_of
 from terrazzo.drivers.order import ORDER, Order
@@ -323,9 +324,9 @@ def test_workers_are_told_of_a_run_by_its_bucket_alone(
 ):
     """As Slurm's jobs do: the order, the shares and the results by address."""
     assert proxy.url
-    here, order = tmp_path / "here", Order(job_of(composite()), BLOCK)
+    here, order = tmp_path / "here", Order(job_of(composite()), BLOCK, by=ByBlocks())
     batch.run(order.job, scenes.workspace, here, block=BLOCK)
-    blocks, _ = slurm.begun(order, scenes.workspace, there(prefix))
+    blocks, _ = begun(order, scenes.workspace, there(prefix))
     root, worker = str(scenes.workspace.home), ["worker", f"s3://images/{prefix}"]
 
     for machine, more in enumerate((("--share", "1/2"), ("--share", "0/2"), ("--finish",))):

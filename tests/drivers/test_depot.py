@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from typing_extensions import override
 
+from terrazzo.cube import Cube
 from terrazzo.drivers import block_names
 from terrazzo.drivers import tally as tallies
 from terrazzo.drivers.block_names import (
@@ -25,7 +26,7 @@ from terrazzo.drivers.block_names import (
     kept_of,
 )
 from terrazzo.drivers.depot import FolderDepot, depot_of
-from terrazzo.drivers.record import RECORD, RunRecord
+from terrazzo.drivers.record import FAILED, RECORD, SKIPPED, RunRecord
 from terrazzo.drivers.tally import RESULTS, Tally
 from terrazzo.errors import ArgumentInvalid, OutputFailed, RunDiffers
 from terrazzo.geo.grid import Window
@@ -117,7 +118,7 @@ def test_the_size_of_a_folder_that_is_written_into_is_that_of_its_whole_files(tm
 
     assert depot.size_of("x") == 5
     depot.write("closed", b"")
-    with pytest.raises(OutputFailed, match=r"cannot be looked at.*same command again"):
+    with pytest.raises(OutputFailed, match=r"cannot be read.*same command again"):
         depot.size_of("x")
 
 
@@ -278,3 +279,71 @@ def test_a_list_of_results_that_cannot_be_read_is_told(depot: FolderDepot, text:
 
     with pytest.raises(ArgumentInvalid, match=r"damaged: it cannot be read\. Delete it"):
         RunRecord(depot).results(lambda: "v")
+
+
+class Shut(FolderDepot):
+    """A folder that the system does not let us list."""
+
+    def folders(self, below: str) -> Iterator[tuple[str, int | None]]:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(os, "scandir", _denied)
+            yield from super().folders(below)
+
+
+def _denied(path: Path) -> None:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+
+def test_a_folder_that_may_not_be_listed_is_one_clear_error(tmp_path: Path):
+    with pytest.raises(OutputFailed, match=r"x cannot be read.*same command again"):
+        list(Shut(tmp_path).folders("x"))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff", b"5", b"{}", b'"a"', b"[1]", b'["a", null]']
+)
+def test_a_list_of_images_left_out_is_not_taken_for_empty_when_it_is_damaged(
+    depot: FolderDepot, content: bytes
+):
+    record = RunRecord(depot)
+    record.note_skipped(["one", "two"])
+    assert record.left_out() == ("one", "two")
+    depot.write(SKIPPED, content)
+
+    with pytest.raises(ArgumentInvalid, match=f"{SKIPPED} in .* is damaged.*Delete {RESULTS}"):
+        record.left_out()
+
+    record.note_skipped([])  # of the run that is made again
+    assert record.left_out() == ()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"5", b"[1]", b"null"])
+def test_a_block_whose_note_is_damaged_is_told_as_set_aside(depot: FolderDepot, content: bytes):
+    record = RunRecord(depot)
+    record.set_aside(3, Window(1, 2, 4, 4), "broken")
+    record.set_aside(GROUP, Window(8, 0, 4, 4), "broken, too")
+    depot.write(aside_name(3), content)
+
+    told = record.list_failed()
+
+    assert [one["block"] for one in told] == [3, GROUP]
+    assert "damaged" in told[0]["reason"]
+    assert (told[1]["row"], told[1]["reason"]) == (8, "broken, too")
+    listed = depot.read(FAILED)
+    assert listed is not None
+    assert [json.loads(line) for line in listed.splitlines()] == told
+    record.forgive()
+    assert record.aside() == set()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"{}\n", b"[]\n", b"\xff\n", b'{"dtype": "|u1", "shape": [9, 9]}\n12']
+)
+def test_a_damaged_block_is_one_clear_error(depot: FolderDepot, content: bytes):
+    depot.write(kept_name(3, 9), content)
+    probe = Cube(np.zeros((1, 1), np.uint8), np.ones((1, 1), np.bool_), (), None)
+
+    with pytest.raises(OutputFailed, match=r"3_0{15}9\.block in .* is damaged\. Delete it"):
+        RunRecord(depot).load(3, 9, Window(0, 0, 1, 1), probe)
+    with pytest.raises(OutputFailed, match=r"is damaged\. Delete it"):
+        RunRecord(depot).told_of(3, 9)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pytest
 
+from terrazzo.drivers.block_jobs import _numbers
 from terrazzo.drivers.block_names import kept_name
 from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.record import RunRecord
-from terrazzo.drivers.shares import Share, _numbers
+from terrazzo.drivers.shares import Share
 from terrazzo.geo.blocks import Blocks, Sweep
 from terrazzo.geo.grid import Window
 

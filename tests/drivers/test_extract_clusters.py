@@ -18,17 +18,19 @@ from tests.drivers.test_slurm import cluster as slurm_cluster
 from typing_extensions import override
 
 from terrazzo.cli import main
-from terrazzo.drivers import extract_jobs
+from terrazzo.drivers import extract_jobs, slurm
+from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.extract import extract
 from terrazzo.drivers.extraction import workers
 from terrazzo.drivers.extraction.code import ParcelCode
 from terrazzo.drivers.extraction.handed import hand_over, handed_over, note_of, sweep
-from terrazzo.drivers.extraction.order import FILE, ExtractOrder
 from terrazzo.drivers.extraction.parts import ASIDE
 from terrazzo.drivers.extraction.prepared import Given
 from terrazzo.drivers.extraction.samples import Sampling
 from terrazzo.drivers.extraction.scenes import Made, Scene, states
 from terrazzo.drivers.extraction.work import Outcome
+from terrazzo.drivers.order import ORDER, Order, Where
+from terrazzo.drivers.ordered import read_order
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.shares import Share
 from terrazzo.drivers.slurm import Allocation, Slurm
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.drivers.scenes import Scenes
+
+    from terrazzo.drivers.extract import ExtractResult
 
 cluster = slurm_cluster
 """A real Slurm, as tests of runs have it."""
@@ -70,11 +74,17 @@ def by_threads(scenes: Scenes, polygons: Path, folder: Path, **wanted: Any) -> d
     )
 
 
-def order_of(scenes: Scenes, polygons: Path, nodes: Any = None, **wanted: Any) -> ExtractOrder:
+def at(folder: Path) -> Where:
+    return Where(folder, FolderDepot(folder))
+
+
+def order_of(
+    scenes: Scenes, polygons: Path, nodes: Any = None, **wanted: Any
+) -> Order[ExtractResult]:
     given = Given.of(
         job_of(nodes or NDVI), scenes.workspace, polygons, {"statistics": STATISTICS, **wanted}
     )
-    return ExtractOrder.of(given, BLOCK, Pool("threads", 1, 500_000_000))
+    return extract_jobs.order_of(given, BLOCK, Pool("threads", 1, 500_000_000))
 
 
 @pytest.mark.slow
@@ -123,7 +133,7 @@ def test_slurm_makes_the_table_of_threads(scenes: Scenes, polygons: Path, tmp_pa
     command = [sys.executable, "-m", "terrazzo", "--home", str(scenes.workspace.home)]
     there = Slurm(tmp_path / "there", command, Allocation(3, 1, 500_000_000, "0:10:00"))
 
-    made = extract_jobs.by_slurm(order, scenes.workspace, there, Progress())
+    made = slurm.run(order, scenes.workspace, there, Progress())
 
     assert made is not None
     assert made.resumed == made.scenes == len(DATES)  # nothing was left to do here
@@ -157,17 +167,15 @@ def test_whoever_helps_begins_with_its_share_and_leaves_nothing_undone(
     scenes: Scenes, polygons: Path, tmp_path: Path
 ) -> None:
     folder, order = tmp_path / "there", order_of(scenes, polygons)
-    slurm = Slurm(folder, ["terrazzo"], Allocation(2, 1, 500_000_000))
-    extract_jobs.scripts(order, scenes.workspace, slurm, Progress())
+    order.by.begun(order, scenes.workspace, at(folder), Progress())
 
+    read = read_order(FolderDepot(folder))
     counts = [
-        extract_jobs.help_with(
-            ExtractOrder.read(folder), scenes.workspace, folder, Share(index, 2), Progress()
-        )
+        read.by.help_with(read, scenes.workspace, at(folder), Share(index, 2), Progress())
         for index in (1, 0)
     ]
     before = bytes_of(folder / "table") if (folder / "table").exists() else {}
-    made = extract_jobs.finished(order, scenes.workspace, folder, Progress())
+    made = order.by.finished(order, scenes.workspace, at(folder), Progress())
 
     assert counts == [len(DATES), 0]
     assert not before  # only one process writes the table
@@ -180,16 +188,15 @@ def test_what_was_handed_over_and_is_damaged_is_computed_again(
     scenes: Scenes, polygons: Path, tmp_path: Path, damage: str
 ) -> None:
     folder, order = tmp_path / "there", order_of(scenes, polygons)
-    slurm = Slurm(folder, ["terrazzo"], Allocation(2, 1, 500_000_000))
-    extract_jobs.scripts(order, scenes.workspace, slurm, Progress())
-    extract_jobs.help_with(order, scenes.workspace, folder, Share(0, 1), Progress())
+    order.by.begun(order, scenes.workspace, at(folder), Progress())
+    order.by.help_with(order, scenes.workspace, at(folder), Share(0, 1), Progress())
     notes = sorted((folder / ASIDE).glob("*.json"))
     if damage in {"note", "both"}:
         notes[0].write_text("{")
     if damage in {"part", "both"}:
         (folder / ASIDE / json.loads(notes[1].read_text())["part"]).unlink()
 
-    made = extract_jobs.finished(order, scenes.workspace, folder, Progress())
+    made = order.by.finished(order, scenes.workspace, at(folder), Progress())
 
     assert made.resumed == len(DATES) - (2 if damage == "both" else 1)
     assert bytes_of(made.table) == by_threads(scenes, polygons, tmp_path / "here")
@@ -240,20 +247,19 @@ def test_a_scene_that_fails_there_is_told_of_and_tried_again_here(
 ) -> None:
     own, folder = make_scenes(tmp_path / "own"), tmp_path / "there"
     order = order_of(own, polygons, B04)
-    slurm = Slurm(folder, ["terrazzo"], Allocation(1, 1, 500_000_000))
-    extract_jobs.scripts(order, own.workspace, slurm, Progress())
+    order.by.begun(order, own.workspace, at(folder), Progress())
     file = own.file(DATES[0], "B04")
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
 
     with pytest.raises(RunIncomplete, match=f"1 scenes failed; {len(DATES) - 1} were"):
-        extract_jobs.help_with(order, own.workspace, folder, Share(0, 1), Progress())
+        order.by.help_with(order, own.workspace, at(folder), Share(0, 1), Progress())
     errors = [json.loads(path.read_text())["error"] for path in (folder / ASIDE).glob("*.json")]
     with pytest.raises(RunIncomplete, match=f"1 of {len(DATES)} scenes failed"):
-        extract_jobs.finished(order, own.workspace, folder, Progress())
+        order.by.finished(order, own.workspace, at(folder), Progress())
     kept = [one.state for one in states(folder)]
     file.write_bytes(whole)
-    made = extract_jobs.finished(order, own.workspace, folder, Progress())
+    made = order.by.finished(order, own.workspace, at(folder), Progress())
 
     assert sum(map(bool, errors)) == 1
     assert sorted(kept) == ["done"] * (len(DATES) - 1) + ["failed"]
@@ -269,17 +275,21 @@ def test_an_order_is_read_as_it_was_written(scenes: Scenes, polygons: Path, tmp_
     ]
 
     for order in orders:
-        order.write(tmp_path)
+        order.write(FolderDepot(tmp_path))
 
-        assert ExtractOrder.read(tmp_path) == order
+        assert read_order(FolderDepot(tmp_path)) == order
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "{}", json.dumps({"job": 1})])
-def test_a_damaged_order_is_told(tmp_path: Path, text: str) -> None:
-    (tmp_path / FILE).write_text(text)
+@pytest.mark.parametrize("scenes_told", [None, [], {}, {"asked": {"statistics": 1}}])
+def test_a_damaged_order_is_told(
+    scenes: Scenes, polygons: Path, tmp_path: Path, scenes_told: Any
+) -> None:
+    order_of(scenes, polygons).write(FolderDepot(tmp_path))
+    told = json.loads((tmp_path / ORDER).read_text())
+    (tmp_path / ORDER).write_text(json.dumps({**told, "scenes": scenes_told}))
 
-    with pytest.raises(ArgumentInvalid, match=f"{FILE} is damaged"):
-        ExtractOrder.read(tmp_path)
+    with pytest.raises(ArgumentInvalid, match=f"{ORDER} is damaged"):
+        read_order(FolderDepot(tmp_path))
 
 
 def test_an_extraction_is_stopped_while_no_scene_is_done(monkeypatch: pytest.MonkeyPatch):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import os
+from pathlib import Path
+from shutil import copy2
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,20 +27,19 @@ from tests.drivers.scenes import (
 
 from terrazzo.catalog import make_item
 from terrazzo.catalog.interface import Catalog
+from terrazzo.drivers import named
 from terrazzo.drivers.batch import run
 from terrazzo.drivers.executors import describe_run
 from terrazzo.drivers.job import INVENTORIES
 from terrazzo.drivers.named import MOST_NAMED, named_items
 from terrazzo.drivers.pool import Pool
-from terrazzo.engine import evaluate
+from terrazzo.engine import cost, evaluate, read_version
 from terrazzo.errors import CollectionNotFound, NoDataAvailable, SourceUnreadable
 from terrazzo.geo.blocks import Blocks
-from terrazzo.storage import gathered, inventory, shelf
+from terrazzo.storage import file_names, gathered, inventory, shelf
 from terrazzo.testing.compare import assert_same_pixels
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.drivers.scenes import Scenes
 
     from terrazzo.cube import Cube
@@ -279,6 +282,163 @@ def test_a_graph_of_one_item_reads_that_item(own_scenes: Scenes):
     assert dates_of(loaded(), workspace) == list(DATES)
     alone = job_of(loaded()).infer(workspace, only=(COLLECTION, f"S2_{DATES[2]}"))
     assert tuple(alone.nodes["load"].items) == (f"S2_{DATES[2]}",)
+
+
+def test_versions_and_prices_look_up_no_image(own_scenes: Scenes, searches: Searches):
+    job, workspace = job_of(composite()), own_scenes.workspace
+    first = job.plan(job.infer(workspace))
+    again = job.plan(job.infer(workspace))
+
+    assert read_version(first, first.window) == read_version(again, again.window)
+    assert cost(first, first.window) == cost(again, again.window)
+    assert not searches.ids
+
+
+def moved(item: dict[str, Any]) -> None:
+    """Let an item name another file of the same content."""
+    asset = item["assets"]["B04"]
+    old = Path(asset["href"])
+    new = old.with_name("moved.tif")
+    copy2(old, new)
+    asset["href"] = str(new)
+
+
+CHANGES: dict[str, Any] = {
+    "href": moved,
+    "checksum": lambda item: item["assets"]["B04"].update({"file:checksum": "1220" + 64 * "a"}),
+    "offset": lambda item: item["assets"]["B04"]["bands"][0].update({"raster:offset": -7.0}),
+}
+
+
+@pytest.mark.usefixtures("searches")
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("change", [*CHANGES, "added", "removed", "file", "lost"])
+def test_versions_of_whole_runs_change_with_every_image(
+    own_scenes: Scenes, monkeypatch, change: str, kept: bool
+):
+    if not kept:
+        monkeypatch.setattr(inventory, "WORTH_KEEPING", 10_000)
+    workspace, job = own_scenes.workspace, job_of(loaded())
+
+    def version() -> str:
+        plan = job.plan(job.infer(workspace))
+        return read_version(plan, plan.window)
+
+    before = version()
+    assert version() == before
+    file = own_scenes.file(DATES[1], "B04")
+    with workspace.catalog() as catalog:
+        if change in CHANGES:
+            item = catalog.item(COLLECTION, f"S2_{DATES[1]}")
+            CHANGES[change](item)
+            catalog.put_items([item])
+        elif change == "added":
+            added(own_scenes, "2022-01-01")
+        elif change == "removed":
+            catalog.delete_items(COLLECTION, [f"S2_{DATES[1]}"])
+        elif change == "file":
+            os.utime(file, ns=(1, 1))
+        else:
+            file.unlink()
+
+    assert version() != before
+
+
+@pytest.mark.usefixtures("searches")
+def test_versions_do_not_change_with_what_is_not_read(own_scenes: Scenes):
+    workspace, job = own_scenes.workspace, job_of(loaded())
+    plan = job.plan(job.infer(workspace))
+    before = read_version(plan, plan.window)
+
+    os.utime(own_scenes.file(DATES[1], "B08"), ns=(1, 1))
+    with workspace.catalog() as catalog:
+        item = catalog.item(COLLECTION, f"S2_{DATES[1]}")
+        catalog.put_items([item | {"properties": {**item["properties"], "eo:cloud_cover": 7}}])
+
+    plan = job.plan(job.infer(workspace))
+    assert read_version(plan, plan.window) == before
+
+
+@pytest.mark.usefixtures("searches")
+@pytest.mark.parametrize("link", ["folder", "file"])
+def test_a_link_that_leads_elsewhere_changes_versions(own_scenes: Scenes, link: str):
+    workspace, job = own_scenes.workspace, job_of(loaded())
+    file, folder = own_scenes.file(DATES[1], "B04"), own_scenes.folder
+    for name in ("one", "other"):
+        (folder / name).mkdir()
+        copy2(file, folder / name / "image.tif")
+    now = folder / ("now" if link == "folder" else "now.tif")
+    leads = {n: folder / n / ("." if link == "folder" else "image.tif") for n in ("one", "other")}
+    now.symlink_to(leads["one"])
+    with workspace.catalog() as catalog:
+        item = catalog.item(COLLECTION, f"S2_{DATES[1]}")
+        item["assets"]["B04"]["href"] = str(now / "image.tif" if link == "folder" else now)
+        catalog.put_items([item])
+
+    def version() -> str:
+        plan = job.plan(job.infer(workspace))
+        return read_version(plan, plan.window)
+
+    before = version()
+    assert version() == before
+    now.unlink()
+    now.symlink_to(leads["other"])
+
+    assert version() != before
+
+
+@pytest.mark.usefixtures("searches")
+def test_images_behind_many_links_are_asked_themselves(own_scenes: Scenes, monkeypatch):
+    monkeypatch.setattr(file_names, "MOST_LINKS", 0)
+    workspace, job = own_scenes.workspace, job_of(loaded())
+    plain = job.plan(job.infer(workspace))
+    link = own_scenes.folder / "link.tif"
+    link.symlink_to(own_scenes.file(DATES[1], "B04"))
+    with workspace.catalog() as catalog:
+        item = catalog.item(COLLECTION, f"S2_{DATES[1]}")
+        item["assets"]["B04"]["href"] = str(link)
+        catalog.put_items([item])
+
+    for _ in range(2):
+        plan = job.plan(job.infer(workspace))
+        assert plan.steps[0].bound.source.scenes.files is None
+        assert read_version(plan, plan.window) == read_version(plain, plain.window)
+
+
+def test_all_images_are_listed_beside_the_results(own_scenes: Scenes, monkeypatch, tmp_path: Path):
+    monkeypatch.setattr(named, "MOST_NAMED", len(DATES) - 1)
+    job, workspace = job_of(composite()), own_scenes.workspace
+    sources = {
+        name: list(bound.items)
+        for name, bound in job.infer(workspace).nodes.items()
+        if bound.source is not None
+    }
+    assert sources
+
+    made = run(job, workspace, tmp_path, block=300)
+    first = (tmp_path / named.IMAGES).read_bytes()
+    run(job, workspace, tmp_path, block=300)
+
+    lines = gzip.decompress(first).decode().splitlines()
+    listed = [(line["node"], line["item"]) for line in map(json.loads, lines)]
+    assert listed == [(name, one) for name, items in sources.items() for one in items]
+    assert (tmp_path / named.IMAGES).read_bytes() == first
+    item = json.loads((tmp_path / "stac" / "item-1.json").read_text())
+    asset = item["assets"][named.IMAGES]
+    assert asset["file:checksum"] == "1220" + hashlib.sha256(first).hexdigest()
+    assert asset["file:size"] == len(first)
+    assert (tmp_path / "stac" / asset["href"]).resolve() == tmp_path / named.IMAGES
+    for name, items in sources.items():
+        assert item["properties"]["terrazzo:sources"][name] == named_items(items)
+    assert made.size_bytes == len(first) + sum(a.path.stat().st_size for a in made.assets)
+
+
+def test_few_images_need_no_list(own_scenes: Scenes, tmp_path: Path):
+    (tmp_path / named.IMAGES).write_bytes(b"of another run")
+
+    run(job_of(composite()), own_scenes.workspace, tmp_path, block=300)
+
+    assert not (tmp_path / named.IMAGES).exists()
 
 
 def test_a_run_names_its_items(scenes: Scenes):

@@ -20,12 +20,12 @@ from tests.drivers.test_survival import StopsAt, digests, finish, kill_when, opt
 from typing_extensions import override
 
 from terrazzo.drivers import batch
+from terrazzo.drivers.block_jobs import ByBlocks, begun, help_with
 from terrazzo.drivers.block_names import BLOCKS
 from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.order import Order
 from terrazzo.drivers.pool import Pool
-from terrazzo.drivers.shares import Share, help_with
-from terrazzo.drivers.slurm import begun
+from terrazzo.drivers.shares import Share
 from terrazzo.errors import ArgumentInvalid, FormatArgumentInvalid, OutputFailed
 from terrazzo.geo.blocks import Blocks
 from terrazzo.geo.grid import Window
@@ -143,7 +143,7 @@ def test_other_processes_write_the_same_bytes(scenes: Scenes, tmp_path: Path, ki
 
 def test_workers_that_know_only_the_folder_write_the_same_bytes(scenes: Scenes, tmp_path: Path):
     here, there = tmp_path / "here", tmp_path / "there"
-    order = Order(job_of(shared()), BLOCK)
+    order = Order(job_of(shared()), BLOCK, by=ByBlocks())
     batch.run(order.job, scenes.workspace, here, block=BLOCK)
     run = FolderDepot(there)
     blocks, _ = begun(order, scenes.workspace, run)

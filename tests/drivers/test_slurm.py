@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +25,15 @@ from typing_extensions import override
 
 from terrazzo.cli import main
 from terrazzo.drivers import batch, slurm
+from terrazzo.drivers.block_jobs import ByBlocks, begun, help_with
 from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.order import ORDER, Order
+from terrazzo.drivers.ordered import read_order
 from terrazzo.drivers.pool import ClusterUnusable
 from terrazzo.drivers.record import FAILED, RESULTS, RunRecord
-from terrazzo.drivers.shares import Share, help_with
+from terrazzo.drivers.shares import Share
 from terrazzo.drivers.slurm import FOLDER, Allocation, Slurm
-from terrazzo.errors import ArgumentInvalid, RunIncomplete
+from terrazzo.errors import ArgumentInvalid, OutputFailed, RunIncomplete
 from terrazzo.progress import Cancelled, Progress
 
 if TYPE_CHECKING:
@@ -51,7 +54,7 @@ def cluster(shared: Path) -> Iterator[RealSlurm]:
 
 
 def order_of(nodes: dict[str, Any] | None = None, block: int = BLOCK) -> Order:
-    return Order(job_of(nodes or composite()), block, memory_bytes=500_000_000)
+    return Order(job_of(nodes or composite()), block, memory_bytes=500_000_000, by=ByBlocks())
 
 
 def cluster_of(scenes: Scenes, folder: Path, tasks: int = 3) -> Slurm:
@@ -227,6 +230,42 @@ def test_the_command_runs_submits_and_writes_scripts(scenes: Scenes, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
+def test_secrets_of_whoever_submits_reach_no_node(
+    scenes: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    secrets = {"TERRAZZO_DATABASE": "postgresql://me:in-vain@db/ledger", "OIDC_SECRET": "in-vain"}
+    needed = {
+        "TERRAZZO_CATALOG": "",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "TMPDIR": str(tmp_path),
+    }
+    for name, value in (secrets | needed).items():
+        monkeypatch.setenv(name, value)
+    told = tmp_path / "told"
+    told.mkdir()
+    spy = tmp_path / "spy.sh"
+    spy.write_text(f'#!/bin/sh\nenv -0 > {told}/$$\nexec "$@"\n')
+    spy.chmod(0o755)
+    command = [str(spy), sys.executable, "-m", "terrazzo", "--home", str(scenes.workspace.home)]
+    there = Slurm(tmp_path / "there", command, Allocation(1, 1, 500_000_000, "0:10:00"))
+
+    slurm.run(order_of(), scenes.workspace, there, Progress())
+
+    environments = [
+        dict(entry.split("=", 1) for entry in path.read_text().split("\0") if entry)
+        for path in told.iterdir()
+    ]
+    assert len(environments) == 2  # the array's one task, and what puts results together
+    for environment in environments:
+        assert not set(secrets) & set(environment)
+        assert "in-vain" not in repr(environment)
+        assert {name: environment.get(name) for name in needed} == needed
+        assert environment["PATH"] == os.environ["PATH"]
+        assert environment["SLURM_JOB_NAME"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
 def test_two_hundred_tasks_share_one_run(
     scenes: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -242,13 +281,68 @@ def test_two_hundred_tasks_share_one_run(
     assert pixels(there.folder) == pixels(here)
 
 
+class Away:
+    """Three parts, of which nobody can tell while two of them are made."""
+
+    count, unit = 3, "blocks"
+
+    def __init__(self) -> None:
+        self.looks = iter((0, 0, None, 2, None, 3, 3, 3))
+
+    def there(self) -> int:
+        found = next(self.looks)
+        if found is None:
+            raise OutputFailed("The store is away.")
+        return found
+
+    def aside(self) -> int:
+        return 0
+
+
+class Working(Slurm):
+    """A Slurm whose jobs are there as often as it is asked."""
+
+    def __init__(self, folder: Path, looks: int) -> None:
+        super().__init__(folder, ["true"], Allocation(1, 1, 1))
+        self.looks, self.cancelled = looks, False
+
+    @override
+    def submit(self, tasks: int, *, stages: bool) -> None:
+        self._jobs = {"work": "1"}
+
+    @override
+    def states(self) -> Counter[str]:
+        self.looks -= 1
+        return Counter(RUNNING=1) if self.looks >= 0 else Counter()
+
+    @override
+    def spare(self) -> None:
+        pass
+
+    @override
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+def test_jobs_go_on_while_nobody_can_tell_what_they_have_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(slurm, "LOOK_S", 0.0)
+    working, progress = Working(tmp_path, 4), Progress()
+
+    assert slurm.carried_out(working, Away(), progress)
+
+    assert progress.done == 3
+    assert not working.cancelled
+
+
 def test_the_script_says_what_was_asked_and_nothing_of_the_graph(scenes: Scenes, tmp_path: Path):
     nodes = composite()
     nodes["median"]["description"] = "$(touch /tmp/owned); `id`"
     wanted = Allocation(40, 4, 8_000_000_000, "2-12:00:00", "short", "lab")
     there = Slurm(tmp_path / "run", ["python", "-m", "terrazzo", "--home", "/a b"], wanted)
 
-    written = slurm.scripts(order_of(nodes), scenes.workspace, there)
+    written = slurm.scripts(order_of(nodes), scenes.workspace, there, Progress())
 
     assert list(written) == ["work", "finish"]
     text = written["work"].read_text()
@@ -301,11 +395,11 @@ def test_what_is_no_share_is_refused(text: str):
 
 def test_an_order_is_read_as_it_was_written(tmp_path: Path):
     job = job_of(composite(), skip_bad=True, bbox=(1.0, 2.0, 3.0, 4.0))
-    order = Order(job, 128, 3, 12345, blocks={".": 7})
+    order = Order(job, 128, 3, 12345, by=ByBlocks({".": 7}))
 
     order.write(FolderDepot(tmp_path))
 
-    assert Order.read(FolderDepot(tmp_path)) == order
+    assert read_order(FolderDepot(tmp_path)) == order
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{}", '{"job": 1}', '{"job": {"bbox": null, "x": 1}}'])
@@ -313,7 +407,7 @@ def test_a_damaged_order_is_one_clear_error(tmp_path: Path, text: str):
     (tmp_path / ORDER).write_text(text)
 
     with pytest.raises(ArgumentInvalid, match="damaged"):
-        Order.read(FolderDepot(tmp_path))
+        read_order(FolderDepot(tmp_path))
 
 
 def test_a_folder_without_an_order_is_one_clear_error(tmp_path: Path):
@@ -325,7 +419,7 @@ def test_a_folder_without_an_order_is_one_clear_error(tmp_path: Path):
 
 def test_whoever_comes_when_all_is_done_does_not_load_the_engine(scenes: Scenes, tmp_path: Path):
     order, there = order_of(), tmp_path / "there"
-    slurm.begun(order, scenes.workspace, FolderDepot(there))
+    begun(order, scenes.workspace, FolderDepot(there))
     worker = ["--home", str(scenes.workspace.home), "worker", str(there)]
     code = (
         "import sys; from terrazzo.cli import main\n"
@@ -347,13 +441,13 @@ def test_blocks_of_images_that_have_changed_are_made_again_by_shares(
     own_scenes: Scenes, tmp_path: Path
 ):
     order, there = order_of(), FolderDepot(tmp_path / "there")
-    blocks, _ = slurm.begun(order, own_scenes.workspace, there)
+    blocks, _ = begun(order, own_scenes.workspace, there)
     help_with(order, own_scenes.workspace, there, Share(0, 1), Progress())
     image = min(own_scenes.workspace.home.rglob("*B04*.tif"))
     os.utime(image, (1, 1))
 
     before = blocks.there()
-    left, _ = slurm.begun(order, own_scenes.workspace, there)
+    left, _ = begun(order, own_scenes.workspace, there)
 
     assert before == left.count > 0
     assert left.there() == 0
@@ -366,7 +460,7 @@ def test_a_raster_that_hangs_on_what_is_found_in_all_pixels_has_shares(
     del nodes["median"]["result"]
     nodes["trimmed"] = node("trim_cube", True, data=ref("median"))
     order, there = order_of(nodes), FolderDepot(tmp_path / "there")
-    slurm.begun(order, scenes.workspace, there)
+    begun(order, scenes.workspace, there)
 
     made = help_with(order, scenes.workspace, there, Share(1, 2), Progress())
 
@@ -380,7 +474,7 @@ def test_workers_share_a_run_in_one_folder(scenes: Scenes, tmp_path: Path):
     order = order_of()
     here = calm(scenes, tmp_path / "here", order)
     there = tmp_path / "there"
-    slurm.begun(order, scenes.workspace, FolderDepot(there))
+    begun(order, scenes.workspace, FolderDepot(there))
     worker = ["--home", str(scenes.workspace.home), "worker", str(there)]
 
     statuses = [

@@ -13,10 +13,14 @@ from tests.drivers.slurm_cluster import RealSlurm, real_slurm
 from tests.drivers.test_tile_grids import OWN, brightest, on_grid, tiffs
 
 from terrazzo.cli import main
+from terrazzo.drivers import slurm
+from terrazzo.drivers.depot import FolderDepot
+from terrazzo.drivers.order import ORDER, Order, Where
+from terrazzo.drivers.ordered import read_order
 from terrazzo.drivers.shares import Share
 from terrazzo.drivers.slurm import Allocation, Slurm
-from terrazzo.drivers.tiling import slurmed
-from terrazzo.drivers.tiling.slurmed import TileParts, TilesOrder
+from terrazzo.drivers.tiling.slurmed import ByTiles
+from terrazzo.drivers.tiling.work import ASIDE
 from terrazzo.errors import ArgumentInvalid, RunIncomplete
 from terrazzo.progress import Progress
 
@@ -26,6 +30,9 @@ if TYPE_CHECKING:
 
     from tests.drivers.scenes import Scenes
 
+    from terrazzo.drivers.batch import RunResult
+    from terrazzo.drivers.order import Parts
+
 
 @pytest.fixture(scope="module")
 def cluster(shared: Path) -> Iterator[RealSlurm]:
@@ -34,24 +41,31 @@ def cluster(shared: Path) -> Iterator[RealSlurm]:
         yield started
 
 
-def order_of() -> TilesOrder:
-    return TilesOrder(job_of(brightest()), OWN, False, 100, 1, 500_000_000)
+def order_of() -> Order[RunResult]:
+    return Order(job_of(brightest()), 100, 1, 500_000_000, by=ByTiles(OWN))
+
+
+def at(folder: Path) -> Where:
+    return Where(folder, FolderDepot(folder))
+
+
+def begun(scenes: Scenes, folder: Path) -> Parts:
+    order = order_of()
+    parts, stages = order.by.begun(order, scenes.workspace, at(folder), Progress())
+    assert not stages
+    return parts
 
 
 def helped(scenes: Scenes, folder: Path, share: str) -> int:
-    order = TilesOrder.read(folder)
-    return slurmed.help_with(order, scenes.workspace, folder, Share.parsed(share), Progress())
-
-
-def parts_of(scenes: Scenes, folder: Path, order: TilesOrder) -> TileParts:
-    return TileParts(order.prepared(scenes.workspace, folder, Progress()))
+    order = read_order(FolderDepot(folder))
+    part = Share.parsed(share)
+    return order.by.help_with(order, scenes.workspace, at(folder), part, Progress())
 
 
 def test_shares_make_all_tiles_and_the_last_one_publishes_them(scenes: Scenes, tmp_path: Path):
     on_grid(scenes, tmp_path / "plain", brightest(), OWN)
-    folder, order = tmp_path / "shared", order_of()
-    order.write(folder)
-    parts = parts_of(scenes, folder, order)
+    folder = tmp_path / "shared"
+    parts = begun(scenes, folder)
     assert (parts.count, parts.there(), parts.aside()) == (4, 0, 0)
 
     assert helped(scenes, folder, "1/2") == 4  # its own, and those that nobody makes
@@ -68,31 +82,49 @@ def test_shares_make_all_tiles_and_the_last_one_publishes_them(scenes: Scenes, t
 
 
 def test_tiles_that_fail_are_set_aside_and_tried_again(own_scenes: Scenes, tmp_path: Path):
-    folder, order = tmp_path / "shared", order_of()
-    order.write(folder)
+    folder = tmp_path / "shared"
+    parts = begun(own_scenes, folder)
     missing = own_scenes.file(DATES[0], "B08")
     content = missing.read_bytes()
     missing.unlink()
 
     with pytest.raises(RunIncomplete, match="4 tiles failed"):
         helped(own_scenes, folder, "0/1")
-    parts = parts_of(own_scenes, folder, order)
     assert (parts.there(), parts.aside()) == (0, 4)
     missing.write_bytes(content)
-    slurm = Slurm(folder, ["terrazzo"], Allocation(2, 1, 500_000_000))
-    slurmed.scripts(order, own_scenes.workspace, slurm, Progress())
+    begun(own_scenes, folder)
 
     assert parts.aside() == 0
     assert helped(own_scenes, folder, "0/1") == 4
 
 
+def test_a_tile_that_is_made_after_all_is_said_to_have_failed_no_more(
+    own_scenes: Scenes, tmp_path: Path
+):
+    begun(own_scenes, tmp_path)
+    missing = own_scenes.file(DATES[0], "B08")
+    content = missing.read_bytes()
+    missing.unlink()
+    with pytest.raises(RunIncomplete):
+        helped(own_scenes, tmp_path, "0/1")
+    assert len(list(tmp_path.rglob(ASIDE))) == 4
+    missing.write_bytes(content)
+
+    made = on_grid(own_scenes, tmp_path, brightest(), OWN)
+
+    assert made.blocks == 4
+    assert not list(tmp_path.rglob(ASIDE))
+
+
 def test_a_damaged_order_is_refused(tmp_path: Path):
-    order_of().write(tmp_path)
-    assert TilesOrder.read(tmp_path) == order_of()
-    (tmp_path / slurmed.FILE).write_text("{}")
+    folder = FolderDepot(tmp_path)
+    order_of().write(folder)
+    assert read_order(folder) == order_of()
+    told = json.loads((tmp_path / ORDER).read_text())
+    (tmp_path / ORDER).write_text(json.dumps({**told, "tiles": ["mgrs"]}))
 
     with pytest.raises(ArgumentInvalid, match="damaged"):
-        TilesOrder.read(tmp_path)
+        read_order(folder)
 
 
 def test_scripts_are_told_and_nothing_is_submitted(scenes: Scenes, tmp_path: Path):
@@ -117,7 +149,7 @@ def test_a_real_slurm_makes_the_bytes_of_threads(scenes: Scenes, tmp_path: Path)
     command = [sys.executable, "-m", "terrazzo", "--home", str(scenes.workspace.home)]
     there = Slurm(tmp_path / "there", command, Allocation(2, 1, 500_000_000, "0:10:00"))
 
-    made = slurmed.by_slurm(order_of(), scenes.workspace, there, Progress())
+    made = slurm.run(order_of(), scenes.workspace, there, Progress())
 
     assert made is not None
     assert made.resumed == made.blocks == 4  # nothing was left to do here

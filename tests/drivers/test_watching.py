@@ -16,12 +16,13 @@ from tests.drivers.scenes import composite, job_of
 from tests.drivers.test_survival import options, start
 from typing_extensions import override
 
-from terrazzo.drivers import batch, slurm
+from terrazzo.drivers import batch
+from terrazzo.drivers.block_jobs import ByBlocks, begun, help_with
 from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.estimate import outlook
 from terrazzo.drivers.order import Order
 from terrazzo.drivers.pool import Pool
-from terrazzo.drivers.shares import Share, help_with
+from terrazzo.drivers.shares import Share
 from terrazzo.drivers.watching import pulse as pulses
 from terrazzo.drivers.watching import report as reports
 from terrazzo.drivers.watching.pulse import FOLDER, Beat, Outcome, Part, beats, stop_pulse
@@ -192,8 +193,8 @@ def test_a_run_that_is_killed_is_silent_and_goes_on(
 def test_workers_without_anybody_who_sees_to_the_run_are_counted(scenes: Scenes, tmp_path: Path):
     folder = tmp_path / "run"
     depot = FolderDepot(folder)
-    order = Order(job_of(composite()), BLOCK)
-    slurm.begun(order, scenes.workspace, depot)
+    order = Order(job_of(composite()), BLOCK, by=ByBlocks())
+    begun(order, scenes.workspace, depot)
     watcher = Watcher(depot)
     before = watcher.look()
     looking = Looking(folder, lambda look: look.status.done >= COUNT // 2)

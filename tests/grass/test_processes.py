@@ -11,18 +11,28 @@ from tests.drivers.scenes import asset_of, register, write_cog
 from tests.grass.oracle import grass_itself
 from typing_extensions import override
 
+from terrazzo import __version__
 from terrazzo.catalog import BandInfo
 from terrazzo.cube import Cube, Dimension, Kind
 from terrazzo.drivers import batch
+from terrazzo.drivers.depot import FolderDepot
+from terrazzo.drivers.described import Results
 from terrazzo.drivers.job import Job
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.stages import Means, settled
 from terrazzo.drivers.walk import walked
 from terrazzo.engine import evaluate, infer, make_plan
-from terrazzo.errors import ArgumentInvalid, BandNotFound, PlanTooLarge, TerrazzoError
+from terrazzo.errors import (
+    ArgumentInvalid,
+    BandNotFound,
+    PlanTooLarge,
+    RunDiffers,
+    TerrazzoError,
+)
 from terrazzo.geo.grid import Grid, Window
 from terrazzo.graph import parse
 from terrazzo.grass import GrassMissing
+from terrazzo.grass import version as grass_version
 from terrazzo.processes import SPECS
 from terrazzo.processes import grass as processes
 from terrazzo.progress import Cancelled, Progress
@@ -381,3 +391,43 @@ def test_processes_compute_as_threads_do(degrees: tuple[Workspace, Path], tmp_pa
     ]
 
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_results_tell_of_grass_and_runs_do_not_mix_versions(
+    degrees: tuple[Workspace, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, _ = degrees
+    bbox = (-1.2, 45.2, -1.1, 45.3)
+    job = Job.of(graph_of("run_grass", "r.relief"), bbox=bbox)
+
+    batch.run(job, workspace, tmp_path / "out", block=200)
+
+    told = Results.of(tmp_path / "out")
+    assert told is not None
+    software = told.told["provenance"]["processing:software"]
+    assert software == {"Terrazzo": __version__, "GRASS": grass_version()}
+    monkeypatch.setattr(processes, "version", lambda: "9.1.0")
+    with pytest.raises(RunDiffers, match="programs"):
+        batch.run(job, workspace, tmp_path / "out", block=200)
+
+
+def test_what_another_grass_has_found_is_found_again(
+    hills: Cube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+    run = processes.run_module
+
+    def counted(*given: Any, **more: Any) -> Any:
+        ran.append(processes.version())
+        return run(*given, **more)
+
+    monkeypatch.setattr(processes, "run_module", counted)
+    job = Job.of(graph_of("run_grass_whole", "r.topidx"))
+    inference = infer(job.graph(), CubeOpener({"dem": hills}))
+    means = Means(300, Pool("threads", 1), Progress(), FolderDepot(tmp_path))
+
+    for installed in ("8.2.1", "8.2.1", "8.4.0"):
+        monkeypatch.setattr(processes, "version", lambda installed=installed: installed)
+        settled(job, inference, ("grass",), means)
+
+    assert ran == ["8.2.1", "8.4.0"]

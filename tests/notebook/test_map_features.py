@@ -10,8 +10,9 @@ import requests
 from tests.server.fields import make_fields
 
 import terrazzo
+from terrazzo.drivers.features.squares import Square, plane_of
 from terrazzo.drivers.features.tables import tables_of
-from terrazzo.drivers.features.tiles import Square, vector_tile
+from terrazzo.drivers.features.tiles import vector_tile
 from terrazzo.errors import ArgumentInvalid, CollectionNotFound
 from terrazzo.notebook.map_channel import Content
 from terrazzo.notebook.map_screens import LayerGone, ServerRefused
@@ -29,11 +30,14 @@ PLACE = (15.01, 45.16)
 """Of some fields, degrees."""
 ROWS = 2**10
 TILE = {
+    "matrix": "WebMercatorQuad",
     "z": 10,
     "x": int((PLACE[0] + 180) / 360 * ROWS),
     "y": int((1 - math.asinh(math.tan(math.radians(PLACE[1]))) / math.pi) / 2 * ROWS),
 }
 """Holds them."""
+IN_EUROPE = {"matrix": "EPSG-3035", "z": 10, "x": 547, "y": 493}
+"""Holds them, too: pyproj has the place at x 4715 km and y 2463 km there."""
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +66,17 @@ def a_map(
     made.close()
 
 
-def test_a_collection_of_geometries_is_drawn_as_tiles(a_map: terrazzo.Map, workspace: Workspace):
+@pytest.mark.parametrize("tile", [TILE, IN_EUROPE])
+def test_a_collection_of_geometries_is_drawn_as_tiles(
+    a_map: terrazzo.Map, workspace: Workspace, tile: dict[str, Any]
+):
     layer = a_map.add("fields", color="#aa3300")
     (state,) = a_map.state["layers"]
 
-    found = a_map._answer("features", state["source"], TILE, Progress())
-    nothing = a_map._answer("features", state["source"], {**TILE, "x": 0}, Progress())
+    found = a_map._answer("features", state["source"], tile, Progress())
+    nothing = a_map._answer("features", state["source"], {**tile, "x": 0}, Progress())
 
-    square = Square(TILE["z"], TILE["x"], TILE["y"])
+    square = Square(tile["z"], tile["x"], tile["y"], plane_of(tile["matrix"]))
     with workspace.catalog() as catalog:
         tables = tables_of(catalog, workspace.gate, "fields", bbox=square.bbox)
         wanted = vector_tile("fields", tables, workspace.gate, square)
@@ -111,7 +118,8 @@ def test_what_is_not_there_is_told(a_map: terrazzo.Map):
         a_map.add("fields", stretch=(0, 1))
     a_map.add("fields")
     (state,) = a_map.state["layers"]
-    for wrong in ({"z": 23}, {"x": 1024}, {"y": -1}, {"y": "../1"}):
+    names = ({"matrix": "EPSG-0"}, {"matrix": "../x"})
+    for wrong in (*names, {"z": 23}, {"x": 1024}, {"y": -1}, {"y": "../1"}):
         with pytest.raises(ArgumentInvalid):
             a_map._answer("features", state["source"], TILE | wrong, Progress())
     with pytest.raises(LayerGone):

@@ -23,6 +23,7 @@ from tests.server.small import DATES, graph, make_home
 from tests.server.test_job_runs import TALKING, begun, expected, udf, waited
 
 from terrazzo.cli import main
+from terrazzo.drivers.block_jobs import ByBlocks
 from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.job import Job, Workspace
 from terrazzo.drivers.order import Order
@@ -336,7 +337,7 @@ def test_whoever_helps_with_a_job_never_does_so_as_the_operator(tmp_path: Path) 
     home = make_home(tmp_path / "home").home
     job = home / "jobs" / "j-1" / "1"
     job.mkdir(parents=True)
-    order = Order(Job.of(graph(save=True)), 64, blocks={".": 1}, of_a_job=True)
+    order = Order(Job.of(graph(save=True)), 64, by=ByBlocks({".": 1}), of_a_job=True)
     order.write(FolderDepot(job))
 
     told = [

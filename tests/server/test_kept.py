@@ -13,9 +13,13 @@ from starlette.testclient import TestClient
 from tests.server.small import COLLECTION, graph, made_service, make_home
 
 from terrazzo.ledger import LOCAL
+from terrazzo.progress import Cancelled
 from terrazzo.server.app import create_app
 from terrazzo.server.maps.kept import OVERHEAD, KeptTiles
+from terrazzo.server.maps.patient import AnswerTooLong
 from terrazzo.server.settings import ServerSettings
+from terrazzo.server.web.faults import SearchTooLong
+from terrazzo.server.web.work import ClientGone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +68,38 @@ def test_two_who_want_one_tile_get_one_computation() -> None:
 
     assert tiles == [b"tile", b"tile"]
     assert len(made) == 1
+
+
+@pytest.mark.parametrize(
+    "error", [Cancelled(), ClientGone(), AnswerTooLong("late"), SearchTooLong("late")]
+)
+def test_whoever_leaves_takes_no_tile_from_those_who_wait(error: Exception) -> None:
+    begun, joined, leave = (threading.Event() for _ in range(3))
+    told: list[str] = []
+
+    def count(where: str, _: int) -> None:
+        told.append(where)
+        if where == "joined":
+            joined.set()
+
+    kept = KeptTiles(10_000, count)
+
+    def stopped() -> bytes:
+        begun.set()
+        leave.wait(60)
+        raise error
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(kept.get, "key", stopped)
+        assert begun.wait(60)
+        second = pool.submit(kept.get, "key", lambda: b"tile")
+        assert joined.wait(60)
+        leave.set()
+
+        with pytest.raises(type(error)):
+            first.result(60)
+        assert second.result(60) == b"tile"
+    assert told == ["made", "joined", "made"]
 
 
 def test_failures_are_not_kept() -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import ExitStack
 from importlib import import_module
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -16,17 +17,18 @@ from starlette.testclient import TestClient
 from tests.server.people import closed, ledger, newcomer
 from tests.server.small import COLLECTION, graph, made_service, make_home
 
-from terrazzo.errors import ArgumentInvalid
+from terrazzo.errors import ArgumentInvalid, NoDataAvailable
 from terrazzo.graph import parse
 from terrazzo.ledger import ANONYMOUS, Visibility
 from terrazzo.ledger.collections import CollectionAccess, set_access
 from terrazzo.processes import SPECS
 from terrazzo.progress import Cancelled
 from terrazzo.server.app import create_app
+from terrazzo.server.maps import patient
 from terrazzo.server.maps.layers import MOST_OF_ADDRESS, MOST_STRANGERS
 from terrazzo.server.maps.opened import OpenLayers
 from terrazzo.server.screen import routes
-from terrazzo.server.web.faults import ServerBusy
+from terrazzo.server.web.faults import ServerBusy, ServiceUnusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -161,7 +163,7 @@ def test_what_takes_long_is_stopped_when_its_time_is_over(
         "values": {"lon": (west + east) / 2, "lat": (south + north) / 2},
         "transect": {"geometry": {"type": "LineString", "coordinates": ends}},
     }.get(method, view(layer))
-    monkeypatch.setattr(routes, "SECONDS_OF_STRANGERS", -1.0)
+    monkeypatch.setattr(patient, "SECONDS_OF_STRANGERS", -1.0)
 
     late = client.post(f"/layers/{layer['id']}/{method}", json=given)
     known = client.post(f"/layers/{layer['id']}/{method}", json=given, headers=olga)
@@ -178,7 +180,7 @@ def test_a_layer_that_takes_long_to_open_is_stopped_too(
     process["process_graph"]["ndvi"]["result"] = False
     trim = {"process_id": "trim_cube", "arguments": {"data": {"from_node": "ndvi"}}, "result": True}
     process["process_graph"]["trim"] = trim  # looks at all pixels before the first tile
-    monkeypatch.setattr(routes, "SECONDS_OF_STRANGERS", -1.0)
+    monkeypatch.setattr(patient, "SECONDS_OF_STRANGERS", -1.0)
 
     late = client.post("/layers", json=process)
     known = client.post("/layers", json=process, headers=olga)
@@ -196,6 +198,7 @@ def grass(module: str, process: str = "run_grass") -> dict[str, Any]:
     return {"process_graph": nodes}
 
 
+TILE = "tiles/native/0/0/0.png"
 GRASS = [grass("r.neighbors"), grass("r.topidx", "run_grass_whole")]
 PATIENCE_S = 60
 
@@ -208,9 +211,13 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def run(call: Call, *_: object, check: Callable[[], None]) -> None:
         ran.append(call.module.name)
         end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end:
-            check()
-            time.sleep(0.01)
+        try:
+            while time.monotonic() < end:
+                check()
+                time.sleep(0.01)
+        except Cancelled:
+            ran.append("stopped")
+            raise
         pytest.fail("Nobody stops it.")
 
     module = import_module("terrazzo.processes.grass")
@@ -240,19 +247,64 @@ def test_grass_is_ended_when_the_time_of_an_answer_is_over(
     plain, service = opened(client, graph()), public(client, olga, local)
     name = parse(local, specs=SPECS).digest
     point = {"geometry": {"type": "Point", "coordinates": [21.01, 45.13]}}
-    monkeypatch.setattr(routes, "SECONDS", 0.2)
-    monkeypatch.setattr(routes, "SECONDS_OF_STRANGERS", 0.2)
+    # A module that runs takes longer than anybody waits; all before it takes no time.
+    clock = SimpleNamespace(monotonic=lambda: 2 * patient.SECONDS_OF_ALL * len(endless))
+    monkeypatch.setattr(patient, "time", clock)
 
     late = [
         client.post("/layers", json=local, headers=olga),
         client.get(f"/layers/{name}", headers=olga),
         client.post("/layers", json=whole, headers=olga),
+        client.post("/services", json={"type": "XYZ", "process": local}, headers=olga),
+        client.post("/services", json={"type": "XYZ", "process": whole}, headers=olga),
         client.post(f"/layers/{service}/statistics", json=view(plain)),
         client.post(f"/layers/{service}/profile", json=point),
+        client.get(f"/layers/{service}/{TILE}"),
+        client.get(f"/services/{service}/{TILE}"),
+        client.get(f"/services/{service}/{TILE}", headers=olga),
+        client.get(f"/services/{service}/point?lon=21.01&lat=45.13"),
     ]
+    wmts = client.get(
+        f"/services/{service}/wmts?request=GetTile&layer={service}&format=image/png"
+        "&tilematrixset=native&tilematrix=0&tilecol=0&tilerow=0"
+    )
 
     assert [code(one) for one in late] == [(400, "AnswerTooLong")] * len(late)
+    assert wmts.status_code == 400
+    assert "nobody waits longer" in wmts.text
+    assert len(endless) == len(late) + 1
     assert set(endless) == {"r.topidx", "r.neighbors"}
+
+
+@pytest.mark.parametrize("at", ["layers", "services"])
+def test_grass_is_ended_when_whoever_wants_a_tile_leaves(
+    shut: tuple[TestClient, Headers, Path], endless: list[str], at: str
+) -> None:
+    client, olga, _ = shut
+    service = public(client, olga, grass("r.neighbors"))
+
+    sent = left(client, "GET", f"/{at}/{service}/{TILE}", lambda: bool(endless))
+
+    assert sent[0]["status"] == 499
+    end = time.monotonic() + PATIENCE_S
+    while endless[-1] != "stopped":
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert endless == ["r.neighbors", "stopped"]
+
+
+def test_whoever_leaves_is_no_fault_of_a_service(shut: tuple[TestClient, Headers, Path]) -> None:
+    client, olga, _ = shut
+    name = public(client, olga)
+    parts: Parts = client.app.state.parts  # type: ignore[attr-defined] # of FastAPI
+    seen = parts.maps.seen(ANONYMOUS, name)
+
+    for error in (Cancelled(), NoDataAvailable("There is none.")):
+        with pytest.raises((Cancelled, ServiceUnusable)), parts.maps.telling(seen):
+            raise error
+
+    logs = client.get(f"/services/{name}/logs", headers=olga).json()["logs"]
+    assert [entry["code"] for entry in logs] == ["NoDataAvailable"]
 
 
 def test_nobody_takes_all_the_slow_answers_of_strangers(
@@ -279,6 +331,34 @@ def test_nobody_takes_all_the_slow_answers_of_strangers(
         pass
 
 
+def left(client: TestClient, method: str, path: str, begun: Callable[[], bool]) -> list[Message]:
+    """Ask for something, leave when it has begun, and return what came."""
+    sent: list[Message] = []
+    came = iter([{"type": "http.request", "body": b"{}", "more_body": False}])
+
+    async def receive() -> Message:
+        message = next(came, None)
+        if message is not None:
+            return message
+        end = time.monotonic() + PATIENCE_S
+        while not begun():
+            assert time.monotonic() < end
+            await anyio.sleep(0.01)
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope: Scope = {
+        "type": "http", "method": method, "path": path, "raw_path": path.encode(),
+        "query_string": b"", "root_path": "", "scheme": "http", "http_version": "1.1",
+        "headers": [(b"host", b"testserver"), (b"content-type", b"application/json")],
+        "server": ("testserver", 80), "client": ("testclient", 1), "asgi": {"version": "3.0"},
+    }  # fmt: skip
+    anyio.run(client.app, scope, receive, send)
+    return sent
+
+
 @pytest.mark.parametrize("method", ["statistics", "picture", "values", "timelapse"])
 def test_nothing_is_computed_on_when_nobody_waits(
     shut: tuple[TestClient, Headers, Path], monkeypatch: pytest.MonkeyPatch, method: str
@@ -296,29 +376,8 @@ def test_nothing_is_computed_on_when_nobody_waits(
         except Cancelled:
             stopped.set()
 
-    sent: list[Message] = []
-    body: Message = {"type": "http.request", "body": b"{}", "more_body": False}
-    came = iter([body])
-
-    async def receive() -> Message:
-        message = next(came, None)
-        if message is None:
-            await anyio.to_thread.run_sync(begun.wait, 60)
-            return {"type": "http.disconnect"}
-        return message
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
     monkeypatch.setattr(routes, "answer", endless)
-    path = f"/layers/{layer['id']}/{method}"
-    scope: Scope = {
-        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(),
-        "query_string": b"", "root_path": "", "scheme": "http", "http_version": "1.1",
-        "headers": [(b"host", b"testserver"), (b"content-type", b"application/json")],
-        "server": ("testserver", 80), "client": ("testclient", 1), "asgi": {"version": "3.0"},
-    }  # fmt: skip
-    anyio.run(client.app, scope, receive, send)
+    sent = left(client, "POST", f"/layers/{layer['id']}/{method}", begun.is_set)
 
     try:
         assert begun.is_set()

@@ -14,6 +14,7 @@ from tests.storage.files import field, fresh_reader, write_tif
 
 from terrazzo.errors import AssetForbidden, SourceUnreadable
 from terrazzo.storage import gate as gate_module
+from terrazzo.storage.folders import Folders, are_as_ever
 from terrazzo.storage.gate import Gate
 from terrazzo.storage.raster import RasterReader
 
@@ -119,6 +120,41 @@ def test_links_out_of_the_roots_do_not_pass(root: Path, secret: Path):
             gate.open_name(href, root)
 
     assert gate.open_name("inside.tif", root).gdal == str(root / "image.tif")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "image.tif", "./image.tif", "a/../image.tif", "a//b/./image.tif", "to_a/b/image.tif",
+        "to_a/../image.tif", "a/to_b/image.tif", "to_a/to_b/image.tif", "to_to_b/image.tif",
+        "to_image.tif", "a/up/image.tif", "not/there.tif", "to_nothing/x.tif", "loop/x.tif",
+        "a/b/to_image.tif", "to_nowhere.tif", "loop.tif", "to_a/b/../to_b/image.tif",
+    ],
+)  # fmt: skip
+def test_paths_are_real_paths_however_many_are_asked_for(root: Path, name: str):
+    (root / "a" / "b").mkdir(parents=True)
+    for folder in (root / "a", root / "a" / "b"):
+        write_tif(folder / "image.tif", field(10, 10))
+    for link, there in {
+        "to_a": "a", "a/to_b": "b", "to_to_b": "to_a/to_b", "to_image.tif": "a/image.tif",
+        "a/up": "..", "to_nothing": "nothing", "loop": "loop", "loop.tif": "loop.tif",
+        "a/b/to_image.tif": "../../to_image.tif", "to_nowhere.tif": "to_nothing/x.tif",
+    }.items():  # fmt: skip
+        (root / link).symlink_to(there)
+    gate, folders = Gate((root,)), Folders()
+
+    for _ in range(2):
+        opened = gate.open_name(f"{root}/{name}", folders=folders)
+        assert opened.gdal == opened.key == os.path.realpath(f"{root}/{name}")
+        assert opened == gate.open_name(name, root)
+    assert gate.local_path(name, root) == Path(opened.gdal)
+    assert are_as_ever(opened.links)
+    links = [root / part for part in ("to_a", "a/to_b", "to_to_b", "to_image.tif")]
+    for link in links:
+        link.unlink()
+        link.symlink_to("elsewhere")
+    if os.path.realpath(f"{root}/{name}") != opened.gdal:
+        assert not are_as_ever(opened.links)
 
 
 def test_what_is_no_regular_file_does_not_pass(root: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from terrazzo.geo.tiling import web_mercator
 from terrazzo.geo.times import format_time, solar_day
 from terrazzo.storage import gathered
 from terrazzo.storage.gate import Gate
+from terrazzo.storage.kinds import meaning_of
 from terrazzo.storage.source import AssetBand, RasterSource, SceneItem
 from terrazzo.storage.target import Reach
 from terrazzo.storage.texts import Texts
@@ -234,8 +236,8 @@ def test_an_image_that_is_gone_is_told(tmp_path: Path, monkeypatch):
 
     with pytest.raises(SourceUnreadable, match=r"'5-0'.*deleted"):
         strict.read(strict.grid, window, {}, "near")
-    with pytest.raises(SourceUnreadable, match="'5-0'"):
-        strict.version(strict.grid, window, {})
+    unread = source_of(items, None).version(strict.grid, window, {})
+    assert strict.version(strict.grid, window, {}) == unread  # it is of what was looked at
     cube = lenient.read(lenient.grid, window, {}, "near")
     lenient.read(lenient.grid, window, {}, "near")
 
@@ -243,6 +245,88 @@ def test_an_image_that_is_gone_is_told(tmp_path: Path, monkeypatch):
     assert [error.item for error in told] == ["5-0", "5-1"]
     assert cube.valid[:5].any(axis=(1, 2, 3)).tolist() == [True, True, True, False, True]
     assert not cube.valid[5].any()
+
+
+@settings(max_examples=100, deadline=None)
+@given(found=images, chosen=st.sampled_from([(), (0,), (1,), (0, 1)]), data=st.data())
+def test_versions_of_columns_are_those_of_the_images(found, chosen, data):
+    items = [
+        replace(item, bands=tuple(replace(band, **data.draw(meanings)) for band in item.bands))
+        for item in (stated(*image) for image in found)
+    ]
+    columns = RasterSource.of(items, ("B0", "B1"), reader=fresh_reader())
+    images_alone = replace(columns, scenes=replace(columns.scenes, files=None))
+    labels = {"bands": chosen} if chosen else {}
+
+    for window in (columns.extent, Window(0, 0, 7, 9)):
+        version = columns.version(columns.grid, window, labels)
+        assert version == images_alone.version(columns.grid, window, labels)
+
+
+@pytest.mark.parametrize("mark", ["\n", "\x01", "\x02"])
+def test_a_link_to_an_odd_name_makes_no_other_version(tmp_path: Path, mark: str):
+    grid = Grid(UTM33, 500_000.0, 4_500_000.0, 10.0, 10.0, 50, 50)
+    gate, items = Gate((tmp_path,)), [stated(name, EVENING, (grid, grid)) for name in "abc"]
+    (tmp_path / "link.tif").symlink_to(tmp_path / f"odd{mark}name.tif")
+    linked = replace(items[1].bands[0], asset=gate.open_name(f"{tmp_path}/link.tif"))
+    items[1] = replace(items[1], bands=(linked, items[1].bands[1]))
+
+    def version() -> str:
+        source = RasterSource.of(items, ("B0", "B1"), reader=fresh_reader())
+        return source.version(source.grid, source.extent, {})
+
+    before = version()
+    assert version() == before
+    (tmp_path / f"odd{mark}name.tif").write_bytes(b"there")
+    assert version() != before
+
+
+def test_zero_has_no_sign_in_versions():
+    made = meaning_of.__wrapped__  # the cache takes both for one, whichever came first
+
+    assert made(1, "None", 1.0, -0.0) == made(1, "None", 1.0, 0.0)
+
+
+meanings = st.fixed_dictionaries(
+    {},
+    optional={
+        "nodata": st.sampled_from([0.0, float("nan"), -9999.0]),
+        "scale": st.sampled_from([1.0, 0.1]),
+        "index": st.sampled_from([1, 2]),
+        "checksum": st.sampled_from(["1220ab", ""]),
+        "asset": st.sampled_from([GATE.open_name("/nowhere/both.tif")]),
+    },
+)
+changes = st.sampled_from(
+    [
+        {"nodata": -1.0}, {"scale": 0.5}, {"offset": -0.1}, {"index": 3}, {"checksum": "1220cd"},
+        {"asset": GATE.open_name("/nowhere/elsewhere.tif")},
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(found=images, change=changes, data=st.data())
+def test_versions_change_with_any_image(found, change, data):
+    items = [stated(*image) for image in found]
+    at = data.draw(st.integers(0, len(items) - 1))
+    changed = replace(
+        items[at], bands=(replace(items[at].bands[0], **change), *items[at].bands[1:])
+    )
+    others = [*items[:at], *items[at + 1 :]]
+    added = replace(items[at], id=f"{items[at].id}+")
+    grid, everything = items[at].bands[0].grid, Window(-(10**6), -(10**6), 2 * 10**6, 2 * 10**6)
+
+    def version(of: Sequence[SceneItem]) -> str:
+        source = RasterSource.of(of, ("B0", "B1"), reader=fresh_reader())
+        return source.version(grid, everything, {})
+
+    before = version(items)
+    assert version([*others, items[at]]) == before
+    assert version([*others, changed]) != before
+    assert version([*items, added]) != before
+    if others:
+        assert version(others) != before
 
 
 def test_a_source_is_sent_without_what_can_be_looked_up(tmp_path: Path, monkeypatch):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
-from typing import TYPE_CHECKING
+import zlib
+from typing import TYPE_CHECKING, Any
 
 from playwright.sync_api import expect
 from tests.web.looking import pixels
@@ -17,6 +20,17 @@ PANELS = (
     "Find scenes", "Layers", "Values at a place", "Draw and measure", "Charts", "Compare",
     "Save and export", "Basemap and projection", "Saved processing", "Jobs",
 )  # fmt: skip
+
+
+def address_of(url: str, layers: list[dict[str, Any]], **view: object) -> str:
+    """Return the address of an explorer that shows layers without a basemap."""
+    state = {
+        "version": 1, "view": view, "basemap": "none", "layers": layers, "swipe": None,
+        "time": None, "extra": {},
+    }  # fmt: skip
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    packed = packer.compress(json.dumps(state).encode()) + packer.flush()
+    return f"{url}/#map={base64.urlsafe_b64encode(packed).decode().rstrip('=')}"
 
 
 def the_map(page: Page) -> Locator:

@@ -17,7 +17,17 @@ from playwright.sync_api import expect
 from tests.server.people import PASSWORD, closed, ledger, newcomer
 from tests.server.small import COLLECTION, DATES, make_home
 from tests.web.leaving import visited
-from tests.web.looking import LOADED, barriers, cut_off, drag, faults, pixels, show, tab_stops
+from tests.web.looking import (
+    LOADED,
+    PAINTED,
+    barriers,
+    cut_off,
+    drag,
+    faults,
+    pixels,
+    show,
+    tab_stops,
+)
 
 from terrazzo.catalog import BandInfo, make_asset, make_collection, make_item
 from terrazzo.ledger import Visibility
@@ -210,24 +220,39 @@ def island(number: int) -> tuple[float, float]:
     return PACIFIC[number] % 360 + 0.5, -19.5 - number
 
 
-def seen(page: Page) -> tuple[float, float, float, float]:
-    """Return west, south, east, north of what a map shows when it is still; east beyond 180."""
+WHERE = """(map) => {
+  const { left, top, width, height } = map.getBoundingClientRect();
+  return [(map.dataset.bounds ?? '').split(' ').map(Number), [left, top, width, height]];
+}"""
+"""What a map shows, and where it is in the window, at one moment."""
+
+
+def laid_out(page: Page) -> tuple[list[float], list[float]]:
+    """Return bounds and box of a map once both have stayed what they are for two frames."""
     host = page.locator(".map")
     expect(host).to_have_attribute("aria-busy", "false")
     expect(host).to_have_attribute("data-bounds", re.compile(r"\d"))
-    west, south, east, north = map(float, (host.get_attribute("data-bounds") or "").split())
+    found: tuple[list[float], list[float]] = host.evaluate(WHERE)
+    while True:
+        page.evaluate(PAINTED)
+        before, found = found, host.evaluate(WHERE)
+        if found == before:
+            return found
+
+
+def seen(page: Page) -> tuple[float, float, float, float]:
+    """Return west, south, east, north of what a map shows when it is still; east beyond 180."""
+    (west, south, east, north), _ = laid_out(page)
     turn = 360 * math.floor(west / 360)
     return west - turn, south, east - turn, north
 
 
 def place(page: Page, lon: float, lat: float) -> tuple[float, float]:
     """Return where a place is in the window: maps of these are in Web Mercator."""
-    west, south, east, north = seen(page)
-    box = page.locator(".map").bounding_box()
-    assert box is not None
+    (west, south, east, north), (left, top, width, height) = laid_out(page)
     low, high, here = (math.asinh(math.tan(math.radians(one))) for one in (south, north, lat))
-    across = (lon - west) / (east - west)
-    return box["x"] + across * box["width"], box["y"] + (high - here) / (high - low) * box["height"]
+    across = (lon - west) % 360 / (east - west)
+    return left + across * width, top + (high - here) / (high - low) * height
 
 
 def test_hovering_and_choosing_link_the_map_the_dates_and_the_table(page: Page, url: str) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import shapely
+from affine import Affine
 from playwright.sync_api import expect
-from tests.server.fields import make_fields
-from tests.web.exploring import panel, still, the_map
+from pyproj import CRS, Transformer
+from rasterio.features import rasterize
+from tests.server.fields import fields, make_fields
+from tests.web.exploring import address_of, panel, still, the_map
 from tests.web.looking import cut_off, pixels, show
 
 from terrazzo.server.running.listen import serving
@@ -24,6 +29,10 @@ pytestmark = pytest.mark.slow
 
 PINK = (224, 85, 155)
 """Of features, unless somebody chooses another colour."""
+ZOOM_0 = 156543.03392804097
+"""Metres a pixel at zoom 0."""
+PLACE = (15.02, 45.17)
+"""Between fields, degrees."""
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +99,48 @@ def test_the_address_of_a_collection_of_geometries_shows_it(page: Page, url: str
     still(page)
 
     assert drawn(page) > 2000
+
+
+@pytest.mark.parametrize(
+    ("code", "zoom"), [(3035, 14), (3035, 10), (32633, 14), (4326, 14), (3857, 14)]
+)
+def test_features_are_drawn_where_they_are_in_any_projection(
+    page: Page, url: str, code: int, zoom: int, keep: Keep
+) -> None:
+    layer = {
+        "kind": "features", "key": "one", "name": "Fields", "visible": True, "opacity": 1,
+        "source": "fields", "color": "#000000",
+    }  # fmt: skip
+    view = {"centre": PLACE, "zoom": zoom, "projection": f"EPSG:{code}"}
+
+    show(page, address_of(url, [layer], **view))
+    still(page)
+    seen = pixels(the_map(page))
+    keep("fields")
+
+    rows, cols = seen.shape[:2]
+    x, y = Transformer.from_crs(4326, code, always_xy=True).transform(*PLACE)
+    # Of degrees OpenLayers has it that they are metres of the equator, on the sphere of WGS 84.
+    unit = math.radians(6_378_137) if CRS(code).is_geographic else 1.0
+    pixel = ZOOM_0 / 2**zoom / unit
+    grid = Affine(pixel, 0, x - cols / 2 * pixel, 0, -pixel, y + rows / 2 * pixel)
+    shapes = np.asarray(fields().to_crs(code).geometry)
+    # What is drawn is the outline, 2 pixels wide, and what is in it, thinned; at zoom 10 all are
+    # smaller than can be seen, and squares stand for them.
+    apart = 3.0 if zoom > 12 else 12.0
+    inner, outer = (
+        rasterize(grown[~shapely.is_empty(grown)], (rows, cols), transform=grid, all_touched=touch)
+        for grown, touch in (
+            (shapely.buffer(shapes, -1.5 * pixel), False),
+            (shapely.buffer(shapes, apart * pixel), True),
+        )
+    )
+    clear = seen[:, : cols // 2].min(axis=-1)  # without what lies over the map's other half
+    middle = np.zeros_like(clear, dtype=bool)
+    middle[120:-160, 60:] = True
+    drawn_at = middle & (clear < np.median(clear[middle]) - 20)
+    inner, outer = inner[:, : cols // 2] > 0, outer[:, : cols // 2] > 0
+    assert drawn_at.sum() > 200
+    assert not (drawn_at & ~outer).any()
+    assert not (middle & inner & ~drawn_at).any()
+    assert zoom < 12 or (inner & middle).sum() > 1000

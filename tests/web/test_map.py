@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import math
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +10,7 @@ import pyproj
 import pytest
 import xarray as xr
 from playwright.sync_api import expect
+from tests.web.exploring import address_of
 from tests.web.looking import pixels, show
 
 from terrazzo.cli.showcase import COLLECTION
@@ -49,13 +47,7 @@ def address(demo: str, **view: object) -> str:
         "source": {"process_graph": {"load": load}, "title": "Near infrared"},
         "look": {"colors": "gray", "stretch": stretch},
     }  # fmt: skip
-    state = {
-        "version": 1, "view": view, "basemap": "none", "layers": [layer], "swipe": None,
-        "time": None, "extra": {},
-    }  # fmt: skip
-    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    packed = packer.compress(json.dumps(state).encode()) + packer.flush()
-    return f"{demo}/#map={base64.urlsafe_b64encode(packed).decode().rstrip('=')}"
+    return address_of(demo, [layer], **view)
 
 
 def stored() -> xr.DataArray:

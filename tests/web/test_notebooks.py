@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import socket
-import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -21,6 +15,7 @@ import pytest
 import requests
 from nbclient import NotebookClient
 from playwright.sync_api import expect
+from scripts.notebooks import ENDING_SECONDS, FOLDER, dashboard, jupyter_lab, lend
 from tests.web.leaving import leave
 from tests.web.looking import pixels
 
@@ -30,13 +25,12 @@ from terrazzo.drivers.tile import NATIVE, TileLayer
 from terrazzo.notebook.map_scratch import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Locator, Page, Request
     from tests.web.conftest import Keep
     from tests.web.watching import Watch
 
-ROOT = Path(__file__).parents[2]
 NOTEBOOK = {
     "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
     "nbformat": 4,
@@ -66,49 +60,16 @@ m""",
         },
     ],
 }
-EVERY_SECONDS, ENDING_SECONDS = 0.1, 30
 START_MS = 180_000
-FOLDER = ROOT / "notebooks"
 NAMES = ("first-map", "own-code-on-tiles", "parcel-profile")
 MOST_LINES = 30
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-@contextmanager
-def running(
-    command: list[str], environment: dict[str, str], folder: Path, ready: str
-) -> Iterator[str]:
-    """Run a command while the block runs; yields the address that `ready` finds in what it says."""
-    log = folder / "said.txt"
-    with log.open("wb") as said:
-        process = subprocess.Popen(
-            command, cwd=folder, env={**os.environ, **environment}, stdout=said,
-            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    try:
-        while not (found := re.search(ready, log.read_text(errors="replace"))):
-            assert process.poll() is None, log.read_text()
-            time.sleep(EVERY_SECONDS)
-        address = urlsplit(found[1])
-        while True:
-            assert process.poll() is None, log.read_text()
-            try:
-                socket.create_connection((address.hostname, address.port)).close()
-                break
-            except ConnectionRefusedError:
-                time.sleep(EVERY_SECONDS)
-        yield found[1]
-    finally:
-        process.terminate()
-        process.wait(ENDING_SECONDS)
-
-
 @pytest.fixture
 def home_of_demo(demo_home: Path, tmp_path: Path) -> Path:
     """The home of somebody who has run `terrazzo demo`."""
-    place = tmp_path / ".local" / "share" / "terrazzo"
-    place.mkdir(parents=True)
-    (place / "demo").symlink_to(demo_home)
+    lend(demo_home, tmp_path)
     parcels = demo_home / "parcels.gpkg"
     if not parcels.exists():
         graph = {"process_graph": load("sentinel-2-romania")}
@@ -176,12 +137,8 @@ def test_a_notebook_is_a_page_without_code_that_asks_no_other_host(
     patient: Page, keep: Keep, home_of_demo: Path
 ):
     page = patient
-    program = str(Path(sys.executable).with_name("terrazzo"))
-    notebook = str(ROOT / "notebooks" / "first-map.ipynb")
-    command = [program, "dashboard", notebook]
-    environment = {"HOME": str(home_of_demo), "PYTHONUNBUFFERED": "1"}
 
-    with running(command, environment, home_of_demo, r"The dashboard: (\S+)") as url:
+    with dashboard(FOLDER / "first-map.ipynb", home_of_demo) as url:
         page.goto(url)
         shown = settled(page)
         expect(page.get_by_text("NDVI: computed at")).to_be_visible()
@@ -208,28 +165,6 @@ def test_a_notebook_is_a_page_without_code_that_asks_no_other_host(
     with pytest.raises(ConnectionRefusedError):  # the command has ended, and Voila with it
         socket.create_connection((here.hostname, here.port))
     assert len(colours) > 100  # a picture, and not a plane of one colour
-
-
-@contextmanager
-def jupyter_lab(
-    folder: Path, environment: dict[str, str], application: str = "lab"
-) -> Iterator[str]:
-    """Run JupyterLab, or Notebook, over a folder while the block runs; yields its address."""
-    program = str(Path(sys.executable).with_name("jupyter"))
-    options = [
-        "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", "--port=0",
-        "--IdentityProvider.token=", "--LabApp.news_url=",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        f"--ServerApp.root_dir={folder}",
-    ]  # fmt: skip
-    settings = {
-        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
-        "TERRAZZO_HOME": str(folder / "home"),
-    }
-    ready = r"(http://127\.0\.0\.1:\d+/)(?:lab|tree)"
-    with running([program, application, *options], settings | environment, folder, ready) as url:
-        yield url
 
 
 def notebook_of(*cells: str) -> str:

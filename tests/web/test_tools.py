@@ -175,6 +175,27 @@ def test_a_polygon_is_drawn_named_deleted_and_brought_back(tools: Page, tmp_path
     assert drawn.symmetric_difference(shapely.Polygon(ring)).area < 1e-6 * drawn.area
 
 
+def test_the_press_that_ends_a_shape_means_nothing_else_on_a_slow_machine(tools: Page) -> None:
+    button = tools.get_by_role("region", name="Draw").get_by_role("button", name="Rectangle")
+    button.click()
+    # What is done with a shape takes longer than there is between the ends of press and mode.
+    tools.evaluate("""() => {
+      const slow = () => { const end = performance.now() + 500; while (performance.now() < end); };
+      for (const one of view.map.getInteractions().getArray()) one.on('drawend', slow);
+      const held = () => document.querySelector('.tz-draw button[aria-pressed=true]')?.textContent;
+      window.heard = [];
+      view.map.on('singleclick', () => heard.push(held() ?? 'nothing'));
+    }""")
+
+    _press(tools, (200.0, 200.0))
+    tools.wait_for_function("heard.length === 1")
+    _press(tools, (400.0, 300.0))
+    tools.wait_for_function("heard.length === 2")
+
+    assert tools.evaluate("heard") == ["Rectangle", "Rectangle"]
+    expect(button).to_have_attribute("aria-pressed", "false")
+
+
 def test_the_corner_of_a_shape_can_be_pulled(tools: Page) -> None:
     _add(tools, TRIANGLE)
     draw = tools.get_by_role("region", name="Draw")

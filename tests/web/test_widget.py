@@ -9,9 +9,10 @@ import pytest
 import rasterio
 from PIL import Image
 from playwright.sync_api import expect
+from scripts.notebooks import jupyter_lab
 from tests.web.leaving import leave
 from tests.web.looking import barriers, cut_off, pixels
-from tests.web.test_notebooks import START_MS, jupyter_lab, notebook_of, opened_notebook, run_cell
+from tests.web.test_notebooks import START_MS, notebook_of, opened_notebook, run_cell
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,9 +6,11 @@ STAC 1.1 has `bands` with `data_type`, `nodata` and prefixed extension fields; S
 
 from __future__ import annotations
 
+import marshal
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from terrazzo.errors import ArgumentInvalid
@@ -17,6 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _NOT_PIXELS: Final = {"thumbnail", "overview", "metadata", "tiles", "index"}
+_OWN: Final = frozenset(
+    (
+        "href", "title", "description", "created", "updated", "alternate", "file:size",
+        "file:checksum", "file:local_path", "proj:transform", "proj:bbox", "proj:geometry",
+        "proj:centroid", "proj:shape", "terrazzo:header",
+    )
+)  # fmt: skip
+"""What assets say of themselves and not of their bands."""
+_EXACT: Final = 2
+"""Version of `marshal` in which equal JSON values are equal bytes, and no others."""
 _RASTER_TYPES: Final = ("image/tiff", "image/jp2", "image/vnd.stac.geotiff")
 
 
@@ -99,6 +111,28 @@ def read_bands(document: Mapping[str, Any], key: str = "") -> tuple[BandInfo, ..
             return _described(own, "")
         return found
     return _asset_bands(document, key)
+
+
+def asset_bands(asset: Mapping[str, Any], key: str) -> tuple[BandInfo, ...]:
+    """Read the bands of an asset like `read_bands`; those that are alike are read once.
+
+    Args:
+        asset: of a STAC item.
+        key: its key.
+
+    Raises:
+        ArgumentInvalid: see `read_bands`.
+    """
+    told = {name: value for name, value in asset.items() if name not in _OWN}
+    try:
+        return _alike(marshal.dumps(told, _EXACT), key)
+    except ValueError:  # deeper than is worth a thought
+        return _asset_bands(asset, key)
+
+
+@lru_cache(maxsize=4096)
+def _alike(text: bytes, key: str) -> tuple[BandInfo, ...]:
+    return _asset_bands(marshal.loads(text), key)  # noqa: S302 - written above
 
 
 def _collection_bands(collection: Mapping[str, Any]) -> tuple[BandInfo, ...]:

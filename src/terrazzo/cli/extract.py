@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from terrazzo.drivers.extract import ExtractResult
     from terrazzo.drivers.extraction.code import ParcelCode
-    from terrazzo.drivers.extraction.order import ExtractOrder
     from terrazzo.drivers.extraction.prepared import Wanted
     from terrazzo.drivers.extraction.samples import Sampling
+    from terrazzo.drivers.order import Order
     from terrazzo.progress import Progress
 
 _LISTED = 10
@@ -174,7 +174,7 @@ def extract(
     """  # noqa: D301 - \b is click's mark, not an escape
     from terrazzo.drivers.depot import FolderDepot  # noqa: PLC0415
     from terrazzo.drivers.extract import extracted, outlook_of  # noqa: PLC0415 - loads the engine
-    from terrazzo.drivers.extraction.order import ExtractOrder  # noqa: PLC0415
+    from terrazzo.drivers.extract_jobs import order_of  # noqa: PLC0415
     from terrazzo.drivers.extraction.prepared import Given  # noqa: PLC0415
     from terrazzo.drivers.extraction.statistics import DEFAULT  # noqa: PLC0415
     from terrazzo.drivers.pool import Pool  # noqa: PLC0415
@@ -197,7 +197,7 @@ def extract(
         return
     try:
         if executor == "slurm":
-            order = ExtractOrder.of(given, block, replace(pool, workers=slurm["cores"]))
+            order = order_of(given, block, replace(pool, workers=slurm["cores"]))
             result = _by_slurm(settings, order, output, workers, slurm, means.progress)
         else:
             result = extracted(given, output, means)
@@ -212,24 +212,23 @@ def extract(
 
 def _by_slurm(
     settings: Settings,
-    order: ExtractOrder,
+    order: Order[ExtractResult],
     folder: Path,
     workers: int,
     options: Slurmed,
     progress: Progress,
 ) -> ExtractResult | None:
     """Have Slurm do an extraction; None where its table is not waited for."""
-    from terrazzo.drivers import extract_jobs  # noqa: PLC0415 - loads the engine
-    from terrazzo.drivers.slurm import Slurm  # noqa: PLC0415
+    from terrazzo.drivers import slurm as slurms  # noqa: PLC0415 - loads the engine
 
     command = [sys.executable, "-m", "terrazzo", *group_arguments(settings)]
     wanted = allocation(workers, order.memory_bytes, options)
-    slurm, workspace = Slurm(folder, command, wanted), settings.workspace()
+    slurm, workspace = slurms.Slurm(folder, command, wanted), settings.workspace()
     if options["script_only"]:
-        for path in extract_jobs.scripts(order, workspace, slurm, progress).values():
+        for path in slurms.scripts(order, workspace, slurm, progress).values():
             click.echo(f"# {path}\n{path.read_text()}")
         return None
-    made = extract_jobs.by_slurm(order, workspace, slurm, progress, follow=not options["detach"])
+    made = slurms.run(order, workspace, slurm, progress, follow=not options["detach"])
     if made is None:
         click.echo(json.dumps({"folder": str(slurm.folder), "jobs": list(slurm.jobs)}))
     return made

@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -56,7 +57,7 @@ def jobs(ctx: click.Context, *, as_json: bool, last: int, database: str) -> None
     """List the runs and the openEO jobs of the home, the newest first.
 
     Runs are those that were begun with `terrazzo run`, as long as their folder is there; jobs are
-    those of all users of the server.
+    those of all users of the server. What cannot be read at present is `unreachable`.
 
     \b
     Example:
@@ -201,13 +202,18 @@ def _listed(settings: Settings, database: str, last: int) -> list[Row]:
     from terrazzo.errors import OutputFailed  # noqa: PLC0415 - as above
     from terrazzo.ledger.looks import JobWatcher  # noqa: PLC0415 - loads the database
 
+    def seen(where: str) -> Look | None:
+        return Watcher(depot_of(where)).look()
+
+    def looked(look: Callable[[], Look | None]) -> tuple[str, Look | None]:
+        try:
+            return "not begun", look()
+        except (ArgumentInvalid, OutputFailed):  # one that is out of reach hides no other
+            return "unreachable", None
+
     rows = []
     for run in known_runs(settings.home)[:last]:
-        state, look = "not begun", None
-        try:
-            look = Watcher(depot_of(run.where)).look()
-        except (ArgumentInvalid, OutputFailed):
-            state = "unreachable"
+        state, look = looked(partial(seen, run.where))
         rows.append(_row(run.id, run.title, run.begun, run.where, state, look))
     with _open_jobs(settings, database) as jobs:
         if jobs is not None:
@@ -215,8 +221,8 @@ def _listed(settings: Settings, database: str, last: int) -> list[Row]:
             for known in jobs.everybodys(last):
                 where = str(jobs.folders.of(known.id, known.run)) if known.run else ""
                 begun = known.started or known.created
-                look = watcher.look(known)
-                rows.append(_row(known.id, known.title or "", begun, where, "", look))
+                state, look = looked(partial(watcher.look, known))
+                rows.append(_row(known.id, known.title or "", begun, where, state, look))
     return sorted(rows, key=lambda row: row.begun, reverse=True)[:last]
 
 

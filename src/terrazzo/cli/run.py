@@ -72,8 +72,8 @@ class Target:
     "--tiles",
     default="",
     metavar="GRID",
-    help="Cut results into the tiles of a grid: mgrs, equi7:ZONE, webmercator:ZOOM, or "
-    "CRS,X,Y,PIXELS,PIXEL SIZE.",
+    help="Cut results into the tiles of a grid: mgrs, equi7:ZONE, webmercator:ZOOM, "
+    "CRS,X,Y,PIXELS,PIXEL SIZE, or own:FILE[:COLUMN] with named boxes.",
 )
 @click.option(
     "--assemble", is_flag=True, help="Of --tiles: also make one file of all tiles of a CRS."
@@ -112,30 +112,28 @@ def run(
       terrazzo run ndvi.json -o /data/ndvi --executor slurm --workers 200 --memory 4G --time 1:00:00
       terrazzo run ndvi.json -o ndvi --tiles mgrs --resolution 20
     """  # noqa: D301 - \b is click's mark, not an escape
-    from terrazzo.drivers.order import Order  # noqa: PLC0415 - loads the engine
-    from terrazzo.drivers.places import is_remote  # noqa: PLC0415
+    from terrazzo.drivers.places import is_remote  # noqa: PLC0415 - loads the engine
     from terrazzo.drivers.pool import Pool  # noqa: PLC0415
-    from terrazzo.drivers.sending import send_run  # noqa: PLC0415
 
     job = job_of(graph, place, skip_bad=skip_bad)
     check_cluster(executor, scheduler, slurm)
     _check_sent(work, slurm)
     share_catalogue(settings)
-    _check_tiles(tiles, output, assemble=assemble)
+    if assemble and not tiles:
+        raise ArgumentInvalid("--assemble is of --tiles. Name a tile grid, or leave it out.")
     progress = ProgressLine()
     target = _where(settings, output, work, progress)
     try:
         if executor == "slurm":
-            order = Order(job, block, slurm["cores"], memory)
-            tiled = tiles, assemble
-            result = _by_slurm(settings, (graph, order), target, tiled, workers, slurm, progress)
+            order = _order(job, block, slurm["cores"], memory, (tiles, assemble))
+            result = _by_slurm(settings, (graph, order), target, workers, slurm, progress)
             if result is None:
                 return
         else:
             pool = Pool(executor, workers, memory, scheduler)
             result = _here(settings, (graph, job), target, (tiles, assemble), block, pool, progress)
         if target.destination is not None:
-            send_run(target.folder, target.destination)
+            _send(target.folder, result, target.destination, tiled=bool(tiles))
     except (KeyboardInterrupt, Cancelled) as stop:
         raise Stopped(
             f"Stopped. The finished blocks are kept in {target.depot}: give the same command again "
@@ -168,20 +166,29 @@ def _check_sent(work: Path | None, slurm: Slurmed) -> None:
             )
 
 
-def _check_tiles(tiles: str, output: str, *, assemble: bool) -> None:
-    """Refuse options of tiles where there are none, and tiles where they are not made.
+def _send(folder: Path, result: RunResult, destination: Destination, *, tiled: bool) -> None:
+    """Send the results of a run that is kept in a folder."""
+    from terrazzo.drivers.sending import send_run  # noqa: PLC0415 - loads the engine
+    from terrazzo.drivers.tiling.published import send_published  # noqa: PLC0415 - as above
 
-    Raises:
-        ArgumentInvalid: says what to leave out.
-    """
-    from terrazzo.drivers.places import is_remote  # noqa: PLC0415 - loads the engine
+    if tiled:
+        send_published(folder, result.assets, destination)
+    else:
+        send_run(folder, destination)
 
-    if assemble and not tiles:
-        raise ArgumentInvalid("--assemble is of --tiles. Name a tile grid, or leave it out.")
-    if tiles and is_remote(output):
-        raise ArgumentInvalid(
-            "Results in a bucket are not cut into --tiles. Choose a folder, and send what is there."
-        )
+
+def _order(
+    job: Job, block: int, cores: int, memory: int, tiled: tuple[str, bool]
+) -> Order[RunResult]:
+    """Return the order of a run, by blocks or by tiles."""
+    from terrazzo.drivers.block_jobs import ByBlocks  # noqa: PLC0415 - loads the engine
+    from terrazzo.drivers.order import Order  # noqa: PLC0415 - as above
+    from terrazzo.drivers.tiling.slurmed import ByTiles  # noqa: PLC0415 - as above
+    from terrazzo.drivers.tiling.squares import squares_of  # noqa: PLC0415 - as above
+
+    tiles, assemble = tiled
+    by = ByTiles(squares_of(tiles, job.resolution).text, assemble) if tiles else ByBlocks()
+    return Order(job, block, cores, memory, by=by)
 
 
 def _here(
@@ -197,12 +204,12 @@ def _here(
     (graph, job), (tiles, assemble) = asked, tiled
     if tiles:
         from terrazzo.drivers.tiling.run import run as run_on_tiles  # noqa: PLC0415 - as above
-        from terrazzo.geo.tile_grids import tile_grid  # noqa: PLC0415 - as above
+        from terrazzo.drivers.tiling.squares import squares_of  # noqa: PLC0415 - as above
 
         note(settings, graph, target.depot)
         return run_on_tiles(
-            job, settings.workspace(), target.folder, tile_grid(tiles, job.resolution),
-            block=block, pool=pool, progress=progress, assemble=assemble,
+            job, settings.workspace(), target.folder, squares_of(tiles, job.resolution),
+            depot=target.depot, block=block, pool=pool, progress=progress, assemble=assemble,
         )  # fmt: skip
     from terrazzo.drivers import batch  # noqa: PLC0415 - as above
 
@@ -215,9 +222,8 @@ def _here(
 
 def _by_slurm(
     settings: Settings,
-    asked: tuple[str, Order],
+    asked: tuple[str, Order[RunResult]],
     target: Target,
-    tiled: tuple[str, bool],
     workers: int,
     wanted: Slurmed,
     progress: Progress,
@@ -229,26 +235,16 @@ def _by_slurm(
     command = [sys.executable, "-m", "terrazzo", *group_arguments(settings)]
     room = allocation(workers, order.memory_bytes, wanted)
     slurm = slurms.Slurm(target.folder, command, room, run=target.depot)
-    workspace, follow = settings.workspace(), not wanted["detach"]
-    if tiled[0]:
-        from terrazzo.drivers.tiling import slurmed  # noqa: PLC0415 - as above
-
-        parts = slurmed.TilesOrder(
-            order.job, *tiled, order.block, order.threads, order.memory_bytes
-        )  # fmt: skip
+    workspace, follow, foretold = settings.workspace(), not wanted["detach"], None
+    if wanted["script_only"] or order.by.kind != "blocks":
         note(settings, graph, target.depot)
-        if wanted["script_only"]:
-            _tell(slurmed.scripts(parts, workspace, slurm, progress))
-            return None
-        made = slurmed.by_slurm(parts, workspace, slurm, progress, follow=follow)
-    elif wanted["script_only"]:
-        note(settings, graph, target.depot)
-        _tell(slurms.scripts(order, workspace, slurm))
-        return None
     else:
         named = graph, order.job
         _, foretold = begun(settings, named, target.depot, order.block, "slurm", slurm.tasks)
-        made = slurms.run(order, workspace, slurm, progress, follow=follow, outlook=foretold)
+    if wanted["script_only"]:
+        _tell(slurms.scripts(order, workspace, slurm, progress))
+        return None
+    made = slurms.run(order, workspace, slurm, progress, follow=follow, outlook=foretold)
     if made is None:
         click.echo(json.dumps({"folder": str(slurm.folder), "jobs": list(slurm.jobs)}))
     return made

@@ -126,65 +126,32 @@ def _help(settings: Settings, named: str, share: str, *, prepare: bool, finish: 
     folder = Path(named)
     if not (prepare or finish) and _is_done(folder):
         return
-    if (folder / "extraction-order.json").exists():
-        _extract(settings, folder, share, prepare=prepare, finish=finish)
-        return
-    if (folder / "tiles-order.json").exists():
-        _tiles(settings, folder, share, prepare=prepare, finish=finish)
-        return
-    from terrazzo.drivers import batch, shares  # noqa: PLC0415 - loads the engine
+    from terrazzo.drivers.block_jobs import prepare as prepare_run  # noqa: PLC0415 - the engine
     from terrazzo.drivers.depot import FolderDepot, depot_of  # noqa: PLC0415
-    from terrazzo.drivers.order import Order  # noqa: PLC0415
+    from terrazzo.drivers.order import Where  # noqa: PLC0415
+    from terrazzo.drivers.ordered import read_order  # noqa: PLC0415
+    from terrazzo.drivers.shares import Share  # noqa: PLC0415
 
     run = depot_of(named)
-    order, workspace, progress = Order.read(run), settings.workspace(), ProgressLine()
+    order, workspace, progress = read_order(run), settings.workspace(), ProgressLine()
+    where = Where(
+        folder if isinstance(run, FolderDepot) else work_folder(settings.home, named), run
+    )
     if order.of_a_job:  # of the server: the workspace of its owner
         from terrazzo.ledger.elsewhere import kept_workspace  # noqa: PLC0415 - loads the database
 
         workspace = kept_workspace(workspace, folder)
     if prepare:
-        shares.prepare(order, workspace, run, progress)
+        if order.by.kind != "blocks":
+            raise click.UsageError(
+                f"--prepare is of blocks; nothing comes before the {order.by.kind} of this run."
+            )
+        prepare_run(order, workspace, run, progress)
     elif finish:
-        place = folder if isinstance(run, FolderDepot) else work_folder(settings.home, named)
-        batch.run(
-            order.job, workspace, place, depot=run, block=order.block, pool=order.pool,
-            progress=progress, about=order.about,
-        )  # fmt: skip
-    else:
-        part = shares.Share.parsed(share or _of_array(os.environ))
-        shares.help_with(order, workspace, run, part, progress)
-
-
-def _extract(settings: Settings, folder: Path, share: str, *, prepare: bool, finish: bool) -> None:
-    """Help with an extraction."""
-    from terrazzo.drivers import extract_jobs  # noqa: PLC0415 - loads the engine
-    from terrazzo.drivers.extraction.order import ExtractOrder  # noqa: PLC0415
-    from terrazzo.drivers.shares import Share  # noqa: PLC0415
-
-    if prepare:
-        raise click.UsageError("--prepare is of runs; nothing comes before the scenes of this one.")
-    order, workspace, progress = ExtractOrder.read(folder), settings.workspace(), ProgressLine()
-    if finish:
-        extract_jobs.finished(order, workspace, folder, progress)
+        order.by.finished(order, workspace, where, progress)
     else:
         part = Share.parsed(share or _of_array(os.environ))
-        extract_jobs.help_with(order, workspace, folder, part, progress)
-
-
-def _tiles(settings: Settings, folder: Path, share: str, *, prepare: bool, finish: bool) -> None:
-    """Help with a run on a tile grid."""
-    from terrazzo.drivers.shares import Share  # noqa: PLC0415 - loads the engine
-    from terrazzo.drivers.tiling import slurmed  # noqa: PLC0415
-
-    if prepare:
-        raise click.UsageError("--prepare is of runs; nothing comes before the tiles of this one.")
-    order, workspace = slurmed.TilesOrder.read(folder), settings.workspace()
-    progress = ProgressLine()
-    if finish:
-        slurmed.finished(order, workspace, folder, progress)
-    else:
-        part = Share.parsed(share or _of_array(os.environ))
-        slurmed.help_with(order, workspace, folder, part, progress)
+        order.by.help_with(order, workspace, where, part, progress)
 
 
 def _is_done(folder: Path) -> bool:

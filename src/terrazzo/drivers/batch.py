@@ -295,7 +295,7 @@ def _compute(work: Blockwise, sent: Sent, means: Means) -> _Computed:
     first = Made()
     told: dict[int, Made] = {}
     try:
-        with progress, opened(means.pool, work, sent) as executor:
+        with progress, opened(means.pool, work, sent, progress) as executor:
             progress.start(count, "blocks")
             for number, made in computed(executor, work.sweep, versions):
                 if made.error:

@@ -52,6 +52,11 @@ def is_plain(name: object) -> bool:
     return isinstance(name, str) and name not in {"", ".", ".."} and not {"/", "\0"} & set(name)
 
 
+def is_below(path: object) -> bool:
+    """Tell whether something is the path of a file below a folder, likewise; parts have slashes."""
+    return isinstance(path, str) and all(map(is_plain, path.split("/")))
+
+
 def all_ended(folder: Path, count: int) -> bool:
     """Tell whether every block of a run was made or set aside, by names alone.
 

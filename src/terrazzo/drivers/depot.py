@@ -64,7 +64,7 @@ class Depot(Protocol):
         """Delete files; those that are not there are none the worse."""
 
     def names(self, below: str) -> Iterator[str]:
-        """Yield the names of all files below a folder, from there."""
+        """Yield the names of all files below a folder, from there; "" is the whole depot."""
 
     def folders(self, below: str) -> Iterator[tuple[str, int | None]]:
         """Yield the folders in a folder, and when each changed (ns); None where that is unknown."""
@@ -99,6 +99,14 @@ def depot_of(named: str | Path) -> Depot:
             f"A run is kept in a folder or in a bucket, s3://BUCKET/PREFIX, and not in {named}."
         )
     return BucketDepot(place, Bucket(place.bucket, place.store))
+
+
+def _unread(path: Path, error: OSError) -> OutputFailed:
+    """Make the error that says what cannot be read, and how the run goes on."""
+    return OutputFailed(
+        f"{path} cannot be read ({error.strerror}). What is finished is kept: when that is mended, "
+        "give the same command again."
+    )
 
 
 def _created(path: Path) -> BufferedWriter:
@@ -137,10 +145,7 @@ class FolderDepot:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise OutputFailed(
-                f"{path} cannot be read ({error.strerror}). What is finished is kept: when that is "
-                "mended, give the same command again."
-            ) from error
+            raise _unread(path, error) from error
 
     def has(self, name: str) -> bool:
         """Tell whether there is a file or folder."""
@@ -189,6 +194,8 @@ class FolderDepot:
                         yield entry.name, entry.stat().st_mtime_ns
         except (FileNotFoundError, NotADirectoryError):
             return
+        except OSError as error:
+            raise _unread(self.path / below, error) from error
 
     def clear(self, below: str) -> None:
         """Delete a folder, as far as that is allowed."""
@@ -206,10 +213,7 @@ class FolderDepot:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                raise OutputFailed(
-                    f"{path} cannot be looked at ({error.strerror}). What is finished is kept: "
-                    "when that is mended, give the same command again."
-                ) from error
+                raise _unread(path, error) from error
         return size
 
     def tidy(self, below: str) -> None:
@@ -285,10 +289,10 @@ class BucketDepot:
 
     def names(self, below: str) -> Iterator[str]:
         """Yield the names of objects below a prefix."""
-        start = self._key(below)
+        start = self._key(below).rstrip("/")
         with self._asked():
             for one in self.bucket.listed(start):
-                yield one.key[len(start) + 1 :]
+                yield one.key[len(start) :].lstrip("/")
 
     def folders(self, below: str) -> Iterator[tuple[str, int | None]]:
         """Yield the parts of a prefix."""

@@ -19,8 +19,10 @@ from terrazzo import __version__
 from terrazzo.catalog.stac import extensions
 from terrazzo.catalog.stored import STAC_VERSION
 from terrazzo.cube import Cube, Kind
+from terrazzo.drivers.block_names import is_below, is_plain
 from terrazzo.drivers.ingestion.items import FILE_EXTENSION, footprint
-from terrazzo.drivers.named import named_items
+from terrazzo.drivers.named import IMAGES, listed_images, named_items
+from terrazzo.drivers.programs import programs_of
 from terrazzo.errors import ArgumentInvalid, TerrazzoError
 from terrazzo.geo.times import format_time, parse_time
 from terrazzo.storage.writers.files import whole_file
@@ -41,6 +43,11 @@ CATALOGUE = "stac"
 """Name of the static catalogue in the folder of a run."""
 DOCUMENT = "results.json"
 """What the document of a whole result is called in links."""
+_MEMBERS = frozenset({
+    "id", "title", "description", "finished", "bbox", "geometry", "period", "skipped", "parts",
+    "provenance",
+})  # fmt: skip
+"""Of a description."""
 _WORLD = [-180.0, -90.0, 180.0, 90.0]
 _SHORT = 16
 _SHA256 = "1220"
@@ -75,6 +82,10 @@ def describe(
         path = asset.path.relative_to(folder)
         key = "-".join(path.parts)
         parts.setdefault(asset.time, {})[key] = _asset(asset, path)
+    sources = sources_of(inference)
+    listed = None if job.is_part else listed_images(sources, folder)
+    if listed is not None and parts:
+        next(iter(parts.values()))[IMAGES] = listed
     period = _period(inference)
     box, geometry = _place(inference, assets)
     told = {
@@ -90,14 +101,13 @@ def describe(
             for label, assets in parts.items()
         ],
         "provenance": {
-            "processing:software": {"Terrazzo": __version__},
+            "processing:software": {
+                "Terrazzo": __version__,
+                **programs_of(inference.nodes.values()),
+            },
             "processing:expression": {"format": "openeo", "expression": json.loads(job.document)},
             "terrazzo:graph_digest": inference.graph.digest,
-            "terrazzo:sources": {
-                name: named_items(bound.items)
-                for name, bound in inference.nodes.items()
-                if bound.source is not None or bound.loaded
-            },
+            "terrazzo:sources": {name: named_items(items) for name, items in sources.items()},
             **(further or {}),
         },
     }
@@ -107,6 +117,15 @@ def describe(
         _write_json(folder / FILE, told)
         _write_catalogue(Results(folder, told))
     return sum(asset["file:size"] for part in parts.values() for asset in part.values())
+
+
+def sources_of(inference: Inference) -> dict[str, Sequence[str]]:
+    """Return the ids of the images that a graph reads, by the node that loads them."""
+    return {
+        name: bound.items
+        for name, bound in inference.nodes.items()
+        if bound.source is not None or bound.loaded
+    }
 
 
 def _without_time(told: Mapping[str, Any]) -> Any:
@@ -225,13 +244,40 @@ class Results:
 
     @classmethod
     def of(cls, folder: Path) -> Results | None:
-        """Return what is in the folder of a run; None where it is not finished, or has gone."""
+        """Return what is in the folder of a run; None where it is not finished, or has gone.
+
+        Raises:
+            ArgumentInvalid: as for `read`.
+        """
         try:
-            told = json.loads((folder / FILE).read_text())
-        except (OSError, ValueError):
+            content = (folder / FILE).read_bytes()
+        except OSError:
             return None
-        described = isinstance(told, dict) and isinstance(told.get("parts"), list)
-        return cls(folder, told) if described else None
+        return cls.read(content, folder)
+
+    @classmethod
+    def read(cls, content: bytes, folder: Path) -> Results | None:
+        """Return what a description tells of the files in a folder; None where it is none.
+
+        Others may be able to write there, and what is read is made names of files.
+
+        Raises:
+            ArgumentInvalid: it names files that lie elsewhere, or a digest that is none.
+        """
+        try:
+            told = json.loads(content)
+            if not told.keys() >= _MEMBERS:
+                return None
+            digest = told["provenance"]["terrazzo:graph_digest"]
+            files = [asset["file"] for part in told["parts"] for asset in part["assets"].values()]
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return None
+        for file in files:
+            if not is_below(file):
+                raise _damaged(folder, f"{file!r} is no file in its folder")
+        if not is_plain(digest):
+            raise _damaged(folder, f"{digest!r} is no digest of a graph")
+        return cls(folder, told)
 
     def path(self, key: str) -> Path | None:
         """Return the file of an asset; None if there is none of that key."""
@@ -327,6 +373,13 @@ class Results:
 
     def _texts(self) -> dict[str, str]:
         return {name: self.told[name] for name in ("title", "description") if self.told[name]}
+
+
+def _damaged(folder: Path, why: str) -> ArgumentInvalid:
+    return ArgumentInvalid(
+        f"{FILE} of the run {folder.name!r} is damaged: {why}. Delete it, and give the command "
+        "that made the run again."
+    )
 
 
 def _assets(parts: Sequence[Mapping[str, Any]], href: Callable[[str], str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""An extraction as jobs of Slurm: each takes its share of the scenes, and then helps others.
+"""An extraction as jobs elsewhere: each takes its share of the scenes, and then helps others.
 
 They hand over what they compute as files (see `handed`); one process after them takes it into the
 table. As for blocks there are no locks: two that compute one scene waste a scene.
@@ -6,29 +6,31 @@ table. As for blocks there are no locks: two that compute one scene waste a scen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.extract import begun, extracted
+from terrazzo.drivers.extraction.asked import Asked
+from terrazzo.drivers.extraction.code import ParcelCode
 from terrazzo.drivers.extraction.handed import failed_there, hand_over, handed_over, note_of
-from terrazzo.drivers.extraction.prepared import weighed
+from terrazzo.drivers.extraction.prepared import Given, weighed
+from terrazzo.drivers.extraction.samples import Sampling
 from terrazzo.drivers.extraction.scenes import states, undone
 from terrazzo.drivers.extraction.work import by_threads
-from terrazzo.drivers.slurm import carried_out, written
+from terrazzo.drivers.order import Order
 from terrazzo.drivers.stages import Means
 from terrazzo.errors import RunIncomplete
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping, Sequence
 
     from terrazzo.drivers.extract import ExtractResult
-    from terrazzo.drivers.extraction.order import ExtractOrder
     from terrazzo.drivers.extraction.scenes import Scene
     from terrazzo.drivers.job import Workspace
+    from terrazzo.drivers.order import Where
+    from terrazzo.drivers.pool import Pool
     from terrazzo.drivers.shares import Share
-    from terrazzo.drivers.slurm import Slurm
     from terrazzo.progress import Progress
 
 
@@ -56,101 +58,120 @@ class SceneParts:
         return failed_there(self.folder, self.scenes)
 
 
-def by_slurm(
-    order: ExtractOrder,
-    workspace: Workspace,
-    slurm: Slurm,
-    progress: Progress,
-    *,
-    follow: bool = True,
-) -> ExtractResult | None:
-    """Have an extraction done by Slurm, and watch it until its table is there.
+@dataclass(frozen=True, slots=True)
+class ByScenes:
+    """A table that is made of scenes."""
 
-    Args:
-        order: what is extracted.
-        workspace: where its collections are.
-        slurm: with what.
-        progress: told about the scenes; may raise `Cancelled` to stop.
-        follow: whether to wait; without, it goes on by itself, and None is returned.
+    polygons: str
+    """File of the polygons."""
+    asked: Asked
+    """What is made of the pixels."""
+    by: str
+    """`date` or `image`."""
+    id_column: str
+    """Attribute that names the polygons."""
+    crs: str
+    """CRS of the polygons where the file has none."""
+    kind: str = "scenes"
 
-    Raises:
-        As for `extract`; and ClusterUnusable: Slurm is not here, refuses, or does not answer.
-    """
-    parts = _submitted(order, workspace, slurm.folder, progress)
-    if not carried_out(slurm, parts, progress, follow=follow):
-        return None
-    return finished(order, workspace, slurm.folder, progress)
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> ByScenes:
+        """Return it out of JSON values.
+
+        Raises:
+            TypeError, LookupError, AttributeError: they are none.
+        """
+        asked = told["asked"] | {"statistics": tuple(told["asked"]["statistics"])}
+        for name, kind in (("code", ParcelCode), ("sampling", Sampling)):
+            asked[name] = None if asked[name] is None else kind(**asked[name])
+        return cls(**{**told, "asked": Asked(**asked)})
+
+    def told(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        told = asdict(self)
+        del told["kind"]
+        return told
+
+    def begun(
+        self, order: Order[Any], workspace: Workspace, where: Where, progress: Progress
+    ) -> tuple[SceneParts, bool]:
+        """Begin an extraction, or go on with it: weigh the polygons, and see what is to be done.
+
+        Raises:
+            As for `extract`.
+        """
+        means = Means(order.block, order.pool, progress, where.run)
+        todo = begun(self._given(order, workspace), where.folder, means)
+        for scene in todo:  # what failed is tried again
+            note = note_of(where.folder, scene)
+            if note.exists() and not any(handed_over(where.folder, (scene,))):
+                note.unlink(missing_ok=True)
+        order.write(where.run)
+        return SceneParts(where.folder, todo), False
+
+    def help_with(
+        self,
+        order: Order[Any],
+        workspace: Workspace,
+        where: Where,
+        share: Share,
+        progress: Progress,
+    ) -> int:
+        """Compute the scenes of a share, then those that are missing of others; return how many.
+
+        Raises:
+            GraphInvalid, ArgumentInvalid, NoDataAvailable, PlanTooLarge: it cannot be made.
+            OutputFailed: nothing can be handed over.
+            RunIncomplete: scenes failed.
+        """
+        folder, means = where.folder, Means(order.block, order.pool, progress, where.run)
+        extraction, _ = self._given(order, workspace).prepared(folder, means)
+        work = extraction.work(folder)
+        scenes = extraction.cut.scenes(progress)
+        _, cells = weighed(work, scenes, progress)
+        todo = undone(folder, states(folder), scenes, skip_bad=order.job.skip_bad)
+        missing = _Missing(folder, todo, share)
+        made = failed = 0
+        with progress:
+            progress.start(sum(cells[scene.key] for scene in todo), "blocks")
+            for outcome in by_threads(work, missing, lambda _: None, progress):
+                hand_over(folder, outcome)
+                if outcome.error:
+                    failed += 1
+                    progress.fail(f"scene {outcome.scene.key}", outcome.error, outcome.reason)
+                else:
+                    made += 1
+        if failed:
+            raise RunIncomplete(
+                f"{failed} scenes failed; {made} were handed over in {folder}. When the reasons "
+                "are mended, give the command that began the extraction once more."
+            )
+        return made
+
+    def finished(
+        self, order: Order[Any], workspace: Workspace, where: Where, progress: Progress
+    ) -> ExtractResult:
+        """Take what was handed over into the table, and compute what is left.
+
+        Raises:
+            As for `extract`.
+        """
+        means = Means(order.block, order.pool, progress, where.run)
+        return extracted(self._given(order, workspace), where.folder, means)
+
+    def _given(self, order: Order[Any], workspace: Workspace) -> Given:
+        polygons = Path(self.polygons)
+        return Given(
+            order.job, workspace, polygons, self.asked, self.by, self.id_column, self.crs
+        )  # fmt: skip
 
 
-def scripts(
-    order: ExtractOrder, workspace: Workspace, slurm: Slurm, progress: Progress
-) -> dict[str, Path]:
-    """Write what Slurm would be given, and submit nothing; return the scripts in their order.
-
-    Raises:
-        As for `by_slurm`, but for Slurm, which is not asked.
-    """
-    return written(slurm, _submitted(order, workspace, slurm.folder, progress))
-
-
-def _submitted(
-    order: ExtractOrder, workspace: Workspace, folder: Path, progress: Progress
-) -> SceneParts:
-    """Begin an extraction, or go on with it: weigh the polygons, and see what is to be done."""
-    means = Means(order.block, order.pool, progress, FolderDepot(folder))
-    todo = begun(order.given(workspace), folder, means)
-    for scene in todo:  # what failed is tried again
-        note = note_of(folder, scene)
-        if note.exists() and not any(handed_over(folder, (scene,))):
-            note.unlink(missing_ok=True)
-    order.write(folder)
-    return SceneParts(folder, todo)
-
-
-def finished(
-    order: ExtractOrder, workspace: Workspace, folder: Path, progress: Progress
-) -> ExtractResult:
-    """Take what was handed over into the table, and compute what is left.
-
-    Raises:
-        As for `extract`.
-    """
-    means = Means(order.block, order.pool, progress, FolderDepot(folder))
-    return extracted(order.given(workspace), folder, means)
-
-
-def help_with(
-    order: ExtractOrder, workspace: Workspace, folder: Path, share: Share, progress: Progress
-) -> int:
-    """Compute the scenes of a share, then those that are missing of others; return how many.
-
-    Raises:
-        GraphInvalid, ArgumentInvalid, NoDataAvailable, PlanTooLarge: it cannot be made.
-        OutputFailed: nothing can be handed over.
-        RunIncomplete: scenes failed.
-    """
-    means = Means(order.block, order.pool, progress, FolderDepot(folder))
-    extraction, _ = order.given(workspace).prepared(folder, means)
-    work = extraction.work(folder)
-    scenes = extraction.cut.scenes(progress)
-    _, cells = weighed(work, scenes, progress)
-    todo = undone(folder, states(folder), scenes, skip_bad=order.job.skip_bad)
-    made = failed = 0
-    with progress:
-        progress.start(sum(cells[scene.key] for scene in todo), "blocks")
-        for outcome in by_threads(work, _Missing(folder, todo, share), lambda _: None, progress):
-            hand_over(folder, outcome)
-            if outcome.error:
-                failed += 1
-                progress.fail(f"scene {outcome.scene.key}", outcome.error, outcome.reason)
-            else:
-                made += 1
-    if failed:
-        raise RunIncomplete(
-            f"{failed} scenes failed; {made} were handed over in {folder}. When the reasons are "
-            "mended, give the command that began the extraction once more."
-        )
-    return made
+def order_of(given: Given, block: int, pool: Pool) -> Order[ExtractResult]:
+    """Return the order of what is asked for, for workers with the threads and memory of one."""
+    scenes = ByScenes(
+        str(given.polygons), given.asked, given.by, given.id_column, given.crs
+    )  # fmt: skip
+    return Order(given.job, block, pool.size, pool.memory_bytes, by=scenes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from terrazzo.catalog import open_catalog
 from terrazzo.catalog.opening import is_database
@@ -259,6 +259,8 @@ class Job:
     """Whether every pixel is projected, instead of interpolating within 0.1 pixel."""
     processes: str = "{}"
     """User-defined processes that the graph calls, by id; JSON text."""
+    is_part: ClassVar[bool] = False
+    """Whether its results are a part of others, which list all images."""
 
     @classmethod
     def of(cls, document: str | Mapping[str, Any], **options: Any) -> Job:

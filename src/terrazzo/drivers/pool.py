@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from terrazzo.errors import TerrazzoError
+from terrazzo.grass import threads_of_modules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +59,21 @@ def one_thread_each() -> Iterator[None]:
     finally:
         for name in ours:
             os.environ.pop(name, None)
+
+
+@contextmanager
+def sharing(workers: int) -> Iterator[None]:
+    """Let what a worker computes in the `with` block have its share of the cores.
+
+    Where the environment says how many threads libraries may have, so do programs that we start.
+
+    Args:
+        workers: how many compute on this machine.
+    """
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    each = int(told) if told.isdecimal() else len(os.sched_getaffinity(0)) // max(workers, 1)
+    with threads_of_modules(max(each, 1)):
+        yield
 
 
 def end_with_parent() -> None:

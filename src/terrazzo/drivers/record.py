@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -235,8 +236,8 @@ class RunRecord:
         Raises:
             OutputFailed: that cannot be written down.
         """
-        notes = (self.depot.read(aside_name(number)) for number in sorted(self.aside()))
-        told: list[dict[str, Any]] = [json.loads(one) for one in notes if one is not None]
+        notes = ((number, self.depot.read(aside_name(number))) for number in sorted(self.aside()))
+        told = [_set_aside(number, note) for number, note in notes if note is not None]
         self.depot.write(FAILED, "".join(json.dumps(one) + "\n" for one in told).encode())
         return told
 
@@ -250,30 +251,44 @@ class RunRecord:
             probe: its dimensions and grid.
 
         Raises:
-            OutputFailed: it has gone, or cannot be read.
+            OutputFailed: it has gone, cannot be read, or is damaged.
         """
-        content = self._read(kept_name(number, version))
-        start = content.index(b"\n") + 1
-        told = json.loads(content[:start])
-        shape, size = told["shape"], math.prod(told["shape"])
-        values = np.frombuffer(content, np.dtype(told["dtype"]), size, start)
-        bits = np.frombuffer(content, np.uint8, offset=start + values.nbytes)
-        valid = np.unpackbits(bits, count=size).view(np.bool_).reshape(shape)
-        cube = Cube(values.reshape(shape), valid, probe.dimensions, probe.grid, window)
-        return KeptBlock(cube, tuple(told["skipped"]), tuple(map(Entry.of, told["log"])))
+        name = kept_name(number, version)
+        content = self._read(name)
+        with self._whole(name):
+            start = content.index(b"\n") + 1
+            told = json.loads(content[:start])
+            shape, size = told["shape"], math.prod(told["shape"])
+            values = np.frombuffer(content, np.dtype(told["dtype"]), size, start)
+            bits = np.frombuffer(content, np.uint8, offset=start + values.nbytes)
+            valid = np.unpackbits(bits, count=size).view(np.bool_).reshape(shape)
+            cube = Cube(values.reshape(shape), valid, probe.dimensions, probe.grid, window)
+            return KeptBlock(cube, tuple(told["skipped"]), tuple(map(Entry.of, told["log"])))
 
     def told_of(self, number: int, version: int) -> tuple[tuple[str, ...], tuple[Entry, ...]]:
         """Return which items were left out of a finished block, and what was logged meanwhile.
 
         Raises:
-            OutputFailed: the block has gone, or cannot be read.
+            OutputFailed: the block has gone, cannot be read, or is damaged.
         """
         name = kept_name(number, version)
         header, more, _ = self._read(name, _HEADER_BYTES).partition(b"\n")
         if not more:
             header, _, _ = self._read(name).partition(b"\n")
-        told = json.loads(header)
-        return tuple(told["skipped"]), tuple(map(Entry.of, told["log"]))
+        with self._whole(name):
+            told = json.loads(header)
+            return tuple(told["skipped"]), tuple(map(Entry.of, told["log"]))
+
+    @contextmanager
+    def _whole(self, name: str) -> Iterator[None]:
+        """Say in our words that a block cannot be made sense of."""
+        try:
+            yield
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise OutputFailed(
+                f"{name} in {self.depot} is damaged. Delete it, and give the same command again: "
+                "it computes what is missing."
+            ) from error
 
     def check_kept(self, versions: NDArray[np.uint64]) -> None:
         """Refuse to go on where a block has gone meanwhile; all names are listed.
@@ -342,9 +357,24 @@ class RunRecord:
         )
 
     def left_out(self) -> tuple[str, ...]:
-        """Return the items that a finished run left out."""
+        """Return the items that a finished run left out.
+
+        Raises:
+            ArgumentInvalid: the list of them is damaged; who took it for empty would hide them.
+        """
         content = self.depot.read(SKIPPED)
-        return () if content is None else tuple(json.loads(content))
+        if content is None:
+            return ()
+        try:
+            names = json.loads(content)
+        except ValueError:
+            names = None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ArgumentInvalid(
+                f"{SKIPPED} in {self.depot} is damaged, so it is not known which images were left "
+                f"out. Delete {RESULTS} beside it, and give the same command again."
+            )
+        return tuple(names)
 
     def logged(self) -> tuple[Entry, ...]:
         """Return what a finished run logged."""
@@ -370,10 +400,23 @@ class RunRecord:
         self.depot.clear(BLOCKS)
 
     def note_skipped(self, skipped: Sequence[str]) -> None:
-        """Write down which items were left out.
+        """Write down which items were left out, in place of what an earlier run left out.
 
         Raises:
             OutputFailed: that cannot be written down.
         """
         if skipped:
             self.depot.write(SKIPPED, json.dumps(list(skipped), indent=1).encode())
+        else:
+            self.depot.delete([SKIPPED])
+
+
+def _set_aside(number: int, note: bytes) -> dict[str, Any]:
+    """Return what a note tells of a block that was set aside; its name says which block it is."""
+    try:
+        told = json.loads(note)
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        told = {"reason": "The note of why it failed is damaged."}
+    return {**told, "block": number}

@@ -11,40 +11,32 @@ import re
 import shlex
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
-from terrazzo.drivers import batch
-from terrazzo.drivers.batch import folders_of, output_nodes
 from terrazzo.drivers.depot import FolderDepot
+from terrazzo.drivers.order import Where
 from terrazzo.drivers.pool import ClusterUnusable
-from terrazzo.drivers.results import output_format
+from terrazzo.drivers.slurm_environment import EXPORTED
 from terrazzo.drivers.slurm_programs import call
-from terrazzo.drivers.stages import stage_plans
-from terrazzo.drivers.watching.report import Facts, reported
+from terrazzo.drivers.watching.report import COUNTED, Facts, reported
 from terrazzo.drivers.watching.status import STATUS
-from terrazzo.engine import check_memory, read_version
-from terrazzo.engine.bound import Pending
-from terrazzo.errors import ArgumentInvalid
+from terrazzo.errors import ArgumentInvalid, OutputFailed
 from terrazzo.progress import pause
 from terrazzo.storage.writers.files import output_failed, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from terrazzo.drivers.batch import RunResult
     from terrazzo.drivers.depot import Depot
     from terrazzo.drivers.job import Workspace
-    from terrazzo.drivers.order import Order
-    from terrazzo.drivers.record import RunRecord
-    from terrazzo.drivers.tally import Tally
+    from terrazzo.drivers.order import Order, Parts
     from terrazzo.drivers.watching.speeds import Outlook
-    from terrazzo.engine import Plan
-    from terrazzo.geo.blocks import Blocks
     from terrazzo.progress import Progress
+
+R = TypeVar("R")
 
 FOLDER = ".slurm"
 LOOK_S = 2.0
@@ -155,6 +147,7 @@ class Slurm:
             "chdir": str(self.folder),
             "output": f"{FOLDER}/{what}-%{'A_%a' if array else 'j'}.log",
             "open-mode": "append",
+            "export": ",".join(EXPORTED),
         }
         lines = [f"#SBATCH --{name}={value}" for name, value in asked.items() if value]
         call = shlex.join([*self._command, "worker", str(self.run), *options])
@@ -172,7 +165,7 @@ class Slurm:
         )
 
     def submit(self, tasks: int, *, stages: bool) -> None:
-        """Hand the jobs of a run to Slurm; they have the environment of this process.
+        """Hand the jobs of a run to Slurm; of this process's environment they have `EXPORTED`.
 
         Args:
             tasks: of the array.
@@ -184,7 +177,7 @@ class Slurm:
         """
         after: tuple[str, ...] = ()
         for name, path in self.written(tasks, stages=stages).items():
-            found = call(("sbatch", "--parsable", "--export=ALL", *after, str(path)))
+            found = call(("sbatch", "--parsable", *after, str(path)))
             self._jobs[name] = found.strip().partition(";")[0]
             # What is left when some tasks have failed is for the last job to do, or to tell.
             how = "afterok" if name == "prepare" else "afterany"
@@ -265,15 +258,15 @@ PROGRAM_MB = 1000
 
 
 def run(
-    order: Order,
+    order: Order[R],
     workspace: Workspace,
     slurm: Slurm,
     progress: Progress,
     *,
     follow: bool = True,
     outlook: Outlook | None = None,
-) -> RunResult | None:
-    """Have a run done by Slurm, and watch it until its results are there.
+) -> R | None:
+    """Have a run or an extraction done by Slurm, and watch it until its results are there.
 
     What jobs that were lost have left is submitted again, after a pause, as long as that helps.
     Whoever stops watching cancels the jobs; what they have made is kept.
@@ -282,7 +275,7 @@ def run(
         order: what is run.
         workspace: where its collections are.
         slurm: with what.
-        progress: told about the blocks; may raise `Cancelled` to stop.
+        progress: told about its parts; may raise `Cancelled` to stop.
         follow: whether to wait; without, the run goes on by itself, and None is returned.
         outlook: what it is expected to take; told before, and compared after.
 
@@ -290,63 +283,20 @@ def run(
         GraphInvalid, ArgumentInvalid, NoDataAvailable, PlanTooLarge: before anything is submitted.
         ClusterUnusable: Slurm is not here, refuses, or does not answer.
         OutputFailed: the folder cannot be written to.
-        RunIncomplete: blocks failed, or no job makes any progress.
+        RunIncomplete: parts failed, or no job makes any progress.
     """
-    blocks, stages = begun(order, workspace, slurm.run)
+    where = Where(slurm.folder, slurm.run)
+    parts, stages = order.by.begun(order, workspace, where, progress)
     facts = Facts(workspace.home, order.about.title, "slurm", slurm.tasks, outlook)
-    with reported(progress, slurm.run, facts) as told:
-        if not carried_out(slurm, blocks, told, stages=stages, follow=follow):
+    watched: AbstractContextManager[Progress] = contextlib.nullcontext(progress)
+    if parts.unit in COUNTED:
+        watched = reported(progress, slurm.run, facts)
+    with watched as told:
+        if not carried_out(slurm, parts, told, stages=stages, follow=follow):
             slurm.run.delete([STATUS])  # from now on workers tell, and what they have made
             return None
         # Everything is there as a rule; what is not is tried here, which says what is wrong.
-        return batch.run(
-            order.job, workspace, slurm.folder, block=order.block, pool=order.pool, progress=told,
-            about=order.about, depot=slurm.run,
-        )  # fmt: skip
-
-
-class Parts(Protocol):
-    """What a run is made of, as far as its folder tells: blocks, or scenes of an extraction."""
-
-    @property
-    def unit(self) -> str:
-        """What they are called, in the plural."""
-
-    @property
-    def count(self) -> int:
-        """How many there are; 0 where that is not known yet."""
-
-    def there(self) -> int:
-        """Return how many have been made."""
-
-    def aside(self) -> int:
-        """Return how many were set aside, as they fail for good."""
-
-
-@dataclass(frozen=True, slots=True)
-class BlockParts:
-    """The blocks of a run."""
-
-    tallies: Sequence[Tally]
-    """Of each raster."""
-    unit: str = "blocks"
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return sum(tally.count for tally in self.tallies)
-
-    def there(self) -> int:
-        """Return how many have been made."""
-        for tally in self.tallies:
-            tally.look()
-        return sum(tally.done for tally in self.tallies)
-
-    def aside(self) -> int:
-        """Return how many were set aside."""
-        for tally in self.tallies:
-            tally.look()
-        return sum(int(tally.aside.sum()) for tally in self.tallies)
+        return order.by.finished(order, workspace, where, told)
 
 
 def carried_out(
@@ -383,71 +333,22 @@ def carried_out(
     return True
 
 
-def scripts(order: Order, workspace: Workspace, slurm: Slurm) -> dict[str, Path]:
+def scripts(
+    order: Order[R], workspace: Workspace, slurm: Slurm, progress: Progress
+) -> dict[str, Path]:
     """Write what Slurm would be given, and submit nothing; return the scripts in their order.
 
     Raises:
         As for `run`, but for Slurm, which is not asked.
     """
-    blocks, stages = begun(order, workspace, slurm.run)
-    return written(slurm, blocks, stages=stages)
-
-
-def written(slurm: Slurm, parts: Parts, *, stages: bool = False) -> dict[str, Path]:
-    """Write the scripts that `carried_out` would submit first; return them in their order.
-
-    Raises:
-        OutputFailed: they cannot be written.
-    """
+    where = Where(slurm.folder, slurm.run)
+    parts, stages = order.by.begun(order, workspace, where, progress)
     return slurm.written(_tasks(slurm, parts.count, parts.count - parts.there()), stages=stages)
 
 
 def _tasks(slurm: Slurm, count: int, left: int) -> int:
     """Return how many tasks find work; where nothing is known yet, all that may be."""
     return max(min(slurm.tasks, left), 1) if count else slurm.tasks
-
-
-def begun(order: Order, workspace: Workspace, run: Depot) -> tuple[BlockParts, bool]:
-    """Begin a run where it is kept, or go on with it.
-
-    Returns:
-        Its blocks, and whether something is to be found in all pixels before.
-
-    Raises:
-        ArgumentInvalid: the format does not hold the result, or the folder holds another run.
-        PlanTooLarge: a block needs more memory than a task has.
-        OutputFailed: the folder cannot be written to.
-    """
-    inference = order.job.infer(workspace)
-    outputs = output_nodes(inference)
-    tallies = {}
-    for node, place in folders_of(outputs, run).items():
-        if inference.nodes[node].grid is None or inference.cube(node).result is Pending.PENDING:
-            continue
-        output = output_format(inference, node)
-        plan = order.job.plan(inference, node)
-        check_memory(plan, order.block, order.memory_bytes // order.threads)
-        work = order.sent(workspace, run, node, place).work(plan, output)
-        record, blocks = work.record, work.blocks
-        record.forgive()
-        tallies[node] = record.tally(len(blocks))
-        if record.results(partial(read_version, plan, plan.window)) is None:
-            record.reopen()  # those that are there are of images that have changed since
-            _drop_changed(plan, blocks, record)
-    names = folders_of(outputs, PurePosixPath())
-    held = {str(names[node]): tally.count for node, tally in tallies.items()}
-    replace(order, blocks=held).write(run)
-    stages = any(stage_plans(order.job, inference, node) for node in outputs)
-    return BlockParts(tuple(tallies.values())), stages
-
-
-def _drop_changed(plan: Plan, blocks: Blocks, record: RunRecord) -> None:
-    """Delete the blocks of a run whose images have changed: those that are there count as done."""
-    versions = record.versions(len(blocks))
-    for number in versions.nonzero()[0]:
-        kept = int(versions[number])
-        if kept != int(read_version(plan, blocks[int(number)]), 16):
-            record.drop(int(number), kept)
 
 
 def _watch(slurm: Slurm, parts: Parts, progress: Progress) -> None:
@@ -468,13 +369,21 @@ def _watch(slurm: Slurm, parts: Parts, progress: Progress) -> None:
                 )
             if states[HELD]:
                 slurm.release()
-            there = parts.there()
+            there = _counted(parts, known)
             if there > known:
                 progress.advance(there - known)
                 known = there
                 if there == parts.count:  # a task whose node was lost comes back after minutes
                     slurm.spare()
             pause(LOOK_S, progress)
+
+
+def _counted(parts: Parts, known: int) -> int:
+    """Return how many parts are there; as many as before where that is not told: jobs go on."""
+    try:
+        return parts.there()
+    except OutputFailed:
+        return known
 
 
 def _answered(slurm: Slurm, progress: Progress) -> Counter[str]:

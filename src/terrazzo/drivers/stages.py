@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from terrazzo import __version__, logs
 from terrazzo.drivers.findings import Findings, Found
+from terrazzo.drivers.programs import programs_of
 from terrazzo.drivers.walk import walked
 from terrazzo.engine import check_memory, cost, make_plan, pending_stages, read_version, settle
 from terrazzo.engine.bound import Pending
@@ -109,7 +110,7 @@ def look_at(job: Job, inference: Inference, node: str, means: Means) -> None:
                 pass
         return Found({}, plan.bad_items, log.all())
 
-    logs.retell(_once(job, node, plan, means, looked).log, again=True)
+    logs.retell(_once(job, inference.nodes[node], plan, means, looked).log, again=True)
 
 
 def _under_pixels(inference: Inference, nodes: Sequence[str]) -> set[str]:
@@ -123,7 +124,7 @@ def _under_pixels(inference: Inference, nodes: Sequence[str]) -> set[str]:
         if bound.settled or (name, below) in seen:
             continue
         seen.add((name, below))
-        if below or bound.process.rules.native:
+        if below or bound.grid is not None:  # it gives a raster itself
             under.add(name)
         inputs = needs(inference.graph[name], inference.nodes)
         pixels = bound.grid is not None or any(
@@ -161,16 +162,17 @@ def _found(stage: _Stage, means: Means, most_reads: int) -> Found:
     plan = stage.plan({})
     if most_reads:
         _check_reads(stage, plan, most_reads)
-    return _once(stage.job, stage.node, plan, means, lambda: _carried_out(stage, plan, means))
+    return _once(stage.job, stage.bound, plan, means, lambda: _carried_out(stage, plan, means))
 
 
-def _once(job: Job, node: str, plan: Plan, means: Means, make: Callable[[], Found]) -> Found:
+def _once(job: Job, bound: Bound, plan: Plan, means: Means, make: Callable[[], Found]) -> Found:
     """Return what is found in all pixels of a plan for a node, if it is kept; else find it."""
     if means.depot is None:
         return make()
     kept = Findings(means.depot)
-    place = (node, plan.digest, plan.grid, plan.window, plan.exact, job.skip_bad)
-    told = f"{__version__} {place} {read_version(plan, plan.window)}"
+    place = (bound.id, plan.digest, plan.grid, plan.window, plan.exact, job.skip_bad)
+    programs = programs_of((*(step.bound for step in plan.steps), bound))
+    told = f"{__version__} {programs} {place} {read_version(plan, plan.window)}"
     version = hashlib.sha256(told.encode()).hexdigest()[:32]
     found = kept.load(version)
     if found is None:

@@ -7,8 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from terrazzo import logs
+from terrazzo.drivers.pool import sharing
 from terrazzo.engine import evaluate
-from terrazzo.progress import watched
+from terrazzo.progress import helping, watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,11 +43,12 @@ def walked(
     """
 
     def computed(number: int) -> tuple[T, tuple[logs.Entry, ...]]:
-        with logs.collected() as log, watched(progress):
+        with logs.collected() as log, watched(helper), sharing(workers):
             kept = part(number, evaluate(plan, windows[number]))
         return kept, log.all()
 
-    with progress, ThreadPoolExecutor(workers, thread_name_prefix="block") as pool:
+    threads = ThreadPoolExecutor(workers, thread_name_prefix="block")
+    with progress, threads as pool, helping(progress) as helper:
         progress.start(len(windows), "blocks")
         running: deque[Future[tuple[T, tuple[logs.Entry, ...]]]] = deque()
         upcoming = iter(range(len(windows)))

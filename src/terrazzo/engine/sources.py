@@ -6,31 +6,29 @@ Here the catalogue (which items) meets storage (how they are read); neither know
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from dataclasses import replace
+from functools import cache
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from terrazzo.catalog import BandInfo, Catalog, read_bands
 from terrazzo.catalog.bands import merge_bands
 from terrazzo.catalog.space import Region
-from terrazzo.catalog.stac import read_projection
 from terrazzo.cube import BandFacts
 from terrazzo.engine.files import GivenUnreadable, load_file, uploads_of
 from terrazzo.engine.geometry_items import of_geometries, only_images
+from terrazzo.engine.scene_items import LookUp, Reader, read_fast
 from terrazzo.errors import BandNotFound, NoDataAvailable, PlanTooLarge, SourceUnreadable
 from terrazzo.geo.crs import WGS84
-from terrazzo.geo.grid import Grid
 from terrazzo.geo.times import contains, format_time, parse_time
 from terrazzo.sandbox import UdfRules
 from terrazzo.spans import span
 from terrazzo.storage.blocks import BlockCache
 from terrazzo.storage.gate import Gate
-from terrazzo.storage.headers import HEADER, Header, read_header
 from terrazzo.storage.inventory import Inventory
 from terrazzo.storage.raster import RasterReader
-from terrazzo.storage.source import AssetBand, RasterSource, SceneItem
-from terrazzo.storage.stac import BASE, fetch_stac
+from terrazzo.storage.source import RasterSource
+from terrazzo.storage.stac import fetch_stac
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -41,10 +39,6 @@ if TYPE_CHECKING:
     from terrazzo.engine.files import Uploads
     from terrazzo.geo.extent import SpatialExtent
     from terrazzo.processes.load import FileRequest, LoadRequest
-    from terrazzo.storage.shelf import LookUp
-
-
-Part = TypeVar("Part")
 
 
 class OwnLinks(Protocol):
@@ -172,7 +166,7 @@ class CatalogOpener:
 
     def _kept(self, inventory: Inventory, request: LoadRequest) -> RasterSource | None:
         def look_up(names: tuple[str, ...]) -> LookUp:
-            return _LookUp(self._catalog(), str(request.collection), names, self._gate)
+            return LookUp(self._catalog(), str(request.collection), names, self._gate)
 
         return inventory.load(look_up, self._reader, self._on_bad)
 
@@ -213,8 +207,8 @@ class CatalogOpener:
         facts: dict[Label, BandFacts] = {
             band.name: BandFacts(band.common_name, band.wavelength_um) for band in known
         }
-        look_up = None if again is None else _LookUp(again, str(first["collection"]), names, gate)
-        scenes = (_scene(item, names, gate) for item in chain((first,), others))
+        look_up = None if again is None else LookUp(again, str(first["collection"]), names, gate)
+        scenes = map(Reader(names, gate).scene, chain((first,), others))
         return RasterSource.of(
             scenes, names, reader=self._reader, on_bad=self._on_bad, facts=facts, look_up=look_up
         )
@@ -276,21 +270,10 @@ class CatalogOpener:
         alone = list(catalog.search((name,), bbox=bbox, interval=interval, ids=one)) if one else []
         if any(_passes(item, request) for item in alone):
             return document, alone, self._gate
-        return document, catalog.search((name,), bbox=bbox, interval=interval), self._gate
-
-
-@dataclass(frozen=True, slots=True)
-class _LookUp:
-    """Finds items of a collection again, by their ids."""
-
-    catalog: Catalog
-    collection: str
-    names: tuple[str, ...]
-    gate: Gate
-
-    def __call__(self, ids: Sequence[str]) -> Iterator[SceneItem]:
-        found = self.catalog.search((self.collection,), ids=ids)
-        return (_scene(item, self.names, self.gate) for item in found)
+        stored = catalog.stored((name,), bbox=bbox, interval=interval)
+        if request.properties:  # conditions may look at integers of any size
+            return document, (item.document() for item in stored), self._gate
+        return document, map(read_fast, stored), self._gate
 
 
 def _known_bands(document: Mapping[str, Any], item: Mapping[str, Any]) -> tuple[BandInfo, ...]:
@@ -301,57 +284,9 @@ def _known_bands(document: Mapping[str, Any], item: Mapping[str, Any]) -> tuple[
     return tuple(band for band in told if band.name in listed or not listed)
 
 
-def _scene(item: Mapping[str, Any], names: Sequence[str], gate: Gate) -> SceneItem:
-    base = item.get(BASE)
-    properties = item["properties"]
-    bands = []
-    for key, asset in item["assets"].items():
-        here = [(i, band) for i, band in enumerate(read_bands(asset, key), 1)]
-        here = [(i, band) for i, band in here if band.name in names]
-        if not here:
-            continue
-        header = _shared(read_header(asset.get(HEADER)))
-        # Only ingestion knows headers: who merely writes items names no place that it remembered.
-        opens = gate.for_strangers() if header is None else gate
-        name = opens.open_name(asset["href"], base or None, item=item["id"], asset=key)
-        grid = _grid(item, key) if header is None else header.info.grid
-        bands += [
-            AssetBand(b.name, name, i, b.nodata, b.scale, b.offset, grid, b.dtype, header=header)
-            for i, b in here
-        ]
-    moment = properties.get("datetime") or properties["start_datetime"]
-    west, south, east, north = _flat(item["bbox"])
-    return SceneItem(item["id"], parse_time(moment), tuple(bands), (west, south, east, north))
-
-
-def _shared(header: Header | None) -> Header | None:
-    """Return a header whose parts are those of other files that say the same."""
-    if header is None:
-        return None
-    return Header(header.stamp, _one(header.info), tuple(_one(level) for level in header.levels))
-
-
-@lru_cache(maxsize=16_384)
-def _one(part: Part) -> Part:
-    """Return the first of equal parts."""
-    return part
-
-
 def _noted(error: SourceUnreadable) -> None:
     """Let a source go on without an item: it keeps a list of what it left out."""
     del error
-
-
-def _grid(item: Mapping[str, Any], key: str) -> Grid | None:
-    """Return the lattice that an item states for an asset, None where it must be opened."""
-    projection = read_projection(item, key)
-    if projection is None or len(projection.transform) != 6 or len(projection.shape) != 2:  # noqa: PLR2004 - affine, shape
-        return None
-    pixel_x, skew_x, left, skew_y, minus_pixel_y, top = projection.transform
-    if skew_x or skew_y or pixel_x <= 0 or minus_pixel_y >= 0:
-        return None
-    height, width = projection.shape
-    return Grid(projection.crs, left, top, pixel_x, -minus_pixel_y, height, width)
 
 
 def _band_names(asked: Sequence[str] | None, known: Sequence[BandInfo]) -> tuple[str, ...]:
@@ -394,12 +329,6 @@ def _passes(item: Mapping[str, Any], request: LoadRequest) -> bool:
 def _touches(item: Mapping[str, Any], spatial: SpatialExtent | None) -> bool:
     box = _degrees(spatial)
     return box is None or Region.of_bbox(box).meets(item)
-
-
-def _flat(bbox: Sequence[float]) -> tuple[float, float, float, float]:
-    """Return west, south, east, north of a box that may have heights."""
-    half = len(bbox) // 2
-    return float(bbox[0]), float(bbox[1]), float(bbox[half]), float(bbox[half + 1])
 
 
 def _nothing(request: LoadRequest, document: Mapping[str, Any]) -> str:

@@ -6,9 +6,11 @@ has data, so that tiles of different runs lie on each other.
 
 from __future__ import annotations
 
+import hashlib
 import math
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import shapely
@@ -20,7 +22,7 @@ from terrazzo.geo.mgrs import BOX_M, SQUARE_M, box_corner, square_name, zone_are
 from terrazzo.geo.tiling import DEEPEST, MERCATOR_HALF
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from shapely.geometry.base import BaseGeometry
 
@@ -41,9 +43,16 @@ EQUI7: Final = {"AF": 27701, "AN": 27702, "AS": 27703, "EU": 27704, "NA": 27705,
 EQUI7_TILES: Final = {"T1": 100_000, "T3": 300_000, "T6": 600_000}
 """Edges of its tiles, metres."""
 SYNTAX: Final = (
-    "`mgrs`, `equi7:ZONE` or `equi7:ZONE:T3`, `webmercator:ZOOM` or `webmercator:ZOOM:PIXELS`, or "
-    "`CRS,X,Y,PIXELS,PIXEL SIZE`"
+    "`mgrs`, `equi7:ZONE` or `equi7:ZONE:T3`, `webmercator:ZOOM` or `webmercator:ZOOM:PIXELS`, "
+    "`CRS,X,Y,PIXELS,PIXEL SIZE`, or `own:FILE` or `own:FILE:COLUMN`"
 )
+_NAME: Final = re.compile(r"\w[\w.-]{0,99}")
+_MOST_BYTES: Final = 200
+"""Of a name, in UTF-8: names of files, which are longer by some, have at most 255."""
+_TAKEN: Final = "collection"
+"""What is told of all tiles is called so."""
+_NEAR: Final = 1e-6
+"""Pixels by which the edge of a box in a file may miss one: coordinates are rounded there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,11 @@ class TileGrid:
         kind = self.text.partition(":")[0].lower()
         return kind if kind in _KINDS else "own"
 
+    @property
+    def told(self) -> list[Any]:
+        """What decides its tiles, JSON values."""
+        return [self.text, self.pixel, self.edge]
+
     def tiles(self, grid: Grid, window: Window) -> tuple[Tile, ...]:
         """Return the tiles whose squares share area with a window of another grid.
 
@@ -121,6 +135,107 @@ class TileGrid:
         else:
             name = _KINDS[self.kind](self, zone, row, col)
         return Tile(name, Grid(zone.crs, left, top, self.pixel, self.pixel, self.edge, self.edge))
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBoxes:
+    """Boxes of one CRS that somebody has drawn and named, on one lattice of pixels."""
+
+    text: str
+    """As it was asked for."""
+    boxes: tuple[Tile, ...]
+    """All of them, at least one."""
+    kind: str = "own"
+
+    @property
+    def told(self) -> list[Any]:
+        """What decides its tiles, JSON values: not where they are read from."""
+        every = "\n".join(f"{one.name} {one.grid}" for one in self.boxes)
+        return [self.kind, hashlib.sha256(every.encode()).hexdigest()]
+
+    def tiles(self, grid: Grid, window: Window) -> tuple[Tile, ...]:
+        """Return the tiles that share area with a window of another grid, in their order."""
+        first = self.boxes[0].grid
+        shape = _outline(Zone(first.crs, first.left, first.top, first.pixel_x), grid, window)
+        thin = np.array([1, 1, -1, -1]) * first.pixel_x * _NEAR  # edges in common do not count
+        bounds = np.array([one.grid.bounds for one in self.boxes]) + thin
+        shapely.prepare(shape)
+        hit = shapely.intersects(shape, shapely.box(*bounds.T))
+        return tuple(self.boxes[number] for number in np.flatnonzero(hit))
+
+
+def named_boxes(
+    text: str,
+    shapes: Sequence[BaseGeometry],
+    names: Sequence[Any],
+    crs: str,
+    pixel: float,
+) -> NamedBoxes:
+    """Make tiles of polygons that are boxes.
+
+    Args:
+        text: how they were asked for.
+        shapes: polygons of four corners, with edges along the axes of their CRS.
+        names: of each.
+        crs: of their coordinates.
+        pixel: edge of a pixel, CRS units.
+
+    Raises:
+        ArgumentInvalid: one is no such box or has a name that is no file's or another's; or their
+            edges do not lie on one lattice of pixels.
+        PlanTooLarge: there are more than a run can have.
+    """
+    if len(shapes) > MOST_TILES:
+        raise _too_many(text)
+    if pixel <= 0:
+        raise ArgumentInvalid(
+            f"{text!r} does not say how large pixels are. Give --resolution, in units of {crs}."
+        )
+    found: dict[str, Tile] = {}
+    left, top = shapes[0].bounds[0], shapes[0].bounds[3]
+    for shape, given in zip(shapes, names, strict=True):
+        name = "" if given is None or given != given else str(given)  # noqa: PLR0124 - not NaN
+        bounds = np.array(shape.bounds)
+        if not _is_name(name) or name.casefold() in found:
+            raise ArgumentInvalid(
+                f"{name[:100]!r} cannot name a tile of {text!r}: files are called after tiles. Use "
+                f"letters, digits and . _ -, at most 100 and {_MOST_BYTES} bytes, no name twice, "
+                f"and not {_TAKEN!r}."
+            )
+        if not _is_box(shape):
+            raise ArgumentInvalid(
+                f"{name!r} of {text!r} is no box whose edges lie along the axes of {crs}. Draw "
+                "each tile as one in that CRS."
+            )
+        at = (bounds - [left, top, left, top]) / pixel * [1, -1, 1, -1]
+        col, stop, end, row = (int(number) for number in np.round(at))
+        if np.abs(at - np.round(at)).max() > _NEAR or stop <= row or end <= col:
+            raise ArgumentInvalid(
+                f"The edges of {name!r} of {text!r} are not whole pixels of {pixel:g} from the "
+                "upper left corner of its first box. Choose another --resolution, or move them."
+            )
+        grid = Grid(
+            crs, left + col * pixel, top - row * pixel, pixel, pixel, stop - row, end - col
+        )  # fmt: skip
+        found[name.casefold()] = Tile(name, grid)
+    return NamedBoxes(text, tuple(found.values()))
+
+
+def _is_name(name: str) -> bool:
+    """Tell whether files can be called so; none of another kind has such a name."""
+    return (
+        _NAME.fullmatch(name) is not None
+        and len(name.encode()) <= _MOST_BYTES
+        and name.casefold() != _TAKEN
+    )
+
+
+def _is_box(shape: BaseGeometry) -> bool:
+    """Tell whether a geometry is one box along the axes, and nothing else."""
+    parts = shapely.get_parts(shape)
+    if len(parts) != 1 or parts[0].geom_type != "Polygon" or not parts[0].is_valid:
+        return False
+    return bool(shapely.equals(parts[0], shapely.box(*shape.bounds)))
 
 
 def tile_grid(text: str, resolution: float = 0.0) -> TileGrid:

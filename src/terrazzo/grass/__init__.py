@@ -1,9 +1,11 @@
 """GRASS: modules from a list, over bare arrays, in mapsets that are in memory.
 
 Knows no cubes. `modules` says which modules there are, what they take and how far they look;
-`expressions` reads what r.mapcalc is given, `regions` says where it lies; `session` runs them.
+`expressions` reads what r.mapcalc is given, `regions` says where it lies, `cores` how many threads
+a module has; `session` runs them.
 """
 
+from terrazzo.grass.cores import threads_of_modules
 from terrazzo.grass.modules import MODULES, Call, Module, Output, call_of
 from terrazzo.grass.regions import Place
 from terrazzo.grass.session import (
@@ -27,5 +29,6 @@ __all__ = [
     "call_of",
     "check_grass",
     "run",
+    "threads_of_modules",
     "version",
 ]

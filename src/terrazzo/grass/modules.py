@@ -16,13 +16,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from terrazzo.errors import ArgumentInvalid, suggest
+from terrazzo.grass.cores import CORES, threads
 from terrazzo.grass.expressions import reach_of, read_expression
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CORES: Final = 64
-"""That a module may be told to use; it uses those that there are."""
 _MOST_BITS: Final = 128
 """Of a number that is told back."""
 
@@ -137,6 +136,14 @@ class Call:
     """What is wanted of it, in the order in which it was asked for."""
     bands: tuple[str, ...] | None
     """Bands that r.mapcalc uses; None for modules that take one raster."""
+
+    @property
+    def words(self) -> list[str]:
+        """What GRASS is asked for now, here: with a number of threads also where none was given."""
+        given = any(word.startswith("nprocs=") for word in self.command)
+        if given or "nprocs" not in self.module.options:
+            return self.command
+        return [*self.command, f"nprocs={threads()}"]
 
 
 def call_of(

@@ -262,7 +262,7 @@ class _Session:
                     ["r.in.bin", "-f" if dtype.itemsize == 4 else "-d", f"input=in{number}",  # noqa: PLR2004 - bytes
                      f"output=m{number}", f"bytes={dtype.itemsize}", *edges]
                 )  # fmt: skip
-            commands.append(call.command)
+            commands.append(call.words)
             for output in call.outputs:
                 size = 4 if output.integer else dtype.itemsize
                 kind = "-i" if output.integer else "-f"

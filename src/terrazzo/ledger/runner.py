@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 from typing_extensions import override
 
 from terrazzo.drivers import batch, slurm
+from terrazzo.drivers.block_jobs import ByBlocks
 from terrazzo.drivers.estimate import estimate
 from terrazzo.drivers.home import CATALOG_VARIABLE
 from terrazzo.drivers.job import Job
@@ -147,8 +148,8 @@ def _by_slurm(
     keep_workspace(folder, task.workspace)
     edge = batch.fitting_block(job, inference, Pool("threads", elsewhere.cores, task.memory_bytes))
     order = Order(
-        job, edge, elsewhere.cores, task.memory_bytes, task.about, of_a_job=True
-    )  # fmt: skip
+        job, edge, elsewhere.cores, task.memory_bytes, task.about, by=ByBlocks(), of_a_job=True
+    )
     submitted = slurm.Slurm(folder, elsewhere.command, wanted)
     try:
         made = slurm.run(order, task.workspace, submitted, progress)

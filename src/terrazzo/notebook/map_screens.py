@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote
 
 from terrazzo.drivers import batch
+from terrazzo.drivers.features.squares import DEEPEST as LAST_ZOOM
+from terrazzo.drivers.features.squares import Square, plane_of
 from terrazzo.drivers.features.tables import holds_geometries, tables_of
-from terrazzo.drivers.features.tiles import DEEPEST as LAST_ZOOM
-from terrazzo.drivers.features.tiles import Square, vector_tile
+from terrazzo.drivers.features.tiles import vector_tile
 from terrazzo.drivers.job import Job
 from terrazzo.drivers.screen.about import about
 from terrazzo.drivers.screen.answers import METHODS, answer
@@ -150,6 +151,8 @@ class LocalScreen:
             Cancelled: `progress` stopped it.
         """
         square, workspace = _square_of(params), self._workspace.renewed()
+        if square.bbox is None:
+            return Content(b"", MEDIA_TYPE)
         with workspace.catalog() as catalog:
             tables = tables_of(
                 catalog, workspace.gate, collection, bbox=square.bbox, check=progress.check
@@ -245,7 +248,8 @@ class ServerScreen:
         """
         del progress  # as above
         square, name = _square_of(params), quote(collection, safe="")
-        place = f"tiles/{MERCATOR}/{square.zoom}/{square.row}/{square.column}"
+        matrix = quote(square.plane.name)
+        place = f"tiles/{matrix}/{square.zoom}/{square.row}/{square.column}"
         found = self._sent("get", f"/features/collections/{name}/{place}")
         return Content(found.content, MEDIA_TYPE)
 
@@ -303,10 +307,11 @@ def _square_of(given: Mapping[str, Any]) -> Square:
     Raises:
         ArgumentInvalid: there is no such one.
     """
-    asked = Asked.of(given, ("z", "x", "y"))
+    asked = Asked.of(given, ("matrix", "z", "x", "y"))
+    plane = plane_of(asked.text("matrix"))
     zoom = asked.whole("z", 0, LAST_ZOOM)
     column, row = (asked.whole(name, 0, 2**zoom - 1) for name in ("x", "y"))
-    return Square(zoom, column, row)
+    return Square(zoom, column, row, plane)
 
 
 def _tile_of(given: Mapping[str, Any]) -> tuple[str, dict[str, str]]:

@@ -12,7 +12,7 @@ from terrazzo.cube.pixels import compute_dtype
 from terrazzo.errors import ArgumentInvalid, DimensionExists, PlanTooLarge
 from terrazzo.geo.blocks import Blocks
 from terrazzo.geo.grid import Window
-from terrazzo.grass import MODULES, MOST_SECONDS, Call, call_of, check_grass
+from terrazzo.grass import MODULES, MOST_SECONDS, Call, call_of, check_grass, version
 from terrazzo.grass import Place as Region
 from terrazzo.grass import run as run_module
 from terrazzo.processes.registry import Labels, Place, Role, Rules, all_labels, process
@@ -27,17 +27,27 @@ WHOLE_SECONDS = 6 * 3600.0
 """Until a module over a whole raster is given up."""
 _ALONE = "data"
 """What r.mapcalc calls the raster where there are no bands."""
-_LOCAL = [name for name, module in MODULES.items() if module.is_local]
-_WHOLE = [name for name, module in MODULES.items() if not module.is_local]
 
-LocalModule = Annotated[str, Schema({"type": "string", "enum": _LOCAL}, {"type": "string"})]
-WholeModule = Annotated[str, Schema({"type": "string", "enum": _WHOLE}, {"type": "string"})]
+
+def _names(*, local: bool) -> Schema:
+    """Return the schema of names of modules; others are told by what refuses them."""
+    names = [name for name, module in MODULES.items() if module.is_local == local]
+    return Schema({"type": "string", "enum": names}, {"type": "string"})
+
+
+LocalModule = Annotated[str, _names(local=True)]
+WholeModule = Annotated[str, _names(local=False)]
 Parameters = Annotated[Mapping[str, Any], Schema({"type": "object"})]
 Flags = Annotated[str, Schema({"type": "string", "pattern": "^[A-Za-z0-9]*$"})]
 Outputs = Annotated[
     Sequence[str] | None,
     Schema([{"type": "array", "minItems": 1, "items": {"type": "string"}}, {"type": "null"}]),
 ]
+
+
+def _programs() -> Mapping[str, str]:
+    """Return the version of GRASS that is installed here."""
+    return {"GRASS": version()}
 
 
 def _call(data: Cube, arguments: Mapping[str, Any]) -> Call:
@@ -241,6 +251,7 @@ def _checked(data: Cube, arguments: Mapping[str, Any], *, local: bool) -> _Frame
         borders=True,
         makes_all=True,
         native=True,
+        programs=_programs,
         scratch=6.0,
     ),
     experimental=True,
@@ -375,7 +386,14 @@ def _begin(data: Cube, extent: Window, result: Cube, arguments: Mapping[str, Any
     "run_grass_whole",
     Role.STAGE,
     categories=("cubes", "terrain"),
-    rules=Rules(window=_no_window, labels=all_labels, borders=True, makes_all=True, native=True),
+    rules=Rules(
+        window=_no_window,
+        labels=all_labels,
+        borders=True,
+        makes_all=True,
+        native=True,
+        programs=_programs,
+    ),
     stage=_begin,
     experimental=True,
 )

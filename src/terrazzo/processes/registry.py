@@ -154,6 +154,11 @@ def no_crop(arguments: Mapping[str, Any]) -> SpatialExtent | None:
     return None
 
 
+def no_programs() -> Mapping[str, str]:
+    """Compute with nothing but Terrazzo."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What the planner must know of a process beside its function."""
@@ -184,6 +189,9 @@ class Rules:
     native: bool = False
     """Whether it is computed on its input's own grid, and warped from there, whatever grid is asked
     for: slopes and catchments need true distances, and pixels that are not thinned out."""
+    programs: Callable[[], Mapping[str, str]] = no_programs
+    """Programs of others that it is computed with, here: their versions, by name. Results tell of
+    them, and no run mixes what two versions have made."""
     scratch: float = 1.0
     """Temporary memory while it runs, in multiples of the bytes of its largest cube."""
 

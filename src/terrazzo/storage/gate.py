@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from terrazzo.errors import AssetForbidden
+from terrazzo.storage.folders import Folders
 from terrazzo.storage.remote.files import version_of
 from terrazzo.storage.remote.networks import is_public
 from terrazzo.storage.remote.stores import Store
@@ -35,11 +36,15 @@ from terrazzo.storage.remote.transport import Address, RemoteFailed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from terrazzo.storage.folders import Links
+
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+._-]*:")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\]")
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _OBJECT = re.compile(r"[\w !$&'()*+,.:;=@~/-]+")
+_HARMLESS = re.compile(r"/(?!vsi)(?:[\w.+-]+/(?!vsi))*[\w.+-]+", re.ASCII | re.IGNORECASE)
+"""Most absolute paths; nothing that is refused is among them."""
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DRIVERS = {
     ".tif": "GTiff",
@@ -80,6 +85,8 @@ class AssetName:
     """Where it is read, if that is over the network."""
     closed_for: str | None = field(default=None, compare=False)
     """The account for which a closed worker decodes it; None = it is decoded in this process."""
+    links: Links = field(default=(), compare=False)
+    """The symbolic links by which a local file was found, each with what it led to."""
 
     @property
     def is_remote(self) -> bool:
@@ -148,7 +155,13 @@ class Gate:
         return replace(self, stores=(), places=(), strange=True)
 
     def open_name(
-        self, href: str, base: Path | str | None = None, *, item: str = "", asset: str = ""
+        self,
+        href: str,
+        base: Path | str | None = None,
+        *,
+        item: str = "",
+        asset: str = "",
+        folders: Folders | None = None,
     ) -> AssetName:
         """Check an href and return what readers take.
 
@@ -157,6 +170,7 @@ class Gate:
             base: the folder (or URL of the folder) that the item lies in.
             item: id of the item, for messages.
             asset: key of the asset, for messages.
+            folders: what is known of folders by now, where many files are asked for.
 
         Raises:
             AssetForbidden: the href is not a plain name, leaves the roots, names a host that is
@@ -176,8 +190,8 @@ class Gate:
         if where is not None:
             closed_for = self.owner if self.strange and not self.trusted else None
             return AssetName(name, name, _driver(name), item, asset, where, closed_for)
-        path = self.local_path(text, base)
-        return AssetName(str(path), str(path), _driver_of_file(path), item, asset)
+        path, links = self._local(_absolute(text, base), folders or Folders())
+        return AssetName(path, path, _driver_of_file(path), item, asset, links=links)
 
     def address(self, url: str, base: str = "") -> Address:
         """Check the address of a document and return it; relative ones count from `base`.
@@ -199,28 +213,34 @@ class Gate:
         Raises:
             AssetForbidden: outside the roots, or neither a regular file nor missing.
         """
-        text = _plain(href)
-        if _SCHEME.match(text):
-            text = _file_url(text)
-        if not text.startswith("/"):
-            if base is None:
-                raise AssetForbidden(
-                    "A relative href needs the folder of its item. Use an absolute path or URL."
-                )
-            text = os.path.join(os.fspath(base), text)  # noqa: PTH118 - `text` may be hostile
-        path = Path(os.path.realpath(text))
-        if not any(path.is_relative_to(os.path.realpath(root)) for root in self.roots):
-            raise AssetForbidden(
-                f"File {path.name!r} lies outside the folders that may be read here. Copy it into "
-                "one of them, or name its folder with `--root`."
-            )
+        path, _ = self._local(_absolute(_plain(href), base), Folders())
+        return Path(path)
+
+    def _local(self, text: str, folders: Folders) -> tuple[str, Links]:
+        """Return the real path of an absolute one, and the links that lead to it."""
+        folder, _, name = text.rpartition("/")
+        if name in {"", ".", ".."}:
+            path, links = folders.real(text)
+        else:
+            folder, links = folders.real(folder)
+            path = f"{folder}/{name}"
         try:
-            mode = path.stat().st_mode
-        except OSError:
-            return path
+            mode = os.lstat(path).st_mode
+            if stat.S_ISLNK(mode):
+                path = os.path.realpath(path)
+                links = (*links, (text, path))
+                mode = os.stat(path).st_mode  # noqa: PTH116
+        except (OSError, ValueError):
+            mode = stat.S_IFREG
+        roots = map(str, self.roots)
+        if not any(_is_below(path, folders.real(_whole(root))[0]) for root in roots):
+            raise AssetForbidden(
+                f"File {Path(path).name!r} lies outside the folders that may be read here. Copy it "
+                "into one of them, or name its folder with `--root`."
+            )
         if not stat.S_ISREG(mode):
-            raise AssetForbidden(f"{path.name!r} is not a regular file.")
-        return path
+            raise AssetForbidden(f"{Path(path).name!r} is not a regular file.")
+        return path, links
 
     def remote(self, href: str) -> Address:
         """Check the address of a file of any kind, `s3://` or `http(s)://`, that is read whole.
@@ -328,8 +348,28 @@ def _is_below(name: str, folder: str) -> bool:
     return name == folder or name.startswith(f"{folder}/")
 
 
+def _absolute(text: str, base: Path | str | None) -> str:
+    """Return the absolute path that a plain name is, as it is written."""
+    if _SCHEME.match(text):
+        text = _file_url(text)
+    if text.startswith("/"):
+        return text
+    if base is None:
+        raise AssetForbidden(
+            "A relative href needs the folder of its item. Use an absolute path or URL."
+        )
+    return f"{_whole(os.fspath(base))}/{text}"
+
+
+def _whole(name: str) -> str:
+    """Return an absolute name; it may hold links."""
+    return name if name.startswith("/") else f"{Path.cwd()}/{name}"
+
+
 def _plain(href: str) -> str:
     """Refuse everything that is not a plain name; the order matters only for the message."""
+    if _HARMLESS.fullmatch(href):
+        return href
     text = href.strip(" ")
     lowered = unquote(text).lower()
     if not text or _CONTROL.search(text) or _CONTROL.search(lowered):
@@ -368,7 +408,7 @@ def _stem(text: str) -> str:
 
 
 def _driver(name: str) -> str:
-    suffix = Path(name).suffix.lower()
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - of a million images
     if suffix not in _DRIVERS:
         raise AssetForbidden(
             f"Files ending in {suffix!r} are not read as images; these are: {', '.join(_DRIVERS)}."
@@ -376,12 +416,12 @@ def _driver(name: str) -> str:
     return _DRIVERS[suffix]
 
 
-def _driver_of_file(path: Path) -> str:
+def _driver_of_file(path: str) -> str:
     """Choose by the name; a `.jp2` may be a TIFF inside, as some archives have them."""
-    driver = _driver(path.name)
+    driver = _driver(path)
     if driver != "GTiff":
         try:
-            with path.open("rb") as file:
+            with Path(path).open("rb") as file:
                 return "GTiff" if file.read(4) in _TIFF else driver
         except OSError:
             return driver

@@ -17,6 +17,8 @@ from typing_extensions import override
 from terrazzo.cube.pixels import compute_dtype
 from terrazzo.errors import SourceUnreadable
 from terrazzo.geo.times import format_time, instant, microseconds, solar_day
+from terrazzo.storage.file_names import Gathered
+from terrazzo.storage.kinds import Kinds, kind_of
 from terrazzo.storage.outlines import Outlines
 from terrazzo.storage.scenes import completed, native_grid
 from terrazzo.storage.shelf import KEPT, Shelf
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from terrazzo.geo.grid import Grid
+    from terrazzo.storage.file_names import FileNames
+    from terrazzo.storage.kinds import Kind
     from terrazzo.storage.outlines import Place
     from terrazzo.storage.raster import RasterReader
     from terrazzo.storage.scenes import AssetBand, SceneItem
@@ -67,9 +71,15 @@ class Scenes:
     starts: Integers
     """(labels + 1,) where the images of each label begin."""
     outlines: Outlines
-    """The places of images."""
-    place: NDArray[np.int32]
-    """(images,) the position of each one's place."""
+    """Where images of each kind lie."""
+    kinds: Kinds
+    """What they are like."""
+    kind: NDArray[np.int32]
+    """(images,) the position of each one's kind."""
+    files: FileNames | None
+    """Their files; None where only the images themselves know them well enough."""
+    came: Integers
+    """(images,) the place of each one in `files`."""
     shelf: Shelf
     """The images as they are read."""
     _touched: _Touched = field(default_factory=_Touched, repr=False)
@@ -101,14 +111,22 @@ class Scenes:
             groups.append(tuple(self._taken(places, lost)))
         return tuple(groups)
 
-    def batches(self, reach: Reach, times: Sequence[int], lost: Lost) -> Iterator[list[SceneItem]]:
-        """Yield what `near` returns without its labels, and never very many at a time."""
+    def batches(self, places: Integers, lost: Lost) -> Iterator[list[SceneItem]]:
+        """Yield images, never very many at a time.
+
+        Args:
+            places: where they are in reading order.
+            lost: see `near`.
+        """
+        for start in range(0, len(places), AT_ONCE):
+            yield self._taken(places[start : start + AT_ONCE], lost)
+
+    def places(self, reach: Reach, times: Sequence[int]) -> Integers:
+        """Return where in reading order the images of some labels are that `near` returns."""
         touched = self._near(reach)
         edges = np.searchsorted(touched, self.starts)
         spans = [touched[edges[time] : edges[time + 1]] for time in times]
-        places = np.concatenate([np.zeros(0, np.int64), *spans])
-        for start in range(0, len(places), AT_ONCE):
-            yield self._taken(places[start : start + AT_ONCE], lost)
+        return np.concatenate([np.zeros(0, np.int64), *spans])
 
     def _span(self, time: int) -> slice:
         return slice(int(self.starts[time]), int(self.starts[time + 1]))
@@ -117,7 +135,7 @@ class Scenes:
         """Return the places, in reading order, of the images that may have pixels in a window."""
         found = self._touched.get(reach)
         if found is None:
-            found = np.flatnonzero(self.outlines.touched(reach)[self.place])
+            found = np.flatnonzero(self.outlines.touched(reach)[self.kind])
             for old in tuple(self._touched)[: 1 - REMEMBERED]:
                 self._touched.pop(old, None)
             self._touched[reach] = found
@@ -150,39 +168,54 @@ class Gathering:
     _ids: list[str] = field(default_factory=list)
     _times: array[int] = field(default_factory=lambda: array("q"))
     _days: array[int] = field(default_factory=lambda: array("i"))
-    _kinds: array[int] = field(default_factory=lambda: array("i"))
+    _numbers: array[int] = field(default_factory=lambda: array("i"))
     _known: dict[object, int] = field(default_factory=dict)
+    _kinds: list[Kind] = field(default_factory=list)
     _places: list[Place] = field(default_factory=list)
     _grids: list[tuple[Grid, ...]] = field(default_factory=list)
     _kept: list[SceneItem] = field(default_factory=list)
+    _files: Gathered = field(default_factory=Gathered)
     _remote: bool = False
     _stated: bool = True
 
     def add(self, item: SceneItem) -> None:
         """Take an image; its files are opened for facts that it lacks."""
-        self._stated &= all(b.is_stated for b in item.bands if b.band_name in self.names)
-        item = completed(item, self.names, self.reader)
+        chosen = [band for band in item.bands if band.band_name in self.names]
+        self._stated = self._stated and all(band.is_stated for band in chosen)
+        done = completed(item, self.names, self.reader)
+        if done is not item:
+            item, chosen = done, [band for band in done.bands if band.band_name in self.names]
         if self.look_up is None or len(self._kept) < KEPT:
             self._kept.append(item)
         self._ids.append(item.id)
         self._times.append(microseconds(item.time))
         self._days.append(solar_day(item.time, item.longitude).toordinal())
-        chosen = [band for band in item.bands if band.band_name in self.names]
         for band in item.bands:
             self.bands[band.band_name] = None
         for band in chosen:
             self.example = self.example or band
             self._remote = self._remote or band.asset.is_remote
-            if band.dtype:
-                dtype = np.dtype(band.dtype)
-                self.types[compute_dtype(dtype) if band.is_scaled else dtype] = None
-        place = tuple(dict.fromkeys(outline_of(item, band) for band in chosen))
-        grids = tuple(dict.fromkeys(band.grid for band in chosen if band.grid is not None))
-        kind = self._known.setdefault((place, grids), len(self._places))
-        if kind == len(self._places):
-            self._places.append(place)
-            self._grids.append(grids)
-        self._kinds.append(kind)
+        self._numbers.append(self._number(item, chosen))
+
+    def _number(self, item: SceneItem, chosen: Sequence[AssetBand]) -> int:
+        """Return the number of an image's kind and place, and remember them if they are new."""
+        kind, files = kind_of(item, self.names)
+        self._files.add(files)
+        forms = [form for form in kind.forms if form is not None]
+        key: object = kind
+        if len(chosen) > len(forms) or any(form.grid is None for form in forms):
+            place = tuple(dict.fromkeys(outline_of(item, band) for band in chosen))
+            key = kind, place, tuple((b.grid, b.dtype, b.is_scaled) for b in chosen)
+        number = self._known.setdefault(key, len(self._kinds))
+        if number == len(self._kinds):
+            self._places.append(tuple(dict.fromkeys(outline_of(item, band) for band in chosen)))
+            self._grids.append(tuple(dict.fromkeys(b.grid for b in chosen if b.grid is not None)))
+            self._kinds.append(kind)
+            for band in chosen:
+                if band.dtype:
+                    dtype = np.dtype(band.dtype)
+                    self.types[compute_dtype(dtype) if band.is_scaled else dtype] = None
+        return number
 
     def done(self) -> tuple[Scenes, Grid | None]:
         """Return the images that were taken, and the lattice that a source of them has by itself.
@@ -190,7 +223,7 @@ class Gathering:
         That is None where no file says anything.
         """
         order, starts = self._order()
-        kinds = np.array(self._kinds, np.int32)[order]
+        kinds = np.array(self._numbers, np.int32)[order]
         firsts = [self._times[n] for n in order[starts[:-1]]]
         labels = tuple(format_time(instant(first)) for first in firsts)
         there = np.flatnonzero(order < len(self._kept))
@@ -206,7 +239,10 @@ class Gathering:
             self._stated,
             starts,
             Outlines.of(self._places),
+            Kinds.of(self._kinds, len(self.names)),
             kinds,
+            self._files.done(),
+            order,
             Shelf(kept, self.look_up, KEPT),
         )
         return scenes, grid

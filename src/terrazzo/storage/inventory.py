@@ -20,7 +20,10 @@ from terrazzo import __version__
 from terrazzo.cube import BandFacts
 from terrazzo.errors import OutputFailed
 from terrazzo.geo.grid import Grid
+from terrazzo.storage.file_names import FileNames
+from terrazzo.storage.folders import are_as_ever
 from terrazzo.storage.gathered import Scenes
+from terrazzo.storage.kinds import Kinds
 from terrazzo.storage.outlines import Outlines
 from terrazzo.storage.shelf import KEPT, Completed, Shelf
 from terrazzo.storage.source import RasterSource
@@ -39,7 +42,7 @@ WORTH_KEEPING = 2000
 """Images from which on a file is written: fewer are looked at in less than a second."""
 MOST_FILES = 64
 """Files in the folder; the oldest go first."""
-_FORMAT = 1
+_FORMAT = 2
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, BadZipFile)
 """What NumPy and `zipfile` raise; the latter RuntimeError of what it takes for encrypted."""
 
@@ -77,23 +80,30 @@ class Inventory:
             "labels": scenes.labels,
             "remote": scenes.is_remote,
             "systems": outlines.systems,
+            "kinds": scenes.kinds.told,
+            "links": None if scenes.files is None else scenes.files.links,
+        }
+        files = scenes.files or FileNames(b"", np.zeros(1, np.int64), ())
+        columns: dict[str, Any] = {
+            "told": np.frombuffer(json.dumps(told).encode(), np.uint8),
+            "ids": np.frombuffer(scenes.ids.data, np.uint8),
+            "edges": scenes.ids.edges,
+            "starts": scenes.starts,
+            "kind": scenes.kind,
+            "came": scenes.came,
+            "files": np.frombuffer(files.data, np.uint8),
+            "parts": files.edges,
+            "first": outlines.first,
+            "bounds": outlines.bounds,
+            "outlines": outlines.members,
+            **scenes.kinds.columns,
         }
         with suppress(OutputFailed, OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             with whole_file(self.path) as part:
-                np.savez(
-                    part,
-                    told=np.frombuffer(json.dumps(told).encode(), np.uint8),
-                    ids=np.frombuffer(scenes.ids.data, np.uint8),
-                    edges=scenes.ids.edges,
-                    starts=scenes.starts,
-                    place=scenes.place,
-                    first=outlines.first,
-                    bounds=outlines.bounds,
-                    members=outlines.members,
-                )
-            files = sorted(self.folder.glob("*.npz"), key=lambda file: file.stat().st_mtime_ns)
-            for old in files[:-MOST_FILES]:
+                np.savez(part, **columns)
+            there = sorted(self.folder.glob("*.npz"), key=lambda file: file.stat().st_mtime_ns)
+            for old in there[:-MOST_FILES]:
                 old.unlink(missing_ok=True)
 
     def load(
@@ -115,6 +125,8 @@ class Inventory:
                 known = told["terrazzo"], told["format"], told["choice"], told["version"]
                 if known != (__version__, _FORMAT, self.choice, self.version):
                     return None
+                if not are_as_ever(told["links"] or ()):
+                    return None
                 return _source(told, kept, look_up, reader, on_bad)
         except _DAMAGED:
             return None
@@ -128,7 +140,11 @@ def _source(
     on_bad: OnBad | None,
 ) -> RasterSource:
     names = tuple(told["bands"])
-    outlines = Outlines(tuple(told["systems"]), kept["first"], kept["bounds"], kept["members"])
+    outlines = Outlines(tuple(told["systems"]), kept["first"], kept["bounds"], kept["outlines"])
+    files = None
+    if told["links"] is not None:
+        links = tuple((link, there) for link, there in told["links"])
+        files = FileNames(kept["files"].tobytes(), kept["parts"], links)
     scenes = Scenes(
         ids=Texts.of(kept["ids"].tobytes(), kept["edges"]),
         labels=tuple(told["labels"]),
@@ -136,7 +152,10 @@ def _source(
         stated=True,
         starts=kept["starts"],
         outlines=outlines,
-        place=kept["place"],
+        kinds=Kinds.kept(told["kinds"], kept),
+        kind=kept["kind"],
+        files=files,
+        came=kept["came"],
         shelf=Shelf({}, Completed(look_up(names), names, reader), KEPT),
     )
     facts = {name: BandFacts(*rest) for name, *rest in told["facts"]}

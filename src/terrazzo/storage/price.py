@@ -1,8 +1,7 @@
-"""What a read takes, and of which versions of which files: from what items say, without a pixel."""
+"""What a read takes, from what items say of their files: without a pixel."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -10,27 +9,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from terrazzo.cube import ReadCost
-from terrazzo.storage.fetching import side_by_side
 from terrazzo.storage.headers import level_factors
-from terrazzo.storage.target import level_for, outline_of
+from terrazzo.storage.target import level_for
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from terrazzo.geo.grid import Grid
-    from terrazzo.storage.gate import AssetName
-    from terrazzo.storage.scenes import AssetBand, SceneItem
+    from terrazzo.storage.gathered import Integers, Scenes
     from terrazzo.storage.target import Reach
-
-    Batches = Iterable[Sequence[SceneItem]]
 
 ASSUMED_SMALLEST = 512
 """For costs, a file of unknown overviews has halves down to this size, as a COG does."""
 
 
 def cost_of(
-    batches: Batches,
-    names: Sequence[str],
+    scenes: Scenes,
+    places: Integers,
+    bands: Sequence[int],
     reach: Reach,
     method: str,
     unknown: tuple[Grid, np.dtype[Any]],
@@ -38,72 +34,40 @@ def cost_of(
     """Say what a read takes; opens nothing.
 
     Args:
-        batches: images that may have pixels there.
-        names: the bands that are read.
+        scenes: the images of a source.
+        places: those of them that may have pixels there, by their positions in reading order.
+        bands: positions of the bands that are read.
         reach: the pixels that are wanted.
         method: how they are resampled.
         unknown: lattice and type of bands of which nothing is known.
     """
-    files: set[tuple[str, str]] = set()
-    alike: Counter[tuple[Grid, tuple[int, ...], int]] = Counter()
     native, dtype = unknown
-    for item, band in _touched(batches, names, reach):
-        files.add((item.id, band.asset.key))
-        source = band.grid or native
-        size = np.dtype(band.dtype or dtype).itemsize
-        alike[source, _overviews(band, source), size] += 1
+    files = 0
+    alike: Counter[tuple[Grid, tuple[int, ...], int]] = Counter()
+    numbers, counts = np.unique(scenes.kind[places], return_counts=True)
+    for kind, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+        slots = set()
+        for band in bands:
+            form = scenes.kinds.form(kind, band)
+            if form is None or (form.grid and not reach.touches((form.grid.bounds, form.grid.crs))):
+                continue
+            slots.add(scenes.kinds.slots[kind, band])
+            source = form.grid or native
+            size = np.dtype(form.dtype or dtype).itemsize
+            alike[source, _overviews(form.overviews, source), size] += count
+        files += count * len(slots)
     pixels = total = 0
-    for (source, overviews, size), bands in alike.items():
+    for (source, overviews, size), several in alike.items():
         level = level_for(reach.grid, source, overviews, method)
-        count = bands * _pixels_of(reach, source, level_factors(source, overviews)[level])
+        count = several * _pixels_of(reach, source, level_factors(source, overviews)[level])
         pixels += count
         total += count * size
-    return ReadCost(len(files), pixels, total)
+    return ReadCost(files, pixels, total)
 
 
-def version_of(batches: Batches, names: Sequence[str], reach: Reach) -> str:
-    """Return a digest of what a read takes, and of its files as they are now.
-
-    Args:
-        batches: images that may have pixels there, in reading order.
-        names: the bands that are read.
-        reach: the pixels that are wanted.
-    """
-    digest = hashlib.sha256()
-    for items in batches:
-        touched = list(_touched((items,), names, reach))
-        stamps = _stamps({band.asset for _, band in touched})
-        for item, band in touched:
-            facts = band.index, band.nodata, band.scale, band.offset
-            told = repr((item.id, band.band_name, band.asset.key, *facts))
-            digest.update(told.encode() + stamps[band.asset])
-    return digest.hexdigest()[:16]
-
-
-def _touched(
-    batches: Batches, names: Sequence[str], reach: Reach
-) -> Iterator[tuple[SceneItem, AssetBand]]:
-    for items in batches:
-        for item in items:
-            for band in map(item.band, names):
-                if band is not None and reach.touches(outline_of(item, band)):
-                    yield item, band
-
-
-def _stamps(files: Collection[AssetName]) -> dict[AssetName, bytes]:
-    """Return what files are known by now; servers are asked side by side."""
-    remote = [file for file in files if file.is_remote]
-    found = dict(zip(remote, side_by_side(_stamp, remote), strict=True))
-    return found | {file: _stamp(file) for file in files if not file.is_remote}
-
-
-def _stamp(file: AssetName) -> bytes:
-    return repr(file.stamp).encode()
-
-
-def _overviews(band: AssetBand, source: Grid) -> tuple[int, ...]:
-    if band.overviews is not None:
-        return band.overviews
+def _overviews(known: tuple[int, ...] | None, source: Grid) -> tuple[int, ...]:
+    if known is not None:
+        return known
     edge = max(source.height, source.width) / ASSUMED_SMALLEST
     return tuple(2**n for n in range(1, max(math.ceil(math.log2(max(edge, 1.0))), 0) + 1))
 

@@ -44,6 +44,8 @@ class AssetBand:
     """Reduction factors of the file's overviews; None = not known, for costs only."""
     header: Header | None = None
     """What is known of the file, so that reading opens only the level that it wants."""
+    checksum: str = ""
+    """What the item says of the file's content; empty where it does not."""
 
     @property
     def is_stated(self) -> bool:
@@ -96,12 +98,10 @@ def completed(item: SceneItem, names: Sequence[str], reader: RasterReader) -> Sc
     Files are opened only for facts that are missing. Bands whose file cannot be read are left
     without facts.
     """
-    return replace(
-        item,
-        bands=tuple(
-            _completed(band, reader) if band.band_name in names else band for band in item.bands
-        ),
+    bands = tuple(
+        _completed(band, reader) if band.band_name in names else band for band in item.bands
     )
+    return item if bands == item.bands else replace(item, bands=bands)
 
 
 def _completed(band: AssetBand, reader: RasterReader) -> AssetBand:
@@ -113,6 +113,8 @@ def _completed(band: AssetBand, reader: RasterReader) -> AssetBand:
             return band
         header = Header(image.stamp, image.info, (image.size(0),))
     if header is None or not 1 <= band.index <= len(header.info.dtypes):
+        return band
+    if stated and band.header is header and band.overviews == header.info.overviews:
         return band
     return replace(
         band,

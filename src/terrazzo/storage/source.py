@@ -21,12 +21,13 @@ from terrazzo.storage.handles import unreadable
 from terrazzo.storage.headers import HeaderOutdated
 from terrazzo.storage.output import Output, to_physical
 from terrazzo.storage.parts import Part, Placed, nodata_of, parts_of
-from terrazzo.storage.price import cost_of, version_of
+from terrazzo.storage.price import cost_of
 from terrazzo.storage.raster import RasterReader, default_reader, marker
 from terrazzo.storage.scenes import AssetBand, SceneItem
 from terrazzo.storage.shelf import Completed
 from terrazzo.storage.target import Target, reach_of
 from terrazzo.storage.tiles import MASK
+from terrazzo.storage.versions import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -162,16 +163,17 @@ class RasterSource:
 
     def version(self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]) -> str:
         """Digest of the items that a window touches: files, sizes, times of change, scaling."""
-        reach, (times, names) = reach_of(grid, window), self._chosen(labels)
-        return version_of(self.scenes.batches(reach, times, self._report), names, reach)
+        reach = reach_of(grid, window)
+        places = self.scenes.places(reach, self._times(labels))
+        return version_of(self.scenes, places, self.bands, self._bands(labels), self._report)
 
     def cost(
         self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]], method: str
     ) -> ReadCost:
         """Say what `read` would cost, from what the items say of themselves; opens nothing."""
-        reach, (times, names) = reach_of(grid, window), self._chosen(labels)
-        items = self.scenes.batches(reach, times, self._report)
-        return cost_of(items, names, reach, method, (self.grid, self.dtype))
+        reach = reach_of(grid, window)
+        places, unknown = self.scenes.places(reach, self._times(labels)), (self.grid, self.dtype)
+        return cost_of(self.scenes, places, self._bands(labels), reach, method, unknown)
 
     @property
     def bad_items(self) -> tuple[str, ...]:
@@ -242,8 +244,13 @@ class RasterSource:
         self, labels: Mapping[str, tuple[int, ...]]
     ) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """Return positions of time labels, and names of bands."""
-        bands = labels.get("bands", tuple(range(len(self.bands))))
-        return labels.get("t", self.scenes.all), tuple(self.bands[i] for i in bands)
+        return self._times(labels), tuple(self.bands[i] for i in self._bands(labels))
+
+    def _times(self, labels: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        return labels.get("t", self.scenes.all)
+
+    def _bands(self, labels: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+        return labels.get("bands", tuple(range(len(self.bands))))
 
     def _dimensions(self, times: Sequence[str], bands: Sequence[str]) -> tuple[Dimension, ...]:
         return (

@@ -32,7 +32,7 @@ export interface Backend {
 
   /**
    * Ask for something that is answered as a file: `tile`, `picture`, `timelapse`; and `features`, the
-   * vector tile (z, x, y) of a collection, whose name is given for the layer's.
+   * vector tile (matrix, z, x, y) of a collection, whose name is given for the layer's.
    */
   picture(
     method: Method, layer: string, params: object, signal?: AbortSignal, progress?: Progress,

@@ -12,28 +12,56 @@ import Style from "ol/style/Style";
 import type Tile from "ol/Tile";
 import type VectorTile from "ol/VectorTile";
 import { createXYZ } from "ol/tilegrid";
+import TileGrid from "ol/tilegrid/TileGrid";
 
 import { type Backend, type Bounds, type Legend, inWords } from "./backend";
 import { MapLayer, VECTOR_COLOR } from "./layer";
+import { projectionOf } from "./projections";
 import type { FeaturesState } from "./state";
 
 const SIZE = 512, DEEPEST = 22, ERROR = 3;
-const PLANE = "EPSG:3857";
+const MERCATOR = "EPSG:3857";
+/** Half the edge of zoom 0 in other planes, as the computing side has it: units of the plane, or degrees. */
+const HALF = 2 ** 26, HALF_TURN = 180;
 
-export type TilePlace = { z: number; x: number; y: number };
+const NO_CODE = "Features of a collection are not drawn in this projection, as EPSG has no code for it. Choose another one under Basemap and projection.";
+
+/** Which tile: `matrix` names the pyramid. */
+export type TilePlace = { matrix: string; z: number; x: number; y: number };
+
+interface Pyramid {
+  /** As the computing side calls it. */
+  matrix: string;
+  projection: string;
+  grid: TileGrid;
+}
+
+const WEB: Pyramid = { matrix: "WebMercatorQuad", projection: MERCATOR, grid: createXYZ({ tileSize: SIZE, maxZoom: DEEPEST }) };
+
+/** What covers a plane; null for one that EPSG has no code for. */
+export function pyramidOf(code: string): Pyramid | null {
+  if (code === MERCATOR) return WEB;
+  if (!/^EPSG:[1-9]\d{0,5}$/.test(code)) return null;
+  const half = projectionOf(code).getUnits() === "degrees" ? HALF_TURN : HALF;
+  const resolutions = Array.from({ length: DEEPEST + 1 }, (_, z) => (2 * half) / SIZE / 2 ** z);
+  const grid = new TileGrid({ extent: [-half, -half, half, half], origin: [-half, half], resolutions, tileSize: SIZE });
+  return { matrix: code.replace(":", "-"), projection: code, grid };
+}
 
 /**
- * Vector tiles in Web Mercator.
+ * Vector tiles in one plane.
  *
  * @param load gives a tile; nothing where there are no features.
  * @param told what is wrong with the tile that came last; null: nothing.
  */
-export function vectorTiles(load: (place: TilePlace) => Promise<ArrayBuffer>, told: (error: unknown) => void): VectorTileSource {
-  const read = async (tile: VectorTile<never>, extent: number[], projection: Projection) => {
+export function vectorTiles(
+  load: (place: TilePlace) => Promise<ArrayBuffer>, told: (error: unknown) => void, { matrix, projection, grid } = WEB,
+): VectorTileSource {
+  const read = async (tile: VectorTile<never>, extent: number[], featureProjection: Projection) => {
     const [z, x, y] = tile.getTileCoord() as [number, number, number];
     try {
-      const content = await load({ z, x, y });
-      tile.setFeatures(tile.getFormat().readFeatures(content, { extent, featureProjection: projection }) as never[]);
+      const content = await load({ matrix, z, x, y });
+      tile.setFeatures(tile.getFormat().readFeatures(content, { extent, featureProjection }) as never[]);
       told(null);
     } catch (error) {
       told(error);
@@ -41,11 +69,11 @@ export function vectorTiles(load: (place: TilePlace) => Promise<ArrayBuffer>, to
     }
   };
   return new VectorTileSource({
-    format: new MVT({ idProperty: "", layerName: "_layer" }), tileGrid: createXYZ({ tileSize: SIZE, maxZoom: DEEPEST }), transition: 0,
+    format: new MVT({ idProperty: "", layerName: "_layer" }), projection, tileGrid: grid, transition: 0,
     tileUrlFunction: ([z, x, y]) => `${z}/${x}/${y}`,
     tileLoadFunction: (tile) => {
       const one = tile as VectorTile<never>;
-      one.setLoader((extent, _, projection) => void read(one, extent, projection));
+      one.setLoader((extent, _, plane) => void read(one, extent, plane));
     },
   });
 }
@@ -62,13 +90,13 @@ export class FeaturesLayer extends MapLayer {
   readonly kind = "features";
   readonly ol: VectorTileLayer;
   readonly #given: FeaturesState;
-  #plane = PLANE;
+  #plane = "";
 
   constructor(readonly backend: Backend, state: FeaturesState) {
     super(state);
     this.#given = state;
-    const source = vectorTiles((place) => this.#load(place), (error) => this.#tell(error));
-    this.ol = new VectorTileLayer({ source, style: featureStyle(this.#color), ...this.shown });
+    this.ol = new VectorTileLayer({ style: featureStyle(this.#color), ...this.shown });
+    this.setProjection(MERCATOR);
   }
 
   override get bounds(): Bounds | null {
@@ -91,20 +119,18 @@ export class FeaturesLayer extends MapLayer {
     return { kind: "classes", classes: [{ value: 0, label: this.name, color: this.#color }] };
   }
 
-  /** Tiles are of one plane; in others nothing is drawn, and people are told. */
   setProjection(code: string): void {
+    if (code === this.#plane) return;
     this.#plane = code;
-    this.ol.setMaxZoom(code === PLANE ? Infinity : -Infinity);
-    this.#tell(null);
+    // What is still on its way belongs to the plane that was.
+    const told = (error: unknown) => code === this.#plane && this.setError(error === null ? null : inWords(error));
+    const pyramid = pyramidOf(code);
+    this.ol.setSource(pyramid && vectorTiles((place) => this.#load(place), told, pyramid));
+    this.setError(pyramid ? null : NO_CODE);
   }
 
   get #color(): string {
     return this.#given.color ?? VECTOR_COLOR;
-  }
-
-  #tell(error: unknown): void {
-    const elsewhere = "Features of a collection are drawn in Web Mercator only: choose it under Basemap and projection.";
-    this.setError(this.#plane === PLANE ? (error === null ? null : inWords(error)) : elsewhere);
   }
 
   async #load(place: TilePlace): Promise<ArrayBuffer> {

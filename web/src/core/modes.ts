@@ -63,10 +63,13 @@ export class Modes {
    */
   finish(draw: Interaction): void {
     const finished = this.current;
-    setTimeout(() => draw.setActive(false));
     setTimeout(() => {
-      if (this.current === finished) this.stop();
-    }, PRESS_OVER);
+      draw.setActive(false);
+      // Counted from here, where OpenLayers counts already: what is done with a shape may take long.
+      setTimeout(() => {
+        if (this.current === finished) this.stop();
+      }, PRESS_OVER);
+    });
   }
 
   /** Hear of every change. Returns what ends that. */

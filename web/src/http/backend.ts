@@ -1,5 +1,6 @@
 /** The computing side over HTTP: the server that the page came from. */
 import { BackendError, type Backend, type Method, type Picture, type Progress } from "../core/backend";
+import type { TilePlace } from "../core/features";
 import { at, fetched, Refused, withQuery } from "./server";
 import { resolutionOf, tileAddress, type TileParams } from "./tile";
 
@@ -78,8 +79,8 @@ function asked(method: Method, layer: string | null, params: object, signal?: Ab
   if (method === "about") return [at("layers", id), options];
   if (method === "tile") return [tileAddress(at(), id, params as TileParams), { ...options, cache: "default" }];
   if (method === "features") {
-    const { z, x, y } = params as { z: number; x: number; y: number };
-    return [at("features", "collections", id, "tiles", "WebMercatorQuad", String(z), String(y), String(x)), { ...options, cache: "default" }];
+    const { matrix, z, x, y } = params as TilePlace;
+    return [at("features", "collections", id, "tiles", matrix, String(z), String(y), String(x)), { ...options, cache: "default" }];
   }
   return [at("layers", id, method), posted(params, options)];
 }

@@ -18,11 +18,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from typing_extensions import override
+
 from terrazzo import __version__
 from terrazzo.drivers.executors.work import lost
 from terrazzo.drivers.home import CATALOG_VARIABLE
 from terrazzo.drivers.pool import ClusterUnusable, one_thread_each
 from terrazzo.errors import TerrazzoError
+from terrazzo.progress import Cancelled, Progress, watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -175,7 +178,24 @@ _MOST_WORKS = 4
 
 def _make(sent: bytes, what: Any, kept: int) -> Any:
     """Make a part, in a worker."""
-    return _work(sent).make(what, kept)
+    with watched(_Wanted()):
+        return _work(sent).make(what, kept)
+
+
+class _Wanted(Progress):
+    """Stops the task that it is made in when the run has taken it back: Dask lets it go on."""
+
+    def __init__(self) -> None:
+        from distributed import get_worker  # noqa: PLC0415 - optional, and slow to load
+
+        self._worker = get_worker()
+        self._key = self._worker.get_current_task()
+
+    @override
+    def check(self) -> None:
+        task = self._worker.state.tasks.get(self._key)
+        if task is None or task.state == "cancelled":
+            raise Cancelled
 
 
 def _work(sent: bytes) -> Work[Any, Any]:

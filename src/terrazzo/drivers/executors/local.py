@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from terrazzo.drivers.executors.crew import Crew
-from terrazzo.drivers.pool import one_thread_each
+from terrazzo.drivers.pool import one_thread_each, sharing
+from terrazzo.progress import helping, watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from terrazzo.drivers.executors.crew import Openable, Work
     from terrazzo.drivers.executors.work import Made
+    from terrazzo.progress import Progress
 
 
 K = TypeVar("K")
@@ -42,11 +44,23 @@ class Local(Generic[K, M]):
 
 
 @contextmanager
-def threads(work: Work[int, Made], size: int) -> Iterator[Local[int, Made]]:
-    """Open as many threads; at the end what waits is dropped."""
+def threads(work: Work[int, Made], size: int, progress: Progress) -> Iterator[Local[int, Made]]:
+    """Open as many threads; at the end what waits is dropped, and what can be stopped is.
+
+    Args:
+        work: what they do.
+        size: how many.
+        progress: is asked by what takes long in a block, in any thread.
+    """
     workers = ThreadPoolExecutor(size, thread_name_prefix="block")
     try:
-        yield Local(workers, work.make, size)
+        with helping(progress) as helper:
+
+            def make(number: int, kept: int) -> Made:
+                with watched(helper), sharing(size):
+                    return work.make(number, kept)
+
+            yield Local(workers, make, size)
     finally:
         workers.shutdown(wait=True, cancel_futures=True)
 

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from terrazzo.drivers.executors.crew import Sending, Work
     from terrazzo.drivers.executors.work import Executor, Made
     from terrazzo.drivers.pool import Pool
+    from terrazzo.progress import Progress
 
 
 def opened(
-    pool: Pool, work: Work[int, Made], sent: Sending[int, Made]
+    pool: Pool, work: Work[int, Made], sent: Sending[int, Made], progress: Progress
 ) -> AbstractContextManager[Executor]:
     """Open who computes the blocks of a run.
 
@@ -24,6 +25,7 @@ def opened(
         pool: which kind, and how many.
         work: the run, for workers in this process.
         sent: the same, for others.
+        progress: is asked by what takes long in this process.
 
     Raises:
         ClusterUnusable: the cluster cannot be reached, or cannot do this work.
@@ -34,4 +36,4 @@ def opened(
         return dask(sent.elsewhere(), pool)
     if pool.kind == "processes":
         return processes(sent.elsewhere(), pool.size, lost)
-    return threads(work, pool.size)
+    return threads(work, pool.size, progress)

@@ -10,6 +10,7 @@ from terrazzo.drivers.cutting import blocks_of, store_of
 from terrazzo.drivers.executors.swept import swept
 from terrazzo.drivers.named import named_items
 from terrazzo.drivers.pool import Pool
+from terrazzo.drivers.programs import programs_of
 from terrazzo.drivers.record import RunRecord
 from terrazzo.drivers.results import output_format
 from terrazzo.drivers.stages import Means, settled
@@ -218,6 +219,7 @@ def describe_run(plan: Plan, job: Job, blocks: Blocks) -> dict[str, Any]:
     grid = plan.grid
     return {
         "terrazzo": __version__,
+        "programs": programs_of(step.bound for step in plan.steps),
         "digest": plan.digest,
         "process_graph": job.document,
         "grid": [grid.crs, grid.left, grid.top, grid.pixel_x, grid.pixel_y],

@@ -16,7 +16,7 @@ import numpy as np
 import shapely
 
 from terrazzo.engine.vector_collections import boxes_in
-from terrazzo.geo.crs import WGS84, is_geographic, transformer
+from terrazzo.geo.crs import WGS84, is_geographic
 from terrazzo.geo.extent import SpatialExtent
 from terrazzo.storage.vectors.feature_rows import open_rows
 from terrazzo.storage.vectors.mvt import BUFFER, EXTENT, attributes, encode
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from terrazzo.drivers.features.squares import Square
     from terrazzo.drivers.features.tables import FeatureTable
     from terrazzo.geo.grid import Bounds
     from terrazzo.storage.gate import Gate
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.float64]
     Shapes = NDArray[np.object_]
 
-DEEPEST: Final = 22
-"""The last zoom level."""
 LARGEST: Final = 1_000_000
 """Bytes of a tile; where it would have more, cells become larger."""
 MOST: Final = 20_000
@@ -57,58 +56,22 @@ _SQUARE: Final = 16.0
 """Below this areas are drawn as squares, units."""
 _SMALLEST: Final = 4.0
 """Half the edge of the smallest square, units."""
-_TURN: Final = 360.0
-_MOST_LATITUDE: Final = 85.0511287798066
+_WIDEST: Final = 5.0
+"""Degrees: of wider boxes a few corners do not tell where they are in another plane."""
+_SLACK: Final = 0.02
+"""By which part of its longer side a box may reach beyond its corners in another plane."""
+_RADIUS: Final = 6_371_000.0
+_DEGREE: Final = 111_000.0
+"""Metres."""
+_EVERYWHERE: Final = 16.0
+"""How many times larger than a continent something is that may be in any tile."""
+_BENT: Final = 100_000
+"""Corners that an outline may get, so that its edges are where they would be straight."""
 _FAR: Final = 2**20
 """More cells than there are from a tile to either side; what is farther away is large."""
 _AREA: Final = 2
 _POINTS: Final = frozenset({"Point", "MultiPoint"})
 _AREAS: Final = frozenset({"Polygon", "MultiPolygon"})
-
-
-@dataclass(frozen=True, slots=True)
-class Square:
-    """A tile of the web's pyramid."""
-
-    zoom: int
-    column: int
-    row: int
-
-    def units(self, degrees: Numbers) -> Numbers:
-        """Return (n, 2) longitudes and latitudes in units of the tile, y down."""
-        tiles = 2.0**self.zoom
-        latitude = np.radians(np.clip(degrees[:, 1], -_MOST_LATITUDE, _MOST_LATITUDE))
-        x = (degrees[:, 0] + _TURN / 2) / _TURN * tiles - self.column
-        y = (1 - np.arcsinh(np.tan(latitude)) / math.pi) / 2 * tiles - self.row
-        return np.stack([x, y], axis=1) * EXTENT
-
-    @property
-    def turn(self) -> float:
-        """Units of a way around the world."""
-        return float(2.0**self.zoom * EXTENT)
-
-    @property
-    def bounds(self) -> Bounds:
-        """West, south, east, north of the tile and what is around it, degrees."""
-        tiles, more = 2.0**self.zoom, BUFFER / EXTENT
-        west, east = (
-            (self.column + part) / tiles * _TURN - _TURN / 2 for part in (-more, 1 + more)
-        )
-        south, north = (
-            math.degrees(math.atan(math.sinh(math.pi * (1 - 2 * (self.row + part) / tiles))))
-            for part in (1 + more, -more)
-        )
-        south = -90.0 if self.row == tiles - 1 else south
-        return west, south, east, 90.0 if self.row == 0 else north
-
-    @property
-    def bbox(self) -> Bounds:
-        """The same, as a catalogue takes it."""
-        west, south, east, north = self.bounds
-        if east - west >= _TURN:
-            return -_TURN / 2, south, _TURN / 2, north
-        half = _TURN / 2
-        return (west + half) % _TURN - half, south, (east + half) % _TURN - half, north
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,6 +180,8 @@ def vector_tile(
 
 def _places(square: Square, rows: FeatureRows) -> list[Bounds] | None:
     """Return boxes in the CRS of a table that hold a tile; None where that is not told."""
+    if square.bounds is None:
+        return []
     found = boxes_in(SpatialExtent(square.bounds, WGS84), rows.facts.crs)
     return None if found is None else list(found)
 
@@ -229,7 +194,7 @@ def _touching(rows: FeatureRows, group: int, table: int, square: Square) -> _See
     half = size / 2
     low, high = -float(BUFFER), float(EXTENT + BUFFER)
     found = _NOTHING
-    for turn in (-square.turn, 0.0, square.turn):
+    for turn in sorted({-square.turn, 0.0, square.turn}):
         moved = centre + np.array([turn, 0.0])
         near = (moved + half >= low).all(axis=1) & (moved - half <= high).all(axis=1)
         if near.any():
@@ -247,23 +212,25 @@ def _touching(rows: FeatureRows, group: int, table: int, square: Square) -> _See
 
 
 def _in_tile(boxes: Numbers, crs: str, square: Square) -> tuple[Numbers, Numbers]:
-    """Return middles and sizes of (n, 4) boxes, units; of projected ones sizes are not exact."""
-    if is_geographic(crs):
-        one, other = square.units(boxes[:, :2]), square.units(boxes[:, 2:])
+    """Return middles and sizes of (n, 4) boxes, units; larger ones where edges bend."""
+    if square.along(crs):
+        one, other = square.units(boxes[:, :2], crs), square.units(boxes[:, 2:], crs)
         return (one + other) / 2, np.abs(other - one)
-    to = transformer(crs, WGS84).transform
-    pairs = ((0, 1), (2, 3), (0, 3), (2, 1))
-    corners = np.stack(
-        [square.units(np.stack(to(boxes[:, a], boxes[:, b]), axis=1)) for a, b in pairs]
-    )
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    xs, ys = ((boxes[:, n], middle[:, n], boxes[:, n + 2]) for n in (0, 1))
+    around = [np.stack([x, y], axis=1) for x in xs for y in ys]
+    points = np.stack([square.units(one, crs) for one in around])
+    points[..., 0] = square.beside(points[..., 0], points[0, :, 0])
     with np.errstate(invalid="ignore"):
-        away = corners[..., 0] - corners[0, :, 0]
-        corners[..., 0] -= square.turn * np.round(away / square.turn)
-        low, high = corners.min(axis=0), corners.max(axis=0)
-        # Of what is as large as a continent four corners do not tell where it is.
-        lost = ~((high - low).max(axis=1, initial=0.0) < square.turn / 8)
-    centre, size = (low + high) / 2, (high - low) * 1.02
-    centre[lost], size[lost] = EXTENT / 2, square.turn * 2
+        low, high = points.min(axis=0), points.max(axis=0)
+        longer = (high - low).max(axis=1, initial=0.0)
+    # Of what is as large as a continent nine points do not tell where it is.
+    lost = ~(longer < square.far)
+    if is_geographic(crs):
+        lost |= (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0.0) > _WIDEST
+    low[lost], high[lost], longer[lost] = 0.0, 0.0, 0.0
+    centre, size = (low + high) / 2, high - low + _SLACK * longer[:, None]
+    centre[lost], size[lost] = EXTENT / 2, square.far * _EVERYWHERE
     return centre, size
 
 
@@ -459,22 +426,38 @@ def _put_small(
 
 def _units(shapes: Shapes, crs: str, square: Square, centre: Numbers) -> Shapes:
     """Return geometries in units of a tile, in the turn of the world in which their centre is."""
-    degrees = shapely.force_2d(shapes)
-    if crs != WGS84:
-        degrees = shapely.transform(degrees, transformer(crs, WGS84).transform, interleaved=False)
-    points, owner = shapely.get_coordinates(degrees, return_index=True)
-    lost = np.unique(owner[~np.isfinite(points).all(axis=1)])
-    units = square.units(points)
-    if not is_geographic(crs):
+    given = shapely.force_2d(shapes)
+    if not square.along(crs):
+        given = _bent(given, crs, square)
+    points, owner = shapely.get_coordinates(given, return_index=True)
+    units = square.units(points, crs)
+    lost = np.unique(owner[~np.isfinite(units).all(axis=1)])
+    if not square.along(crs):
         # Around the first point: an edge across the antimeridian would go around the world.
-        first = units[np.searchsorted(owner, owner), 0]
-        units[:, 0] -= square.turn * np.round((units[:, 0] - first) / square.turn)
-    moved: Shapes = shapely.set_coordinates(degrees, units)
-    bounds = shapely.bounds(moved)
-    turns = np.round((centre[:, 0] - (bounds[:, 0] + bounds[:, 2]) / 2) / square.turn)
-    away = np.flatnonzero(np.abs(np.nan_to_num(turns)) > 0)
-    for number in away.tolist():
-        shift = np.array([turns[number] * square.turn, 0.0])
-        moved[number] = shapely.transform(moved[number], lambda xy, by=shift: xy + by)
+        units[:, 0] = square.beside(units[:, 0], units[np.searchsorted(owner, owner), 0])
+    moved: Shapes = shapely.set_coordinates(given, units)
     moved[lost] = shapely.Polygon()
+    bounds = shapely.bounds(moved)
+    middle = (bounds[:, 0] + bounds[:, 2]) / 2
+    shifts = np.nan_to_num(square.beside(middle, centre[:, 0]) - middle)
+    for number in np.flatnonzero(shifts).tolist():
+        shift = np.array([shifts[number], 0.0])
+        moved[number] = shapely.transform(moved[number], lambda xy, by=shift: xy + by)
     return moved
+
+
+def _bent(shapes: Shapes, crs: str, square: Square) -> Shapes:
+    """Return geometries with more corners where straight edges are none in the plane of a tile.
+
+    An edge of length L bulges by L^2 / 8r about, on a sphere of radius r; half of the tolerance is
+    left for it.
+    """
+    if crs == square.plane.crs:
+        return shapes
+    length = math.sqrt(4 * _TOLERANCE * square.metres * _RADIUS)
+    step = length / _DEGREE if is_geographic(crs) else length
+    with np.errstate(invalid="ignore", over="ignore"):
+        few = shapely.length(shapes) < step * _BENT
+    found = shapes.copy()
+    found[few] = shapely.segmentize(shapes[few], step)
+    return found

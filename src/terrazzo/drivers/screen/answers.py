@@ -16,7 +16,7 @@ from terrazzo.drivers.screen.timelapse import timelapse
 from terrazzo.drivers.screen.transect import transect
 from terrazzo.drivers.screen.values import values
 from terrazzo.errors import ArgumentInvalid, suggest
-from terrazzo.progress import Progress
+from terrazzo.progress import Progress, watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -88,4 +88,6 @@ def answer(
             f"Screens cannot ask {method[:40]!r}.{suggest(method[:40], known)} They ask "
             f"{', '.join(METHODS)} of a layer, and {', '.join(WITHOUT_LAYER)} of none."
         )
-    return METHODS[method](layer, given, progress or Progress())
+    progress = progress or Progress()
+    with watched(progress):
+        return METHODS[method](layer, given, progress)

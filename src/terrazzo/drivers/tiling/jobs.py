@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from typing_extensions import override
 
@@ -17,9 +17,10 @@ from terrazzo.errors import ArgumentInvalid, FormatUnsuitable, SpatialExtentEmpt
 from terrazzo.geo.grid import Grid
 
 if TYPE_CHECKING:
+    from terrazzo.drivers.tiling.squares import Squares
     from terrazzo.engine import Inference
     from terrazzo.engine.bound import Bound
-    from terrazzo.geo.tile_grids import Tile, TileGrid
+    from terrazzo.geo.tile_grids import Tile
     from terrazzo.processes.registry import Labels
 
 _FORMATS = ("GTIFF", "COG")
@@ -31,6 +32,7 @@ class TileJob(Job):
 
     tile: Grid = field(kw_only=True)
     """The pixels."""
+    is_part: ClassVar[bool] = True
 
     @classmethod
     def on(cls, job: Job, tile: Grid) -> TileJob:
@@ -72,7 +74,7 @@ def check_outputs(job: Job, inference: Inference) -> None:
             )
 
 
-def tiles_of(job: Job, inference: Inference, tiles: TileGrid) -> tuple[Tile, ...]:
+def tiles_of(job: Job, inference: Inference, tiles: Squares) -> tuple[Tile, ...]:
     """Return the tiles that the results of a job touch, in the order of the tile grid.
 
     Raises:
@@ -104,7 +106,7 @@ def tiles_of(job: Job, inference: Inference, tiles: TileGrid) -> tuple[Tile, ...
     return chosen
 
 
-def _within(job: Job, tiles: TileGrid) -> set[str] | None:
+def _within(job: Job, tiles: Squares) -> set[str] | None:
     """Return the names of the tiles to which a job is confined; None where it is not."""
     within = job.within
     if within is None:

@@ -4,98 +4,169 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from terrazzo.catalog.stac import extensions
 from terrazzo.catalog.stored import STAC_VERSION
-from terrazzo.drivers.described import CATALOGUE, Results
+from terrazzo.drivers.block_names import is_plain
+from terrazzo.drivers.depot import BucketDepot, FolderDepot
+from terrazzo.drivers.described import CATALOGUE, sources_of
 from terrazzo.drivers.ingestion.items import FILE_EXTENSION
-from terrazzo.drivers.tiling.mosaics import Mosaics
+from terrazzo.drivers.named import IMAGES, listed_images
+from terrazzo.drivers.sending import Parcel
+from terrazzo.drivers.tiling.mosaics import GTI_TYPE, VRT_TYPE, Mosaics
 from terrazzo.drivers.tiling.work import FOLDER
-from terrazzo.errors import RunIncomplete
+from terrazzo.errors import ArgumentInvalid, RunIncomplete
 from terrazzo.storage.writers.files import begin_folder, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from terrazzo.drivers.described import Results
     from terrazzo.drivers.results import Asset
-    from terrazzo.geo.tile_grids import Tile, TileGrid
+    from terrazzo.drivers.sending import Destination
+    from terrazzo.drivers.tiling.squares import Squares
+    from terrazzo.drivers.tiling.work import Tilewise
+    from terrazzo.geo.tile_grids import Tile
+    from terrazzo.progress import Progress
 
+COLLECTION: Final = "collection.json"
 _GRID_EXTENSION: Final = "https://stac-extensions.github.io/grid/v1.1.0/schema.json"
 _DESIGNATIONS: Final = {"mgrs": "MGRS", "equi7": "EQUI7"}
 """What the grid extension of STAC calls tile grids."""
 
 
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """How tiles are made one file."""
+
+    overviews: Mapping[str, str]
+    """How overviews are made, by the folders of results in those of tiles."""
+    threads: int
+    """That compress, where tiles must be decoded."""
+
+
 def publish(
-    folder: Path,
-    name: str,
-    tiles: Sequence[Tile],
-    grid: TileGrid,
-    assembly: tuple[Mapping[str, str], int] | None = None,
+    work: Tilewise,
+    results: Sequence[Results],
+    grid: Squares,
+    assembly: Assembly | None,
+    progress: Progress,
 ) -> tuple[Asset, ...]:
-    """Describe the tiles of a finished run in its folder; returns the files that it assembled.
+    """Describe the tiles of a finished run where it is kept; returns the files that it assembled.
+
+    Args:
+        work: the run.
+        results: of each tile.
+        grid: of which tiles are.
+        assembly: how tiles are assembled; None = no file is made of many.
+        progress: told of what is fetched and sent; may raise `Cancelled` to stop.
+
+    Raises:
+        ArgumentInvalid: a tile is described as no run describes it.
+        OutputFailed: the folder cannot be written to, or the bucket does not take the files.
+    """
+    folder = work.folder
+    shutil.rmtree(folder / CATALOGUE, ignore_errors=True)
+    begin_folder(folder / CATALOGUE)
+    mosaics = Mosaics(folder, work.depot, progress)
+    links: list[dict[str, str]] = []
+    for number, (tile, made) in enumerate(zip(work.tiles, results, strict=True)):
+        if isinstance(work.depot, FolderDepot):
+            work.kept(number).clear(CATALOGUE)  # the catalogue of the whole run has its items
+        links += _write_items(folder, made, work.name, tile, grid)
+        for part in made.told["parts"]:
+            for asset in part["assets"].values():
+                file = asset["file"]
+                if file.endswith(".tif"):  # else it only tells of the tile
+                    mosaics.add(tile, made.folder / file, file, part["label"], part["time"])
+    assets = mosaics.write()
+    joined: tuple[Asset, ...] = ()
+    if assembly is not None:
+        joined, further = mosaics.assembled(assembly.overviews, assembly.threads)
+        assets |= further
+    listed = listed_images(sources_of(work.inference), folder)
+    if listed is not None:
+        assets[IMAGES] = {"href": f"../{listed.pop('file')}", **listed}
+    _write_collection(folder, work.name, [made.told for made in results], links, assets)
+    if isinstance(work.depot, BucketDepot):
+        send_published(folder, joined, work.depot.destination(progress))
+    return joined
+
+
+def send_published(folder: Path, assets: Sequence[Asset], destination: Destination) -> None:
+    """Send what `publish` has written into a folder, and files that it names; STAC goes last.
 
     Args:
         folder: of the run.
-        name: of the collection.
-        tiles: all of them, finished.
-        grid: of which they are.
-        assembly: what `Mosaics.assembled` takes; None = no file is made of many.
+        assets: those that are not in the bucket yet.
+        destination: where they go.
 
     Raises:
-        OutputFailed: the folder cannot be written to.
-        RunIncomplete: the results of a tile have gone.
+        OutputFailed: the store does not take them; what was sent is kept.
+        Cancelled: raised by the progress, likewise.
     """
-    shutil.rmtree(folder / CATALOGUE, ignore_errors=True)
-    begin_folder(folder / CATALOGUE)
-    mosaics = Mosaics(folder)
-    links: list[dict[str, str]] = []
-    told: list[Mapping[str, Any]] = []
-    for tile in tiles:
-        place, results = folder / FOLDER / tile.name, results_of(folder, tile)
-        # The catalogue of the whole run has its items.
-        shutil.rmtree(place / CATALOGUE, ignore_errors=True)
-        links += _write_items(folder, results, name, tile, grid)
-        told.append(results.told)
-        for part in results.told["parts"]:
-            for asset in part["assets"].values():
-                file = asset["file"]
-                mosaics.add(tile, place / file, file, part["label"], part["time"])
-    assets = mosaics.write()
-    made: tuple[Asset, ...] = ()
-    if assembly is not None:
-        made, further = mosaics.assembled(*assembly)
-        assets |= further
-    _write_collection(folder, name, told, links, assets)
-    return made
+    files = [
+        Parcel(one.path, one.path.relative_to(folder).as_posix(), one.media_type) for one in assets
+    ]
+    mosaics = [
+        Parcel(path, f"{FOLDER}/{path.name}", kind)
+        for suffix, kind in ((".vrt", VRT_TYPE), (".gti.gpkg", GTI_TYPE))
+        for path in sorted((folder / FOLDER).glob(f"*{suffix}"))
+        if path.is_file()
+    ]
+    if (folder / IMAGES).is_file():
+        mosaics.append(Parcel(folder / IMAGES, IMAGES, "application/gzip"))
+    stac = {path.name: path for path in sorted((folder / CATALOGUE).iterdir())}
+    whole = stac.pop(COLLECTION)
+    items = [
+        Parcel(path, f"{CATALOGUE}/{name}", "application/geo+json") for name, path in stac.items()
+    ]
+    last = [Parcel(whole, f"{CATALOGUE}/{COLLECTION}", "application/json")]
+    with destination.progress:
+        destination.start([*files, *mosaics, *items, *last])
+        for step in ([*files, *mosaics], items, last):
+            destination.send(step)
+    there = BucketDepot(destination.place, destination.bucket) / CATALOGUE
+    there.delete([name for name in there.names("") if name not in {*stac, COLLECTION}])
 
 
-def results_of(folder: Path, tile: Tile) -> Results:
-    """Return what a finished tile of the run in a folder has.
+def results_of(work: Tilewise, number: int) -> Results:
+    """Return what a finished tile of a run has.
 
     Raises:
+        ArgumentInvalid: it is described as no run describes it.
         RunIncomplete: it has gone.
     """
-    place = folder / FOLDER / tile.name
-    results = Results.of(place)
+    results = work.results(number)
     if results is None:
         raise RunIncomplete(
-            f"The results of tile {tile.name} in {place} have gone since they were made. Run the "
-            "same command again to make only what is missing."
+            f"The results of tile {work.tiles[number].name} in {work.kept(number)} have gone since "
+            "they were made. Run the same command again to make only what is missing."
         )
     return results
 
 
 def _write_items(
-    folder: Path, results: Results, collection: str, tile: Tile, grid: TileGrid
+    folder: Path, results: Results, collection: str, tile: Tile, grid: Squares
 ) -> list[dict[str, str]]:
-    """Write an item for each date of a tile; returns links to them."""
-    root = {"rel": "root", "href": "./collection.json", "type": "application/json"}
+    """Write an item for each date of a tile; returns links to them.
+
+    Raises:
+        ArgumentInvalid: the tile is called as no run calls it.
+    """
+    root = {"rel": "root", "href": f"./{COLLECTION}", "type": "application/json"}
     links = [root, root | {"rel": "parent"}, root | {"rel": "collection"}]
     made = []
     for item in results.items(lambda key: f"../{FOLDER}/{tile.name}/{_file(results, key)}"):
         file = f"{item['id'].removeprefix(f'{collection}-')}.json"
+        if not is_plain(file):
+            raise ArgumentInvalid(
+                f"Tile {tile.name} is described as {item['id']!r}, which is no name. Delete its "
+                "folder, and give the same command again."
+            )
         document = {**item, "collection": collection, "links": links}
         designation = _DESIGNATIONS.get(grid.kind)
         if designation is not None:
@@ -120,7 +191,7 @@ def _write_collection(
     boxes = [one["bbox"] for one in told if one["bbox"] is not None]
     moments = [part["time"] for one in told for part in one["parts"] if part["time"]]
     moments = moments or [moment for one in told for moment in one["period"] or [one["finished"]]]
-    root = {"rel": "root", "href": "./collection.json", "type": "application/json"}
+    root = {"rel": "root", "href": f"./{COLLECTION}", "type": "application/json"}
     document: dict[str, Any] = {
         "type": "Collection",
         "stac_version": STAC_VERSION,
@@ -136,7 +207,7 @@ def _write_collection(
         "assets": dict(assets),
     }
     _write_json(
-        folder / CATALOGUE / "collection.json",
+        folder / CATALOGUE / COLLECTION,
         document | {"stac_extensions": [*extensions(document), FILE_EXTENSION]},
     )
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import BrokenExecutor
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from terrazzo import __version__, logs
@@ -16,21 +18,27 @@ from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.executors import computed, opened
 from terrazzo.drivers.journal import write_journal
 from terrazzo.drivers.pool import Pool
+from terrazzo.drivers.programs import programs_of
 from terrazzo.drivers.record import FAILED, RunRecord
 from terrazzo.drivers.results import Asset, output_format
 from terrazzo.drivers.stages import Means, settled
 from terrazzo.drivers.tiling.jobs import TileJob, check_outputs, tiles_of
-from terrazzo.drivers.tiling.published import publish, results_of
-from terrazzo.drivers.tiling.work import FOLDER, Once, Tilewise, held
+from terrazzo.drivers.tiling.published import Assembly, publish, results_of
+from terrazzo.drivers.tiling.work import Once, Tilewise, at_once, held
 from terrazzo.drivers.watching.report import Facts, reported
 from terrazzo.engine import check_memory
 from terrazzo.errors import RunIncomplete
 from terrazzo.progress import Progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from terrazzo.drivers.depot import Depot
+    from terrazzo.drivers.described import Results
     from terrazzo.drivers.job import Job, Workspace
+    from terrazzo.drivers.tiling.squares import Squares
     from terrazzo.engine import Inference
-    from terrazzo.geo.tile_grids import TileGrid
 
 _SHORT = 16
 
@@ -39,8 +47,9 @@ def run(
     job: Job,
     workspace: Workspace,
     folder: Path,
-    tiles: TileGrid,
+    tiles: Squares,
     *,
+    depot: Depot | None = None,
     block: int = 1024,
     pool: Pool | None = None,
     progress: Progress | None = None,
@@ -52,8 +61,11 @@ def run(
     Args:
         job: the graph; its bbox chooses tiles.
         workspace: where its collections are.
-        folder: where results go; a folder with the same run, unfinished, is gone on with.
+        folder: where the files of results are put together.
         tiles: the tile grid.
+        depot: where the run is kept; the same run there, unfinished, is gone on with. It is the
+            folder, or a part of a bucket, to which results go then; of the folder remains only
+            what is made of all tiles.
         block: edge of a block of a tile, pixels.
         pool: who makes tiles; threads on all cores by default.
         progress: told about every tile; may raise `Cancelled` to stop.
@@ -71,32 +83,41 @@ def run(
         RunIncomplete: some tiles failed, and were set aside; the others are kept.
     """
     pool, progress = pool or Pool(), progress or Progress()
+    kept = FolderDepot(folder) if depot is None else depot
     with logs.collected() as log:
-        work = prepared(job, workspace, folder, tiles, block, pool, progress, about or About())
+        means, said = Means(block, pool, progress, kept), about or About()
+        work = prepared(job, workspace, (folder, kept), tiles, means, said)
         facts = Facts(workspace.home, work.name, pool.kind, pool.size)
         try:
-            with reported(progress, FolderDepot(folder), facts) as told:
+            with reported(progress, kept, facts) as told:
                 resumed = _compute(work, pool, told)
         finally:
-            write_journal(FolderDepot(folder), log.all(), progress)
-    assembly = (_overviews(work.inference), pool.size) if assemble else None
+            write_journal(kept, log.all(), progress)
+    assembly = Assembly(_overviews(work.inference), pool.size) if assemble else None
+    results = _described(work, progress)
     with held(folder, progress):  # somebody else may do the same
-        joined = publish(folder, work.name, work.tiles, tiles, assembly)
-    assets, skipped = _made(work)
+        joined = publish(work, results, tiles, assembly, progress)
+    assets, skipped = _made(work, results)
     return RunResult((*assets, *joined), skipped, len(work.tiles), resumed, log.all())
 
 
 def prepared(
     job: Job,
     workspace: Workspace,
-    folder: Path,
-    tiles: TileGrid,
-    block: int,
-    pool: Pool,
-    progress: Progress,
+    where: tuple[Path, Depot],
+    tiles: Squares,
+    means: Means,
     about: About,
 ) -> Tilewise:
-    """Begin a run in its folder, or go on with it: find its tiles, and what stages find.
+    """Begin a run, or go on with it: find its tiles, and what stages find.
+
+    Args:
+        job: as for `run`.
+        workspace: likewise.
+        where: the folder in which files are put together, and where the run is kept.
+        tiles: likewise.
+        means: what stages and tiles are made with.
+        about: what the results are called.
 
     Raises:
         As for `run`, but for RunIncomplete.
@@ -104,11 +125,13 @@ def prepared(
     inference = job.infer(workspace)
     check_outputs(job, inference)
     chosen = tiles_of(job, inference, tiles)
-    RunRecord.open(FolderDepot(folder), _description(inference, tiles, job, block))
-    means = Means(block, pool, progress, FolderDepot(folder))
+    folder, depot = where
+    RunRecord.open(depot, _description(inference, tiles, job, means.block))
     inference, _ = settled(job, inference, output_nodes(inference), means)
-    own, name = _own_pool(pool, len(chosen)), about.id or inference.graph.digest[:_SHORT]
-    work = Tilewise(job, workspace, inference, chosen, tiles.text, folder, block, own, name)
+    own, name = _own_pool(means.pool, len(chosen)), about.id or inference.graph.digest[:_SHORT]
+    work = Tilewise(
+        job, workspace, inference, chosen, tiles.text, folder, depot, means.block, own, name
+    )  # fmt: skip
     _check_first(work)
     return work
 
@@ -116,7 +139,7 @@ def prepared(
 def _overviews(inference: Inference) -> dict[str, str]:
     """Return how overviews of each result are made, by its folder in that of a tile."""
     found = {}
-    for node, place in folders_of(output_nodes(inference), Path()).items():
+    for node, place in folders_of(output_nodes(inference), PurePosixPath()).items():
         result = inference.cube(node).result
         plain = "average" if isinstance(result, Cube) and result.dtype.kind == "f" else "nearest"
         options = output_format(inference, node).options
@@ -124,13 +147,14 @@ def _overviews(inference: Inference) -> dict[str, str]:
     return found
 
 
-def _description(inference: Inference, tiles: TileGrid, job: Job, block: int) -> dict[str, Any]:
+def _description(inference: Inference, tiles: Squares, job: Job, block: int) -> dict[str, Any]:
     """Return what decides the tiles of a run; `--bbox` may be widened."""
     return {
         "terrazzo": __version__,
+        "programs": programs_of(inference.nodes.values()),
         "digest": inference.graph.digest,
         "process_graph": job.document,
-        "tiles": [tiles.text, tiles.pixel, tiles.edge],
+        "tiles": tiles.told,
         "block": block,
         "skip_bad": job.skip_bad,
         "exact": job.exact,
@@ -162,7 +186,7 @@ def _compute(work: Tilewise, pool: Pool, progress: Progress) -> int:
     failed: list[dict[str, str]] = []
     first = None
     try:
-        with progress, opened(pool, work, work.sent()) as executor:
+        with progress, opened(pool, work, work.sent(), progress) as executor:
             progress.start(count, "tiles")
             try:
                 for number, made in computed(Once(executor), range(count), [0] * count):
@@ -183,42 +207,54 @@ def _compute(work: Tilewise, pool: Pool, progress: Progress) -> int:
     except BrokenExecutor as error:
         raise RunIncomplete(
             "A worker process ended unexpectedly; most likely the system killed it as memory ran "
-            f"out, or the scheduler is gone. Finished tiles are kept in {work.folder}. Run the "
+            f"out, or the scheduler is gone. Finished tiles are kept in {work.depot}. Run the "
             "same command again, perhaps with fewer --workers, to make only what is missing."
         ) from error
-    _note_failed(work.folder, failed)
+    _note_failed(work.depot, failed)
     if first is not None:
         raise RunIncomplete(
             f"{len(failed)} of {count} tiles failed; {count - len(failed)} are kept in "
-            f"{work.folder}, which lists the others in {FAILED}. First reason: {first.error} Run "
+            f"{work.depot}, which lists the others in {FAILED}. First reason: {first.error} Run "
             "the same command again to make only what is missing.",
             first.reason,
         )
     return resumed
 
 
-def _note_failed(folder: Path, failed: list[dict[str, str]]) -> None:
-    depot = FolderDepot(folder)
+def _described(work: Tilewise, progress: Progress) -> list[Results]:
+    """Return what each tile was described as.
+
+    Their graph and images, of which they tell alike, are held once: they may be thousands of ids.
+
+    Raises:
+        As for `results_of`.
+    """
+    found = at_once(partial(results_of, work), len(work.tiles), "tiles described", progress)
+    shared = found[0].told["provenance"]
+    return [
+        replace(one, told={**one.told, "provenance": shared})
+        if one.told["provenance"] == shared
+        else one
+        for one in found
+    ]
+
+
+def _note_failed(depot: Depot, failed: list[dict[str, str]]) -> None:
     if failed:
         depot.write(FAILED, "".join(json.dumps(one) + "\n" for one in failed).encode())
     else:
         depot.delete([FAILED])
 
 
-def _made(work: Tilewise) -> tuple[tuple[Asset, ...], tuple[str, ...]]:
-    """Return the files of all tiles, and the items that were left out of any.
-
-    Raises:
-        RunIncomplete: the results of one have gone.
-    """
+def _made(work: Tilewise, results: Sequence[Results]) -> tuple[tuple[Asset, ...], tuple[str, ...]]:
+    """Return the files of all tiles, and the items that were left out of any."""
     assets: list[Asset] = []
     skipped: set[str] = set()
-    for tile in work.tiles:
-        folder, results = work.folder / FOLDER / tile.name, results_of(work.folder, tile)
-        skipped.update(results.told["skipped"])
+    for tile, made in zip(work.tiles, results, strict=True):
+        skipped.update(made.told["skipped"])
         assets += (
-            Asset(folder / one["file"], one["type"], part["label"], {}, tile.grid)
-            for part in results.told["parts"]
+            Asset(made.folder / one["file"], one["type"], part["label"], {}, tile.grid)
+            for part in made.told["parts"]
             for one in part["assets"].values()
         )
     return tuple(assets), tuple(sorted(skipped))

@@ -1,52 +1,61 @@
-"""The work of a run on a tile grid: whole tiles, each a run of its own in a folder of its own."""
+"""The work of a run on a tile grid: whole tiles, each a run of its own in a part of the depot."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
 import os
-import shutil
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from typing_extensions import override
 
 from terrazzo.drivers import batch
 from terrazzo.drivers.about import About
 from terrazzo.drivers.batch import folders_of, output_nodes
+from terrazzo.drivers.block_names import BLOCKS
 from terrazzo.drivers.cutting import blocks_of
-from terrazzo.drivers.depot import FolderDepot
-from terrazzo.drivers.described import Results
+from terrazzo.drivers.depot import BucketDepot, FolderDepot
+from terrazzo.drivers.described import CATALOGUE, Results
+from terrazzo.drivers.described import FILE as DESCRIBED
 from terrazzo.drivers.executors import Made, describe_run
 from terrazzo.drivers.record import RECORD, RunRecord
 from terrazzo.drivers.results import output_format
 from terrazzo.drivers.stages import Means, settled
 from terrazzo.drivers.tiling.jobs import TileJob, tiles_of
+from terrazzo.drivers.tiling.squares import squares_of
 from terrazzo.engine import read_version
 from terrazzo.errors import OutputFailed, RunIncomplete, TerrazzoError
-from terrazzo.geo.tile_grids import tile_grid
 from terrazzo.progress import Cancelled, Progress
 from terrazzo.storage.writers.files import output_failed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from concurrent.futures import Future
     from pathlib import Path
 
+    from terrazzo.drivers.depot import Depot
     from terrazzo.drivers.executors import Executor
     from terrazzo.drivers.job import Job, Workspace
     from terrazzo.drivers.pool import Pool
     from terrazzo.engine import Inference
     from terrazzo.geo.tile_grids import Tile
 
+T = TypeVar("T")
+
 FOLDER = "tiles"
 """Of the tiles, in the folder of the run."""
+ASIDE: Final = "failed.txt"
+"""Beside what there is of a tile that failed in a share of a run: why."""
 _LOCK = ".lock"
 _LOOK_S = 0.2
+_AT_ONCE: Final = 8
+"""Tiles that a depot is asked about at a time."""
 
 
 class Stopping(Progress):
@@ -89,7 +98,9 @@ class Tilewise:
     text: str
     """Of the tile grid."""
     folder: Path
-    """Of the whole run."""
+    """In which files are put together, of the whole run; a depot that is a folder is the same."""
+    depot: Depot
+    """Where the whole run is kept."""
     block: int
     """Edge of a block, pixels."""
     pool: Pool
@@ -101,10 +112,9 @@ class Tilewise:
 
     def sent(self) -> TilesSent:
         """Return what another process needs to do the same."""
-        depot = FolderDepot(self.folder)
         return TilesSent(
-            self.job, self.workspace, self.text, _names_of(self.tiles), depot, self.block,
-            self.pool, self.name,
+            self.job, self.workspace, self.text, _names_of(self.tiles), self.depot, self.folder,
+            self.block, self.pool, self.name,
         )  # fmt: skip
 
     def with_pool(self, pool: Pool) -> Tilewise:
@@ -112,8 +122,12 @@ class Tilewise:
         return replace(self, pool=pool)
 
     def place(self, number: int) -> Path:
-        """Return the folder of a tile."""
+        """Return the folder in which files of a tile are put together."""
         return self.folder / FOLDER / self.tiles[number].name
+
+    def kept(self, number: int) -> Depot:
+        """Return where a tile is kept."""
+        return self.depot / FOLDER / self.tiles[number].name
 
     def make(self, number: int, kept: int) -> Made:
         """Make the files of one tile, or go on with it; `kept` is not asked for.
@@ -130,7 +144,7 @@ class Tilewise:
             with held(self.place(number), watched):
                 if self.is_finished(number):
                     return Made(1, resumed=True)
-                return self._made(self.tiles[number], self.place(number), watched)
+                return self._made(number, watched)
         except OutputFailed:
             raise
         except RunIncomplete as error:
@@ -141,46 +155,95 @@ class Tilewise:
         except MemoryError as error:
             return Made(error=f"MemoryError: {error}", passing=True)
 
-    def _made(self, tile: Tile, folder: Path, watched: Progress) -> Made:
+    def _made(self, number: int, watched: Progress) -> Made:
+        tile, folder, kept = self.tiles[number], self.place(number), self.kept(number)
         job = TileJob.on(self.job, tile.grid)
-        self._begin_anew(job, folder)
-        made = batch.run(
+        self._begin_anew(job, kept)
+        kept.delete([ASIDE])
+        run = partial(
+            batch.run,
             job,
             self.workspace,
             folder,
+            depot=kept,
             block=self.block,
             pool=self.pool,
             progress=watched,
             known=self.inference,
             about=About(id=f"{self.name}-{tile.name}"),
         )
+        try:
+            made = run()
+        except OutputFailed:
+            if isinstance(kept, FolderDepot) or not any(self._results(number).values()):
+                raise
+            # Another machine made it, too, and was first to delete its blocks.
+            made = run()
+            for place in folders_of(output_nodes(self.inference), kept).values():
+                place.clear(BLOCKS)
+        if isinstance(kept, BucketDepot):
+            kept.clear(CATALOGUE)  # that of the whole run has its items
+            kept.write(DESCRIBED, (folder / DESCRIBED).read_bytes())
+            _clear(FolderDepot(folder))  # a continent does not fit on this machine's disk
         return Made(1, log=made.log)
 
-    def _begin_anew(self, job: TileJob, folder: Path) -> None:
+    def _begin_anew(self, job: TileJob, kept: Depot) -> None:
         """Clear what was made of a tile when the collection had other images.
 
         Raises:
             OutputFailed: it cannot be deleted.
         """
-        for node, place in folders_of(output_nodes(self.inference), folder).items():
+        for node, place in folders_of(output_nodes(self.inference), kept).items():
             plan = job.plan(self.inference, node)
             blocks = blocks_of(plan, self.block, output_format(self.inference, node))
-            record = RunRecord(FolderDepot(place))
-            if record.differing(describe_run(plan, job, blocks)) == ["items"]:
+            if RunRecord(place).differing(describe_run(plan, job, blocks)) == ["items"]:
                 _clear(place)
 
     def is_finished(self, number: int) -> bool:
         """Tell whether a tile's files are there, and made of the images as they are now."""
-        job, folder = TileJob.on(self.job, self.tiles[number].grid), self.place(number)
-        for node, place in folders_of(output_nodes(self.inference), folder).items():
-            plan = job.plan(self.inference, node)
-            record = RunRecord(FolderDepot(place))
-            if record.results(partial(read_version, plan, plan.window)) is None:
-                return False
-        return Results.of(folder) is not None
+        there = all(self._results(number).values())
+        return there and self.results(number) is not None
 
-    def is_held(self, number: int) -> bool:
-        """Tell whether somebody, in whatever process, makes a tile now."""
+    def results(self, number: int) -> Results | None:
+        """Return what a tile was described as when it was finished; None if it was not.
+
+        Raises:
+            ArgumentInvalid: the description names files that lie elsewhere.
+        """
+        content = self.kept(number).read(DESCRIBED)
+        return None if content is None else Results.read(content, self.place(number))
+
+    def _results(self, number: int) -> dict[str, bool]:
+        """Return whether each result of a tile is there, of the images as they are now."""
+        job, kept = TileJob.on(self.job, self.tiles[number].grid), self.kept(number)
+        found = {}
+        for node, place in folders_of(output_nodes(self.inference), kept).items():
+            plan = job.plan(self.inference, node)
+            version = partial(read_version, plan, plan.window)
+            found[node] = RunRecord(place).results(version) is not None
+        return found
+
+    def begun(self) -> Mapping[str, set[str]]:
+        """Return the names of what there is of each tile; a folder in it counts as one name."""
+        names = {tile.name for tile in self.tiles}
+        found: dict[str, set[str]] = {}
+        for path in self.depot.names(FOLDER):
+            tile, _, rest = path.partition("/")
+            if tile in names:
+                found.setdefault(tile, set()).add(rest.partition("/")[0])
+        return found
+
+    def is_held(self, number: int, there: Collection[str]) -> bool:
+        """Tell whether somebody, in whatever process, makes a tile now.
+
+        A bucket has no locks: of what is begun there it is only known that somebody was at it.
+
+        Args:
+            number: of the tile.
+            there: what there is of it, as `begun` returns it.
+        """
+        if isinstance(self.depot, BucketDepot):
+            return bool(there)
         try:
             lock = os.open(self.place(number) / _LOCK, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
@@ -194,25 +257,42 @@ class Tilewise:
         return False
 
 
+def at_once(ask: Callable[[int], T], count: int, unit: str, progress: Progress) -> list[T]:
+    """Return the answers to `count` questions, in order; of a bucket each takes a while.
+
+    Args:
+        ask: answers one, in any thread.
+        count: of questions, which are numbers from 0.
+        unit: what they are about, in the plural.
+        progress: told about each; may raise `Cancelled` to stop.
+    """
+    found = []
+    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="tiles")
+    try:
+        with progress:
+            progress.start(count, unit)
+            for answer in pool.map(ask, range(count)):
+                found.append(answer)
+                progress.advance()
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return found
+
+
 def _names_of(tiles: tuple[Tile, ...]) -> str:
-    """Return a digest of which tiles there are, in their order."""
-    return hashlib.sha256("\n".join(tile.name for tile in tiles).encode()).hexdigest()
+    """Return a digest of which tiles there are, and where, in their order."""
+    every = "\n".join(f"{tile.name} {tile.grid}" for tile in tiles)
+    return hashlib.sha256(every.encode()).hexdigest()
 
 
-def _clear(folder: Path) -> None:
-    """Empty the folder of a tile that is held; what says which run it was goes last.
+def _clear(kept: Depot) -> None:
+    """Delete what there is of a tile that is held; what says which run it was goes last.
 
     Raises:
-        OutputFailed: something in it cannot be deleted.
+        OutputFailed: something of it cannot be deleted.
     """
-    try:
-        for path in sorted(folder.iterdir(), key=lambda path: path.name == RECORD):
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != _LOCK:
-                path.unlink()
-    except OSError as error:
-        raise output_failed(folder, error) from error
+    names = [name for name in kept.names("") if name not in {_LOCK, RECORD}]
+    kept.delete((*names, RECORD))
 
 
 @contextmanager
@@ -252,8 +332,10 @@ class TilesSent:
     """The tile grid, as text."""
     names: str
     """Digest of which tiles there are: they are told by their numbers."""
-    folder: FolderDepot
-    """Of the whole run, which holds what its stages have found."""
+    folder: Depot
+    """Where the whole run is kept, with what its stages have found."""
+    work: Path
+    """In which files are put together; as `Tilewise.folder`."""
     block: int
     """Edge of a block, pixels."""
     pool: Pool
@@ -262,8 +344,8 @@ class TilesSent:
     """What the whole result is called."""
 
     def elsewhere(self) -> TilesSent:
-        """Return it with a path that means the same in every folder."""
-        return replace(self, folder=self.folder.absolute())
+        """Return it with paths that mean the same in every folder."""
+        return replace(self, folder=self.folder.absolute(), work=self.work.absolute())
 
     def opened(self) -> Tilewise:
         """Open the sources; what stages have found is taken from the run.
@@ -274,7 +356,7 @@ class TilesSent:
         means = Means(self.block, self.pool, Progress(), self.folder)
         inference = self.job.infer(self.workspace)
         inference, _ = settled(self.job, inference, output_nodes(inference), means)
-        chosen = tiles_of(self.job, inference, tile_grid(self.tiles, self.job.resolution))
+        chosen = tiles_of(self.job, inference, squares_of(self.tiles, self.job.resolution))
         if _names_of(chosen) != self.names:
             raise RunIncomplete(
                 "Images were added to the collection, or taken out of it, while the run began, and "
@@ -282,8 +364,8 @@ class TilesSent:
                 "command again: it takes the images and tiles that there are then."
             )
         return Tilewise(
-            self.job, self.workspace, inference, chosen, self.tiles, self.folder.path, self.block,
-            self.pool, self.name,
+            self.job, self.workspace, inference, chosen, self.tiles, self.work, self.folder,
+            self.block, self.pool, self.name,
         )  # fmt: skip
 
 

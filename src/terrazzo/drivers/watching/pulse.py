@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from terrazzo.drivers.memory import resident
 from terrazzo.drivers.watching.told import DAMAGED, checked, count_of
 from terrazzo.errors import TerrazzoError
+from terrazzo.progress import Cancelled
 from terrazzo.spans import Recorder, recorded
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Outcome(StrEnum):
     KEPT = "kept"
     """An earlier run had made it."""
     FAILED = "failed"
+    STOPPED = "stopped"
+    """Somebody stopped the run in the middle of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +311,9 @@ class Part:
         self.pulse.began(self.place, number)
         try:
             yield became
+        except Cancelled:
+            outcome = Outcome.STOPPED
+            raise
         finally:
             self.pulse.ended(self.place, number, outcome)
 

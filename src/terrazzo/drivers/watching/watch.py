@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from terrazzo.drivers.depot import Depot
 
 ORDER = "order.json"
-TILES_ORDER = "tiles-order.json"
-"""Of a run on a tile grid; how many of its tiles are made only whoever sees to it tells."""
 MOST_PARTS = 100
 """Results of one graph that are looked at."""
 MOST_CELLS = 64
@@ -142,8 +140,8 @@ class Watcher:
             return None
         held = self._held()
         if status is None and held is None:
-            submitted = self._depot.has(TILES_ORDER)
-            return Look(Status(State.SUBMITTED, unit="tiles")) if submitted else None
+            # How many of its tiles are made only whoever sees to it tells.
+            return Look(Status(State.SUBMITTED, unit="tiles")) if self._is_tiled() else None
         begun = min((one.begun for one in told), default="")
         known = status or Status(State.SUBMITTED, begun=begun)
         if held is not None:
@@ -152,6 +150,14 @@ class Watcher:
         if known.state is not State.FINISHED:
             known = replace(known, state=state)
         return Look(known, workers)
+
+    def _is_tiled(self) -> bool:
+        """Tell whether a run is cut into tiles, as its order says."""
+        content = self._depot.read(ORDER)
+        try:
+            return content is not None and "tiles" in json.loads(content)
+        except DAMAGED:
+            return False
 
     def _held(self) -> dict[str, int] | None:
         """Return how many blocks each part of a run has, as its order says; None without one."""

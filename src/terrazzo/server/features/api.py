@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from terrazzo import __version__
+from terrazzo.drivers.features.squares import MERCATOR
 from terrazzo.server.features.documents import (
     CLASSES,
-    MATRICES,
     ROOT,
     attributes_kept,
     geometry_collections,
@@ -44,7 +44,7 @@ def description(catalog: Catalog, request: Request, settings: ServerSettings) ->
         "/": _get("The landing page", JSON),
         "/conformance": _get(f"{len(CLASSES)} conformance classes", JSON),
         "/collections": _get("The collections of geometries", JSON),
-        f"/tileMatrixSets/{MATRICES}": _get("The pyramid of tiles", JSON),
+        f"/tileMatrixSets/{MERCATOR.name}": _get("The pyramid of tiles", JSON),
     }
     for document in geometry_collections(catalog)[:MOST_COLLECTIONS]:
         paths |= _paths(catalog, document)
@@ -70,8 +70,8 @@ def _paths(catalog: Catalog, document: Mapping[str, Any]) -> dict[str, Any]:
         f"{here}/schema": _get(f"Attributes of {title}", SCHEMA),
         f"{here}/items": _get(f"Features of {title}", GEOJSON, _parameters(catalog, name)),
         f"{here}/items/{{featureId}}": _get(f"A feature of {title}", GEOJSON, [feature]),
-        f"{here}/tiles/{MATRICES}": _get(f"Tiles of {title}", JSON),
-        f"{here}/tiles/{MATRICES}/{{z}}/{{y}}/{{x}}": _get(
+        f"{here}/tiles/{MERCATOR.name}": _get(f"Tiles of {title}", JSON),
+        f"{here}/tiles/{MERCATOR.name}/{{z}}/{{y}}/{{x}}": _get(
             f"A tile of {title}", MEDIA_TYPE, [zoom, row, column]
         ),
     }

@@ -103,8 +103,13 @@ def crs_of(address: str | None, parameter: str, offered: Sequence[str]) -> Crs:
     if address == CRS84:
         return Crs(address, WGS84, north_first=False)
     name = f"EPSG:{address.removeprefix(EPSG)}"
+    return Crs(address, name, north_first=is_north_first(name))
+
+
+def is_north_first(name: str) -> bool:
+    """Tell whether coordinates of a CRS are written with northing or latitude first."""
     axes = crs_object(name).axis_info
-    return Crs(address, name, north_first=bool(axes) and axes[0].direction == "north")
+    return bool(axes) and axes[0].direction == "north"
 
 
 def properties_of(

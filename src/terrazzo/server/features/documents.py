@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 import re
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
 
 from terrazzo.catalog.tables import PRIMARY
+from terrazzo.drivers.features.squares import DEEPEST, MERCATOR, Plane, plane_in
 from terrazzo.drivers.features.tables import attributes_of, holds_geometries
-from terrazzo.drivers.features.tiles import DEEPEST, ITEM
+from terrazzo.drivers.features.tiles import ITEM
 from terrazzo.errors import ArgumentInvalid, CollectionNotFound
-from terrazzo.geo.crs import crs_name, is_geographic, is_projected
-from terrazzo.geo.tiling import MERCATOR_HALF
-from terrazzo.server.features.asked import CRS84, EPSG, crs_offered
+from terrazzo.geo.crs import crs_name, crs_object, is_geographic, is_projected
+from terrazzo.server.features.asked import CRS84, EPSG, crs_offered, is_north_first
 from terrazzo.server.stac.collection_documents import (
     GEOJSON,
     QUERYABLES,
@@ -37,12 +36,13 @@ if TYPE_CHECKING:
 ROOT: Final = "features"
 OPENAPI: Final = "application/vnd.oai.openapi+json;version=3.0"
 """Media type of the description of `/features`."""
-MATRICES: Final = "WebMercatorQuad"
-MATRIX_SET: Final = f"http://www.opengis.net/def/tilematrixset/OGC/1.0/{MATRICES}"
+MATRIX_SET: Final = f"http://www.opengis.net/def/tilematrixset/OGC/1.0/{MERCATOR.name}"
 _TILING: Final = "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme"
 _OF_SCHEMA: Final = "http://www.opengis.net/def/rel/ogc/1.0/schema"
 _PIXEL: Final = 0.00028
 """Metres of a pixel of a screen, as OGC's scales have it."""
+_EQUATOR: Final = 6_378_137.0
+"""Metres of a radian."""
 _SPEC: Final = "http://www.opengis.net/spec"
 CLASSES: Final = (
     f"{_SPEC}/ogcapi-common-1/1.0/conf/core",
@@ -253,20 +253,35 @@ def _geometry_format(document: Mapping[str, Any]) -> str:
 
 
 def tilesets(
-    document: Mapping[str, Any], request: Request, settings: ServerSettings
+    catalog: Catalog, document: Mapping[str, Any], request: Request, settings: ServerSettings
 ) -> dict[str, Any]:
-    """Return the list of a collection's tilesets: one."""
-    here = address(request, settings, ROOT, "collections", str(document["id"]), "tiles")
-    one = _tileset(document, request, settings)
-    return {"tilesets": [one], "links": [link("self", here, title="This document")]}
+    """Return the list of a collection's tilesets: for web maps, and in the CRS that it is kept in.
+
+    There are tiles in any other projection, too.
+    """
+    name = str(document["id"])
+    here = address(request, settings, ROOT, "collections", name, "tiles")
+    told = [
+        _tileset(document, plane, request, settings)
+        for plane in _planes(storage_crs(catalog, name))
+    ]
+    return {"tilesets": told, "links": [link("self", here, title="This document")]}
+
+
+def _planes(storage: Iterable[str]) -> tuple[Plane, ...]:
+    return MERCATOR, *(plane_in(code) for code in storage)
 
 
 def tileset(
-    catalog: Catalog, document: Mapping[str, Any], request: Request, settings: ServerSettings
+    catalog: Catalog,
+    document: Mapping[str, Any],
+    plane: Plane,
+    request: Request,
+    settings: ServerSettings,
 ) -> dict[str, Any]:
-    """Return all that is known of a collection's tiles."""
+    """Return all that is known of a collection's tiles in a plane."""
     name = str(document["id"])
-    told = _tileset(document, request, settings)
+    told = _tileset(document, plane, request, settings)
     attributes = attributes_kept(catalog, name)
     properties = {key: typed(kind) for key, kind in sorted(attributes.types.items())}
     layer = {
@@ -285,28 +300,38 @@ def tileset(
             "upperRight": [east, north],
             "crs": CRS84,
         }
-        told["tileMatrixSetLimits"] = list(_limits(west, south, east, north))
+        if plane == MERCATOR:
+            told["tileMatrixSetLimits"] = list(_limits(west, south, east, north))
     return told | {"layers": [layer]}
 
 
 def _tileset(
-    document: Mapping[str, Any], request: Request, settings: ServerSettings
+    document: Mapping[str, Any], plane: Plane, request: Request, settings: ServerSettings
 ) -> dict[str, Any]:
     name = str(document["id"])
-    here = address(request, settings, ROOT, "collections", name, "tiles", MATRICES)
-    matrices = address(request, settings, ROOT, "tileMatrixSets", MATRICES)
+    here = address(request, settings, ROOT, "collections", name, "tiles", plane.name)
+    matrices = address(request, settings, ROOT, "tileMatrixSets", plane.name)
     template = link("item", f"{here}/{{tileMatrix}}/{{tileRow}}/{{tileCol}}", MEDIA_TYPE, "Tiles")
     return {
         "title": str(document.get("title") or name),
         "dataType": "vector",
-        "crs": f"{EPSG}3857",
-        "tileMatrixSetURI": MATRIX_SET,
+        "crs": _crs(plane),
+        **_registered(plane, "tileMatrixSetURI"),
         "links": [
             link("self", here, title="This tileset"),
             template | {"templated": True},
-            link(_TILING, matrices, title=MATRICES),
+            link(_TILING, matrices, title=plane.name),
         ],
     }
+
+
+def _crs(plane: Plane) -> str:
+    return f"{EPSG}{plane.crs.removeprefix('EPSG:')}"
+
+
+def _registered(plane: Plane, key: str) -> dict[str, str]:
+    """Return the address that OGC has for a pyramid, if it has one."""
+    return {key: MATRIX_SET} if plane == MERCATOR else {}
 
 
 def _limits(west: float, south: float, east: float, north: float) -> Iterable[dict[str, Any]]:
@@ -328,29 +353,43 @@ def _limits(west: float, south: float, east: float, north: float) -> Iterable[di
         }
 
 
-def matrix_sets(request: Request, settings: ServerSettings) -> dict[str, Any]:
-    """Return the list of pyramids: one."""
-    here = address(request, settings, ROOT, "tileMatrixSets", quote(MATRICES))
-    one = {"id": MATRICES, "title": "Web Mercator", "uri": MATRIX_SET, "crs": f"{EPSG}3857"}
-    return {"tileMatrixSets": [one | {"links": [link("self", here)]}]}
+def matrix_sets(catalog: Catalog, request: Request, settings: ServerSettings) -> dict[str, Any]:
+    """Return the list of pyramids: that of web maps, and of the CRS of what there is."""
+    kept = [storage_crs(catalog, str(one["id"])) for one in geometry_collections(catalog)]
+    storage = sorted({code for codes in kept for code in codes})
+    told = [
+        {"id": plane.name, "title": _title(plane), **_registered(plane, "uri"), "crs": _crs(plane)}
+        | {"links": [link("self", address(request, settings, ROOT, "tileMatrixSets", plane.name))]}
+        for plane in _planes(storage)
+    ]
+    return {"tileMatrixSets": told}
 
 
-def matrix_set() -> dict[str, Any]:
-    """Return the pyramid of web maps, as OGC 17-083r4 defines it."""
+def _title(plane: Plane) -> str:
+    return "Web Mercator" if plane == MERCATOR else crs_object(plane.crs).name
+
+
+def matrix_set(plane: Plane) -> dict[str, Any]:
+    """Return a pyramid as OGC 17-083r4 has it; that of web maps is the one defined there."""
+    north_first = is_north_first(plane.crs)
+    corner = [-plane.half, plane.half]
+    well_known = "http://www.opengis.net/def/wkss/OGC/1.0/GoogleMapsCompatible"
+    axis = crs_object(plane.crs).axis_info[0]
+    metres = math.radians(1) * _EQUATOR if is_geographic(plane.crs) else axis.unit_conversion_factor
     return {
-        "id": MATRICES,
-        "title": "Web Mercator",
-        "uri": MATRIX_SET,
-        "crs": f"{EPSG}3857",
-        "orderedAxes": ["X", "Y"],
-        "wellKnownScaleSet": "http://www.opengis.net/def/wkss/OGC/1.0/GoogleMapsCompatible",
+        "id": plane.name,
+        "title": _title(plane),
+        **_registered(plane, "uri"),
+        "crs": _crs(plane),
+        "orderedAxes": ["Y", "X"] if north_first else ["X", "Y"],
+        **({"wellKnownScaleSet": well_known} if plane == MERCATOR else {}),
         "tileMatrices": [
             {
                 "id": str(zoom),
-                "scaleDenominator": 2 * MERCATOR_HALF / 256 / 2**zoom / _PIXEL,
-                "cellSize": 2 * MERCATOR_HALF / 256 / 2**zoom,
+                "scaleDenominator": 2 * plane.half / 256 / 2**zoom * metres / _PIXEL,
+                "cellSize": 2 * plane.half / 256 / 2**zoom,
                 "cornerOfOrigin": "topLeft",
-                "pointOfOrigin": [-MERCATOR_HALF, MERCATOR_HALF],
+                "pointOfOrigin": corner[::-1] if north_first else corner,
                 "tileWidth": 256,
                 "tileHeight": 256,
                 "matrixWidth": 2**zoom,

@@ -12,15 +12,16 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from terrazzo import __version__
+from terrazzo.drivers.features.squares import DEEPEST, Plane, Square, plane_of
 from terrazzo.drivers.features.tables import tables_of
-from terrazzo.drivers.features.tiles import ATTRIBUTES, DEEPEST, Square, vector_tile
+from terrazzo.drivers.features.tiles import ATTRIBUTES, vector_tile
+from terrazzo.errors import ArgumentInvalid
 from terrazzo.ledger import Principal
 from terrazzo.server.features.answers import content_crs, feature, page
 from terrazzo.server.features.api import description
 from terrazzo.server.features.asked import FeaturesAsked, properties_of
 from terrazzo.server.features.documents import (
     CLASSES,
-    MATRICES,
     OPENAPI,
     ROOT,
     attributes_kept,
@@ -81,16 +82,16 @@ def conformance() -> dict[str, Any]:
 
 
 @router.get(f"/{ROOT}/tileMatrixSets")
-def pyramids(request: Request, shared: Shared) -> dict[str, Any]:
-    """List the pyramids in which there are tiles."""
-    return matrix_sets(request, shared.settings)
+def pyramids(who: Anybody, request: Request, shared: Shared) -> dict[str, Any]:
+    """List the pyramids of web maps and of the CRS in which collections are stored."""
+    with shared.workspace_of(who).catalog() as catalog:
+        return matrix_sets(catalog, request, shared.settings)
 
 
 @router.get(f"/{ROOT}/tileMatrixSets/{{matrix}}")
 def pyramid(matrix: str) -> dict[str, Any]:
-    """Tell all of a pyramid."""
-    _check_matrix(matrix)
-    return matrix_set()
+    """Tell all of a pyramid: `WebMercatorQuad`, or `EPSG-CODE` of any projection of maps."""
+    return matrix_set(_plane(matrix))
 
 
 @router.get(f"/{ROOT}/collections")
@@ -179,19 +180,18 @@ async def tile(
         str | None, Query(max_length=8000, description="Attributes with commas between.")
     ] = None,
 ) -> Response:
-    """Give a vector tile (MVT) of a collection, by zoom, row and column."""
-    _check_matrix(matrix)
+    """Give a vector tile (MVT) of a collection, by zoom, row and column of a pyramid."""
+    plane = _plane(matrix)
     if not 0 <= z <= DEEPEST or not 0 <= x < 2**z or not 0 <= y < 2**z:
         raise TileOutOfRange(
             f"There is no tile {str(z)[:20]}/{str(y)[:20]}/{str(x)[:20]} (zoom, row, column): "
             f"zoom levels are 0 to {DEEPEST}, and each has 2^zoom rows and columns."
         )
     async with patience_of(request) as patience:
+        square = Square(z, x, y, plane)
         return await shared.work.run(
             request,
-            lambda: _tile(
-                shared, who, request, collection_id, Square(z, x, y), properties, patience
-            ),
+            lambda: _tile(shared, who, request, collection_id, square, properties, patience),
         )
 
 
@@ -210,7 +210,7 @@ def _tile(
         geometry_collection(catalog, collection)
         version = catalog.version(collection)
         names = properties_of(properties, attributes_kept(catalog, collection), ATTRIBUTES)
-    where = (square.zoom, square.column, square.row)
+    where = (square.plane.name, square.zoom, square.column, square.row)
     key = ("features", __version__, version, collection, names, *where)
     tag = f'"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}"'
     shut = collection in shared.restricted()
@@ -224,6 +224,8 @@ def _tile(
         return Response(status_code=_NOT_MODIFIED, headers=headers)
 
     def made() -> bytes | None:
+        if square.bbox is None:
+            return None
         with workspace.catalog() as catalog:
             tables = tables_of(
                 catalog, workspace.gate, collection, bbox=square.bbox, check=patience
@@ -246,8 +248,7 @@ def tiles_of_pyramid(
     """Tell all of the vector tiles of a collection."""
     with shared.workspace_of(who).catalog() as catalog:
         document = geometry_collection(catalog, collection_id)
-        _check_matrix(matrix)
-        return tileset(catalog, document, request, shared.settings)
+        return tileset(catalog, document, _plane(matrix), request, shared.settings)
 
 
 @router.get(f"{COLLECTION}/tiles")
@@ -255,7 +256,7 @@ def tiles(collection_id: str, who: Anybody, request: Request, shared: Shared) ->
     """List the vector tiles of a collection."""
     with shared.workspace_of(who).catalog() as catalog:
         document = geometry_collection(catalog, collection_id)
-        return tilesets(document, request, shared.settings)
+        return tilesets(catalog, document, request, shared.settings)
 
 
 @router.get(COLLECTION)
@@ -268,6 +269,13 @@ def collection(
         return described(catalog, document, request, shared.settings)
 
 
-def _check_matrix(matrix: str) -> None:
-    if matrix != MATRICES:
-        raise NotFound(f"There are no tiles in {matrix[:80]!r}, but in {MATRICES}.")
+def _plane(matrix: str) -> Plane:
+    """Return the plane of a pyramid.
+
+    Raises:
+        NotFound: there is none of that name.
+    """
+    try:
+        return plane_of(matrix)
+    except ArgumentInvalid as error:
+        raise NotFound(str(error)) from None

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from terrazzo.errors import TerrazzoError
 from terrazzo.ledger import entries
 from terrazzo.logs import Entry, Level
+from terrazzo.progress import Cancelled
 from terrazzo.server.web.faults import told
 
 if TYPE_CHECKING:
@@ -58,9 +59,14 @@ class ServiceLog:
 
     @contextmanager
     def noting(self, service: Service) -> Iterator[None]:
-        """Keep what is raised in the `with` block, which is raised nevertheless."""
+        """Keep what is raised in the `with` block, which is raised nevertheless.
+
+        That somebody waits no longer is no fault of the service.
+        """
         try:
             yield
+        except Cancelled:
+            raise
         except Exception as error:
             code = error.code if isinstance(error, TerrazzoError) else "Internal"
             self.add(service, [Entry(Level.ERROR, told(error), code)])

@@ -5,11 +5,19 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from terrazzo.progress import Cancelled
+from terrazzo.server.maps.patient import AnswerTooLong
+from terrazzo.server.web.faults import SearchTooLong
+from terrazzo.server.web.work import ClientGone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
+_OF_ONE = (Cancelled, ClientGone, AnswerTooLong, SearchTooLong)
+"""Raised where one of those who wait has gone, or has waited long enough: others may wait on."""
 OVERHEAD = 512
 """Bytes that keeping a tile takes beside its own."""
 
@@ -48,19 +56,22 @@ class KeptTiles:
     ) -> bytes | None:
         """Return a tile, made now if nobody has made it; None = empty, which is not kept.
 
-        Whatever `make` raises reaches every thread that waits for this tile.
+        Whatever `make` raises reaches every thread that waits for this tile; but where nobody waits
+        any more for whom it was made, another thread makes it for those who wait on.
         """
-        with self._lock:
-            if key in self._tiles:
-                self._tiles.move_to_end(key)
-                self._count("kept", pixels)
-                return self._tiles[key]
-            coming = self._coming.get(key)
-            if coming is None:
-                mine = self._coming[key] = Future[bytes | None]()
-        if coming is not None:
+        while True:
+            with self._lock:
+                if key in self._tiles:
+                    self._tiles.move_to_end(key)
+                    self._count("kept", pixels)
+                    return self._tiles[key]
+                coming = self._coming.get(key)
+                if coming is None:
+                    mine = self._coming[key] = Future[bytes | None]()
+                    break
             self._count("joined", pixels)
-            return coming.result()
+            with suppress(*_OF_ONE):
+                return coming.result()
         self._count("made", pixels)
         try:
             tile = make()

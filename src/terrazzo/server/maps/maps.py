@@ -22,6 +22,7 @@ from terrazzo.server.limits import check_graph
 from terrazzo.server.maps.configuration import Configuration
 from terrazzo.server.maps.entries import ServiceLog
 from terrazzo.server.maps.opened import OpenLayers, Recent
+from terrazzo.server.maps.patient import AnswerTooLong
 from terrazzo.server.settings import Limits
 from terrazzo.server.web.faults import ServiceDisabled, ServiceUnusable
 
@@ -211,7 +212,7 @@ class Maps:
         try:
             with self.log.noting(seen.service):
                 yield
-        except PlanTooLarge:
+        except (PlanTooLarge, AnswerTooLong):
             raise
         except TerrazzoError:
             if seen.own:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from terrazzo.drivers.screen.layer import Layer, collections_of
 from terrazzo.drivers.tile import MOST_SETTLED, TileLayer, to_logging
 from terrazzo.engine import infer
+from terrazzo.server.maps.patient import Patient
 from terrazzo.storage.blocks import BlockCache
 from terrazzo.storage.raster import RasterReader
 
@@ -91,11 +92,13 @@ class OpenLayers:
             tell: called with what the graph logs.
             most_images: that may be looked at to open one collection; 0 is any number.
             most_settled: pixels that its stages may read.
-            progress: told about every block of these, and may stop them.
+            progress: told about every block of these, and may stop them; None lets them go on for
+                others who want the same, whoever goes, but not for ever.
 
         Raises:
             CollectionNotFound, NoDataAvailable, ArgumentInvalid, PlanTooLarge: it cannot be shown.
             Cancelled: `progress` stopped a stage.
+            AnswerTooLong: its stages took longer than somebody waits.
         """
         # Versions first: what changes while items are chosen is then seen as a change.
         catalog, opener = self._opener(workspace, most_images)
@@ -103,7 +106,7 @@ class OpenLayers:
         versions = tuple(catalog.version(name) for name in names)
         tiles = TileLayer(
             infer(graph, opener), tile=tile, most_settled=most_settled, within=within, tell=tell,
-            progress=progress,
+            progress=progress or Patient.of_all(),
         )  # fmt: skip
         documents = tuple(catalog.collection(name) for name in names)
         return Layer(tiles, title, versions, documents, process)

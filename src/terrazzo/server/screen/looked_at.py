@@ -17,7 +17,7 @@ from terrazzo.errors import (
     TerrazzoError,
 )
 from terrazzo.server.maps.about import title_of
-from terrazzo.server.screen.patient import AnswerTooLong
+from terrazzo.server.maps.patient import AnswerTooLong
 from terrazzo.server.services.keys import viewer
 from terrazzo.server.web.faults import RequestInvalid
 

@@ -17,11 +17,11 @@ from terrazzo.drivers.screen.pictures import Picture
 from terrazzo.drivers.screen.places import MOST_PLACES, places
 from terrazzo.ledger import Principal
 from terrazzo.server.maps.look import LONGEST_KEY
+from terrazzo.server.maps.patient import Patient
 from terrazzo.server.maps.picture import RESOLUTION, Shown, Tile, check_form, encoded
 from terrazzo.server.parts import Parts, parts
 from terrazzo.server.people.principal import principal
 from terrazzo.server.screen.looked_at import is_service, looked_at, service_of, told_of
-from terrazzo.server.screen.patient import SECONDS, SECONDS_OF_STRANGERS, Patient
 from terrazzo.server.screen.streamed import NDJSON, Telling, lines
 from terrazzo.server.web.faults import NotFound, RequestInvalid
 from terrazzo.server.web.links import address
@@ -52,18 +52,14 @@ async def open_layer(request: Request, who: Anybody, shared: Shared) -> JSONResp
     limits = shared.layers.limits(who)
     body = await read_object(request, limits.body_bytes, nodes=limits.nodes)
     service = service_of(body)
-    patience = Patient(SECONDS if who.known else SECONDS_OF_STRANGERS)
+    patience = Patient.of(who)
 
     def told() -> dict[str, Any]:
-        with patience.working():
-            if service is not None:
-                return told_of(shared, who, *service)
-            return about(shared.layers.open(who, body, patience))
+        if service is not None:
+            return told_of(shared, who, *service)
+        return about(shared.layers.open(who, body, patience))
 
-    try:
-        found = await _threads(shared, who, service is not None).run(request, told)
-    finally:
-        patience.stopped = True
+    found = await patience.ask(_threads(shared, who, service is not None), request, told)
     place = address(request, shared.settings, "layers", found["id"])
     return JSONResponse(found, 201, {**_HEADERS, "Location": place})
 
@@ -74,16 +70,11 @@ async def shown_layer(
 ) -> JSONResponse:
     """Tell all that a screen needs to show a layer."""
     threads = _threads(shared, who, is_service(layer_id))
-    patience = Patient(SECONDS if who.known else SECONDS_OF_STRANGERS)
 
     def told() -> dict[str, Any]:
-        with patience.working():
-            return told_of(shared, who, layer_id, key)
+        return told_of(shared, who, layer_id, key)
 
-    try:
-        return JSONResponse(await threads.run(request, told), headers=_HEADERS)
-    finally:
-        patience.stopped = True
+    return JSONResponse(await Patient.of(who).ask(threads, request, told), headers=_HEADERS)
 
 
 @router.get("/layers/{layer_id}/tiles/{matrix}/{z}/{x}/{y}.{form}", response_class=Response)
@@ -111,7 +102,8 @@ async def tile(
             shown = Shown(layer, layer.view(chosen), who.id)
             return encoded(shared.kept, shown, wanted, known, public=False)
 
-    return await _threads(shared, who, is_service(layer_id)).run(request, made)
+    threads = _threads(shared, who, is_service(layer_id))
+    return await Patient.of(who).ask(threads, request, made)
 
 
 @router.post("/layers/{layer_id}/{method}", response_class=Response)
@@ -132,27 +124,23 @@ async def ask(
     if method not in QUICK | SLOW:
         raise NotFound(f"Layers are not asked {method[:40]!r}.")
     given = await read_object(request, LARGEST)
-    seconds = SECONDS if who.known else SECONDS_OF_STRANGERS
     streamed = method == "timelapse" and NDJSON in request.headers.get("accept", "")
-    patience = Telling(seconds) if streamed else Patient(seconds)
+    patience = Telling.of(who) if streamed else Patient.of(who)
 
     def made() -> dict[str, Any] | Picture:
-        with patience.working(), looked_at(shared, who, layer_id, key) as layer:
+        with looked_at(shared, who, layer_id, key) as layer:
             return answer(layer, method, given, patience)
 
     async def waited() -> dict[str, Any] | Picture:
         if method in QUICK:
-            return await _threads(shared, who, is_service(layer_id)).run(request, made)
+            return await patience.ask(_threads(shared, who, is_service(layer_id)), request, made)
         threads = shared.results if who.known else shared.strangers
         with shared.layers.admitted(who, request.client.host if request.client else ""):
-            return await threads.run(request, made)
+            return await patience.ask(threads, request, made)
 
     if isinstance(patience, Telling):
         return StreamingResponse(lines(patience, waited), 200, _HEADERS, NDJSON)
-    try:
-        return _answered(await waited())
-    finally:
-        patience.stopped = True
+    return _answered(await waited())
 
 
 @router.get("/places")

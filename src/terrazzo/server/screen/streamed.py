@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from typing_extensions import override
 
 from terrazzo.errors import TerrazzoError
-from terrazzo.server.screen.patient import Patient
+from terrazzo.server.maps.patient import Patient
 from terrazzo.server.web.faults import told
 from terrazzo.server.web.work import ClientGone
 

@@ -17,6 +17,7 @@ from terrazzo.ledger.services import (
 )
 from terrazzo.logs import Level
 from terrazzo.server.maps.entries import KIND
+from terrazzo.server.maps.patient import Patient
 from terrazzo.server.openeo.log_pages import Least, log_page
 from terrazzo.server.parts import Parts, parts
 from terrazzo.server.people.principal import user
@@ -54,7 +55,7 @@ async def make_service(who: Somebody, request: Request, shared: Shared) -> Respo
         add_service(shared.database, service)
         return service
 
-    made = await shared.work.run(request, make)
+    made = await Patient.of(who).ask(shared.work, request, make)
     headers = {
         "Location": address(request, shared.settings, "services", made.id),
         "OpenEO-Identifier": made.id,
@@ -80,7 +81,7 @@ async def change_service(
     def change() -> None:
         service_changes.change(shared.database, shared.maps, who, service_id, body)
 
-    await shared.work.run(request, change)
+    await Patient.of(who).ask(shared.work, request, change)
     return Response(status_code=204)
 
 

@@ -1,5 +1,6 @@
 """Routes of what maps ask services for: tiles, what there is to see, values at a place."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -10,6 +11,7 @@ from terrazzo.ledger import Principal
 from terrazzo.ledger.services import services_for
 from terrazzo.server.maps.about import about, title_of, values_at
 from terrazzo.server.maps.look import LONGEST_KEY, Look
+from terrazzo.server.maps.patient import Patient
 from terrazzo.server.maps.picture import Tile, answer
 from terrazzo.server.parts import Parts, parts
 from terrazzo.server.people.principal import principal
@@ -58,7 +60,7 @@ async def tile(
         seen = shared.maps.seen(eyes, service_id)
         return answer(shared.maps, shared.kept, seen, wanted, look, known)
 
-    return await shared.work.run(request, made)
+    return await Patient.of(eyes).ask(shared.work, request, made)
 
 
 @router.get("/services/{service_id}/map")
@@ -67,7 +69,8 @@ async def shown_map(
 ) -> dict[str, Any]:
     """Tell everything that a map needs to show a service."""
     eyes = viewer(shared.signer, who, service_id, key)
-    return await shared.work.run(request, lambda: about(shared.maps.opened(eyes, service_id)))
+    opened = partial(shared.maps.opened, eyes, service_id)
+    return await Patient.of(eyes).ask(shared.work, request, lambda: about(opened()))
 
 
 @router.get("/services/{service_id}/point")
@@ -86,7 +89,7 @@ async def point(
         with shared.maps.telling(seen):
             return values_at(shared.maps.open(seen), place.lon, place.lat)
 
-    return await shared.work.run(request, values)
+    return await Patient.of(eyes).ask(shared.work, request, values)
 
 
 @router.get("/maps")

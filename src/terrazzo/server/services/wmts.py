@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
 from terrazzo.ledger import Principal
+from terrazzo.server.maps.patient import Patient
 from terrazzo.server.parts import Parts, parts
 from terrazzo.server.people.principal import principal
 from terrazzo.server.services.keys import viewer
@@ -28,6 +29,8 @@ async def wmts(service_id: str, who: Anybody, request: Request, shared: Shared) 
     place = address(request, shared.settings, "services", service_id)
     addresses = Addresses(place, given["key"] if eyes is None else "")
     known = request.headers.get("if-none-match", "")
-    return await shared.work.run(
-        request, lambda: responded(shared, eyes, service_id, addresses, given, known=known)
+    return await Patient.of(eyes).ask(
+        shared.work,
+        request,
+        lambda: responded(shared, eyes, service_id, addresses, given, known=known),
     )

@@ -1,10 +1,10 @@
-"""How long a screen's question is worked on: until nobody waits, or its time is over."""
+"""How long a tile or a screen's question is worked on: until nobody waits, or time is over."""
 
 from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from typing_extensions import override
 
@@ -12,11 +12,20 @@ from terrazzo.errors import TerrazzoError
 from terrazzo.progress import Stoppable, watched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from fastapi import Request
+
+    from terrazzo.ledger import Principal
+    from terrazzo.server.web.work import Work
+
+T = TypeVar("T")
 
 SECONDS: Final = 120.0
 SECONDS_OF_STRANGERS: Final = 30.0
 """The same for those who are not logged in."""
+SECONDS_OF_ALL: Final = 600.0
+"""The same for what is computed once, when something is opened, and kept for all who look at it."""
 
 
 class AnswerTooLong(TerrazzoError):
@@ -32,6 +41,39 @@ class Patient(Stoppable):
         """Wait for so many seconds from when the work begins."""
         self._seconds = seconds
         self._end: float | None = None
+
+    @classmethod
+    def of(cls, who: Principal | None) -> Self:
+        """Wait as long as is right for whoever asks; None has a key of what is asked for."""
+        return cls(SECONDS_OF_STRANGERS if who is None or not who.known else SECONDS)
+
+    @classmethod
+    def of_all(cls) -> Self:
+        """Wait for what is kept for others, too, whoever goes meanwhile."""
+        return cls(SECONDS_OF_ALL)
+
+    async def ask(self, threads: Work, request: Request, task: Callable[[], T]) -> T:
+        """Have a task done for a request, as long as somebody waits for it.
+
+        Args:
+            threads: where.
+            request: ends the task, too, when its client goes.
+            task: is stopped where it asks whether to go on.
+
+        Raises:
+            ClientGone: the client went first.
+            ServerBusy: too many requests wait already.
+            AnswerTooLong: the time is over.
+        """
+
+        def made() -> T:
+            with self.working():
+                return task()
+
+        try:
+            return await threads.run(request, made)
+        finally:
+            self.stopped = True
 
     @override
     def start(self, total: int, unit: str) -> None:
