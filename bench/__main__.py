@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bench import (
     callbacks,
     composite,
+    cores,
     imports,
     ingest,
     notebook,
@@ -50,6 +51,7 @@ BENCHMARKS = {
     "catalogue": catalogue.run,
     "ingest": ingest.run,
     "scaling": scaling.run,
+    "cores": cores.run,
     "overhead": overhead.run,
     "notebook": notebook.run,
     "screen": screen.run,

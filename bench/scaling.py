@@ -1,4 +1,4 @@
-"""What a composite costs as dates, bands, pixels, blocks and cores become more."""
+"""What a composite costs as dates, bands, pixels and blocks become more."""
 
 from __future__ import annotations
 
@@ -9,22 +9,19 @@ from bench import links, plots
 from bench.comparison import DECODE, OURS
 from bench.contestants.cubes import BLOCK
 from bench.measure import Contestant, race
-from bench.report import Picture, Row, Section, Table, Target, seconds
+from bench.report import Picture, Row, Section, Table, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from bench.dataset import Dataset
-    from bench.measure import Outcome
     from bench.options import Options
 
 GRAPHS = "bench.contestants.terrazzo_graphs:contestant"
-BATCH = "bench.contestants.terrazzo_batch:contestant"
 DECODING = "bench.contestants.decoding:by_block"
 SMALL = 1024
 """Edge of the window while dates and bands become more."""
 MOST_RUNS = 3
-SPEED_UP = 1.7
 USUAL = ("B04", "B08", "SCL")
 TIMES: Mapping[str, Sequence[int]] = {
     "dates": (1, 2, 5, 10, 20, 50, 100),
@@ -70,7 +67,6 @@ def run(data: Dataset, options: Options) -> Section:
     for axis in _axes(data):
         sizes = [n for n in (QUICK if options.quick else TIMES)[axis.name] if _fits(axis, n, data)]
         _measured(axis, sizes, section, few)
-    _cores(data, section, few)
     return section
 
 
@@ -85,23 +81,24 @@ def _axes(data: Dataset) -> tuple[Axis, ...]:
     def bands(count: int) -> dict[str, Any]:
         chosen = list(links.BANDS[:count])
         more = {"graph": "bands_median", "options": {"bands": chosen}, "bands": chosen}
-        return _spec(wide, edge, **more)
+        return composite(wide, edge, **more)
 
     return (
-        Axis("dates", "dates", "Dates", lambda n: _spec(long.short(n), edge)),
+        Axis("dates", "dates", "Dates", lambda n: composite(long.short(n), edge)),
         Axis("bands", "bands", "Bands", bands),
-        Axis("window", "edge of the window, pixels", "Window", lambda n: _spec(data, n)),
+        Axis("window", "edge of the window, pixels", "Window", lambda n: composite(data, n)),
         Axis(
             "block",
             "edge of a block, pixels",
             "Block",
-            lambda n: _spec(data, whole, block=n),
+            lambda n: composite(data, whole, block=n),
             proportional=False,
         ),
     )
 
 
-def _spec(data: Dataset, edge: int, **more: Any) -> dict[str, Any]:
+def composite(data: Dataset, edge: int, **more: Any) -> dict[str, Any]:
+    """Return what a contestant is told that computes the masked NDVI median of a window."""
     usual = {"graph": "composite", "block": BLOCK, "threads": 1, "bands": list(USUAL)}
     return {**usual, "data": data.parameters, "window": edge, **more}
 
@@ -146,45 +143,4 @@ def _draw(
         labels = (axis.label, "CPU time, ns per pixel and date")
         plots.level(path, series, labels, f"{axis.title}: CPU time per pixel and date")
     text = f"CPU time against {axis.label}, of Terrazzo and of decoding alone"
-    section.pictures.append(Picture(f"{options.images.name}/{path.name}", text))
-
-
-def _cores(data: Dataset, section: Section, options: Options) -> None:
-    """Compare one worker with two: time on the clock, so on a quiet machine."""
-    edge = min(data.size, options.window)
-    spec = _spec(data, edge, block=min(BLOCK, edge // 2))
-    memory = {f"{n} in memory": spec | {"threads": n} for n in (1, 2)}
-    batch = {
-        f"{n} {kind}": spec | {"threads": n, "pool": kind}
-        for kind in ("threads", "processes")
-        for n in (1, 2)
-    }
-    say, runs = options.say, options.runs
-    pair = [Contestant(n, f, {"tasks": memory}) for n, f in ((OURS, GRAPHS), (DECODE, DECODING))]
-    inside = race(pair, list(memory), runs, say)
-    files = race([Contestant(OURS, BATCH, {"tasks": batch})], list(batch), runs, say)
-    columns = ("one: wall s", "two: wall s", "one: CPU s", "two: CPU s", "speed-up")
-    table = Table(f"One worker and two, window of {edge} pixels", columns)
-    kinds: dict[str, tuple[Outcome, str, str]] = {
-        "threads, in memory": (inside, OURS, "{} in memory"),
-        "threads, batch": (files, OURS, "{} threads"),
-        "processes, batch": (files, OURS, "{} processes"),
-        "threads, rasterio alone": (inside, DECODE, "{} in memory"),
-    }
-    gains = {}
-    for kind, (outcome, name, task) in kinds.items():
-        one, two = (outcome.timings[task.format(n), name] for n in (1, 2))
-        gains[kind] = one.wall / two.wall
-        walls = (seconds(one.wall), seconds(two.wall), seconds(one.cpu), seconds(two.cpu))
-        table.rows.append(Row(kind, (*walls, f"{gains[kind]:.2f}")))
-        if name == OURS:
-            text = f"Two workers, {kind}, window of {edge} pixels: one's wall time / two's"
-            section.targets.append(Target.at_least(text, SPEED_UP, gains[kind]))
-    section.tables.append(table)
-    path = options.images / "bench-cores.svg"
-    line = (f"target, {SPEED_UP}", SPEED_UP)
-    labels = ("wall time of one / of two", "Two workers instead of one")
-    bars = {kind.replace(", ", ",\n"): gain for kind, gain in gains.items()}
-    plots.bars(path, bars, line, labels)
-    text = "How much faster two workers are than one"
     section.pictures.append(Picture(f"{options.images.name}/{path.name}", text))

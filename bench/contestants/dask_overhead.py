@@ -11,7 +11,7 @@ import dask.array as da
 import numpy as np
 import rasterio
 import xarray
-from distributed import Client, LocalCluster, SchedulerPlugin
+from distributed import Client, Future, LocalCluster, SchedulerPlugin
 from rasterio.windows import Window
 from typing_extensions import override
 
@@ -26,19 +26,29 @@ if TYPE_CHECKING:
 
 
 def contestant(parameters: dict[str, Any]) -> dict[str, Task]:
-    """Take what to do from `parameters["tasks"]`: `block` and `workers`."""
+    """Take what to do from `parameters["tasks"]`: `block`, `workers` and `patience_s`.
+
+    What takes longer than that after its first block is ended; `result` has no values then.
+    """
     return {name: partial(_run, spec) for name, spec in parameters["tasks"].items()}
 
 
-class _First(SchedulerPlugin):
-    """Takes the time of the first task that is done."""
+class _Watched(SchedulerPlugin):
+    """Takes the times of the first task that is done, and of the first and the last block."""
 
-    at = 0.0
+    def __init__(self, blocks: str) -> None:
+        self.task = self.first = self.last = 0.0
+        self.blocks, self.count = blocks, 0
 
     @override
     def transition(self, key: Any, start: Any, finish: Any, *args: Any, **more: Any) -> None:
-        if finish == "memory" and not self.at:
-            self.at = time.perf_counter()
+        if finish != "memory":
+            return
+        self.task = self.task or time.perf_counter()
+        if isinstance(key, tuple) and key[0] == self.blocks:
+            self.last = time.perf_counter()
+            self.first = self.first or self.last
+            self.count += 1
 
 
 def _read(path: str, block_info: Any = None) -> np.ndarray:
@@ -73,16 +83,31 @@ def _run(spec: Mapping[str, Any]) -> dict[str, np.ndarray]:
         median = cube.chunk({"time": -1}).median("time", skipna=True)
         graph = dict(median.__dask_graph__())
         size = len(pickle.dumps(dict.fromkeys(graph)))
-        watched = _First()
+        watched = _Watched(median.data.name)
         cluster.scheduler.add_plugin(watched)
-        result = client.compute(median).result()
+        promise = client.compute(median)
+        result = _waited(promise, watched, spec["patience_s"])
         whole = time.perf_counter() - begun
     used = cpu_seconds() - cpu
-    first = watched.at - begun
     blocks = len(sizes[0]) * len(sizes[1])
     return {
-        "result": result.values,
-        "times": np.array([whole, first, whole - first, used, blocks]),
+        "result": result,
+        "times": np.array(
+            [whole, watched.first - begun, watched.last - watched.first, used, blocks]
+        ),
+        "done": np.array([watched.count]),
+        "task": np.array([watched.task - begun]),
         "sent": np.array([size]),
         "tasks": np.array([len(graph)]),
     }
+
+
+def _waited(promise: Future, watched: _Watched, patience_s: float) -> np.ndarray:
+    """Return the values; none where they are not there so long after the first block."""
+    while not promise.done():
+        if watched.first and time.perf_counter() - watched.first > patience_s:
+            promise.cancel()
+            return np.empty(0, np.float32)
+        time.sleep(0.2)
+    values: np.ndarray = promise.result().values
+    return values

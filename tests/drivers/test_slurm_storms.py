@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 HITS = 10
 GIVEN_UP = 12
 """How often at most the same command is given again, in a test that hits so often."""
+PATIENCE_S = 120.0
+"""For tasks to end that Slurm took for lost."""
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,17 @@ def run_to_the_end(order: Order, scenes: Scenes, folder: Path) -> None:
     pytest.fail("Slurm is away whenever it is asked")
 
 
+def settle(folder: Path, wanted: dict[str, str]) -> None:
+    """Wait until a run has what is wanted, and nothing else."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        with suppress(FileNotFoundError):  # it is tidied while it is looked at
+            if pixels(folder) == wanted:
+                return
+        time.sleep(0.2)
+    assert pixels(folder) == wanted
+
+
 def storm(
     scenes: Scenes, folder: Path, hit: Callable[[random.Random], None]
 ) -> tuple[list[int], Path]:
@@ -87,7 +101,8 @@ def storm(
         there = folder / f"there-{turn}"
         with hunted(hit, hits):
             run_to_the_end(order, scenes, there)
-        assert pixels(there) == pixels(here)
+        # A task that Slurm took for lost may still be at work, and tidies after itself.
+        settle(there, pixels(here))
         turn += 1
     return hits, folder / "there-0"
 

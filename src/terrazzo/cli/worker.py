@@ -131,6 +131,7 @@ def _help(settings: Settings, named: str, share: str, *, prepare: bool, finish: 
     from terrazzo.drivers.order import Where  # noqa: PLC0415
     from terrazzo.drivers.ordered import read_order  # noqa: PLC0415
     from terrazzo.drivers.shares import Share  # noqa: PLC0415
+    from terrazzo.drivers.watching.report import leave  # noqa: PLC0415
 
     run = depot_of(named)
     order, workspace, progress = read_order(run), settings.workspace(), ProgressLine()
@@ -151,7 +152,10 @@ def _help(settings: Settings, named: str, share: str, *, prepare: bool, finish: 
         order.by.finished(order, workspace, where, progress)
     else:
         part = Share.parsed(share or _of_array(os.environ))
-        order.by.help_with(order, workspace, where, part, progress)
+        try:
+            order.by.help_with(order, workspace, where, part, progress)
+        finally:
+            leave(run)
 
 
 def _is_done(folder: Path) -> bool:

@@ -232,6 +232,7 @@ def _help(
                     progress.advance()
     except BrokenExecutor as error:
         raise RunIncomplete("The threads of this worker have ended.") from error
+    work.record.leave()  # a task that Slurm took for lost works on, and may come last
     return made, failed
 
 
@@ -248,7 +249,12 @@ def _numbers(work: Blockwise, share: Share, versions: NDArray[np.uint64]) -> Ite
     """
     count = len(versions)
     tally, handed = work.record.tally(count), np.zeros(count, np.bool_)
+    looked = time.monotonic()
     for number in (work.sweep[place] for place in share.numbers(count)):
+        if time.monotonic() - looked > LOOK_S:
+            looked = time.monotonic()
+            if work.record.is_closed:  # others have made all of it
+                return
         handed[number] = True
         if not versions[number]:
             yield number

@@ -319,6 +319,16 @@ class RunRecord:
             "again: it computes what is missing."
         )
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the results are there, so that nobody needs a block any more."""
+        return self.depot.has(RESULTS)
+
+    def leave(self) -> None:
+        """Delete blocks that were kept after the results were there, by whoever came too late."""
+        if self.is_closed:
+            self.depot.clear(BLOCKS)
+
     def reopen(self) -> None:
         """Forget the results that were written, because they are made anew."""
         self.depot.delete([RESULTS])

@@ -318,10 +318,10 @@ def carried_out(
     for attempt in range(ROUNDS):
         left = parts.count - parts.there()
         if left or stages:
-            slurm.submit(_tasks(slurm, parts.count, left), stages=stages)
-            if not follow:
-                return False
             try:
+                slurm.submit(_tasks(slurm, parts.count, left), stages=stages)
+                if not follow:
+                    return False
                 _watch(slurm, parts, progress)
             except BaseException:
                 slurm.cancel()

@@ -241,3 +241,15 @@ def reported(progress: Progress, depot: Depot, facts: Facts) -> Iterator[Progres
         told.end(State.FAILED, str(error))
         raise
     told.end(State.FINISHED)
+
+
+def leave(depot: Depot) -> None:
+    """Say nothing more as a worker of a run; nothing stays of that where the run has finished.
+
+    A task that a cluster took for lost may be the last to end, when all has been tidied.
+    """
+    stop_pulse(depot)
+    with suppress(TerrazzoError):
+        known = Status.read(depot)
+        if known is not None and known.state is State.FINISHED:
+            depot.clear(FOLDER)
