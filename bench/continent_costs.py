@@ -19,7 +19,7 @@ from bench.data import dataset
 from bench.measure import environment
 from bench.simulate_continent import Costs
 from terrazzo.drivers.depot import FolderDepot
-from terrazzo.drivers.executors import Made, Sent, computed
+from terrazzo.drivers.executors import Made, Sent
 from terrazzo.drivers.executors.cluster import Cluster, connected
 from terrazzo.drivers.executors.work import lost
 from terrazzo.drivers.job import Job, Workspace
@@ -99,8 +99,9 @@ def _handed_s(workspace: Workspace, depot: FolderDepot) -> float:
     """Return what a block takes of the process of scheduler and run, by Dask."""
     with connected(Pool("dask", 1)) as client:
         cluster = Cluster(client, Nothing(workspace, depot), lost)
-        cluster.submit(0, 0).result()
+        cluster.submit(((0, 0),)).result()
         begun = time.process_time()
-        for _ in computed(cluster, range(1, HANDED + 1), np.zeros(HANDED + 1, np.uint64)):
-            pass
+        alone = [cluster.submit(((number, 0),)) for number in range(1, HANDED + 1)]
+        for one in alone:  # as the blocks of a continent are, which are no quick ones
+            one.result()
         return (time.process_time() - begun) / HANDED

@@ -25,7 +25,8 @@ EDGE, QUICK_EDGE = 2748, 512
 """Pixels of the files: a read at 60 m takes the overview of 40 m of a tile, which has so many."""
 METRES = 15.0
 """Pixel of the result: that of the files is 10 m here, so what is read and made is as with 40 m."""
-BLOCK = 512
+BLOCK = 1024
+"""Pixels: what `terrazzo run` takes unless it is told."""
 THEIRS_S, THEIR_WORKERS = 155.0, 16
 OURS = "Terrazzo"
 

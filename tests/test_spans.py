@@ -180,6 +180,25 @@ def test_two_may_listen_at_once(clock: list[float]) -> None:
     assert first.counts == second.counts == {"pixels": 3}
 
 
+def test_who_only_counts_hears_no_spans_and_takes_nothing_from_who_hears_them(
+    clock: list[float],
+) -> None:
+    asked: list[None] = []
+    with recorded(times=False) as counting, span("outer"):
+        note("pixels", 1)
+        with recorded() as both, span("inner"):
+            spend(clock, 1, 1)
+            note("pixels", 2)
+    with pytest.MonkeyPatch.context() as patch, recorded(times=False), span("alone"):
+        patch.setattr(time, "thread_time", lambda: asked.append(None))
+
+    assert counting.spent == {}
+    assert counting.counts == {"pixels": 3}
+    assert list(both.spent) == ["inner"]
+    assert both.counts == {"pixels": 2}
+    assert asked == []
+
+
 def test_recorders_of_other_processes_are_added(clock: list[float]) -> None:
     with recorded() as mine, span("decode"):
         spend(clock, 1, 0.5)

@@ -53,8 +53,13 @@ class Progress:
         del error
         self.note(f"{unit} failed: {reason}")
 
-    def hear(self, entries: Sequence[object]) -> None:
-        """Take what a finished unit of work logged (`logs.Entry`), before the others are done."""
+    def hear(self, entries: Sequence[object], unit: str = "") -> None:
+        """Take what a finished unit of work logged (`logs.Entry`), before the others are done.
+
+        Args:
+            entries: in their order.
+            unit: names it where it may be told of more than once, by whoever looks at it again.
+        """
 
     def finish(self) -> None:
         """End the stage."""

@@ -1,7 +1,7 @@
 """Where time goes: named spans of work, told to a recorder while somebody listens.
 
 Code that does something worth knowing wraps it, `with span("decode"): ...`, and counts,
-`note("bytes_decoded", n)`. Nobody listens as a rule, and then a span costs a quarter of a
+`note("bytes_decoded", n)`. Nobody asks for times as a rule, and then a span costs a quarter of a
 microsecond; while somebody does it costs four, most of them for asking the thread's CPU time.
 """
 
@@ -69,8 +69,10 @@ class Recorder:
             return Recorder, (dict(self.spent), dict(self.counts))
 
 
-_listening: tuple[Recorder, ...] = ()
-"""Replaced, never changed, so that threads read it without a lock."""
+_timing: tuple[Recorder, ...] = ()
+"""Who hears of spans; replaced, never changed, so that threads read it without a lock."""
+_counting: tuple[Recorder, ...] = ()
+"""Who hears of counts; likewise."""
 _changing = threading.Lock()
 _inner = threading.local()
 
@@ -90,8 +92,8 @@ class span:  # noqa: N801 - reads like the keyword that it is used with
         self._told: tuple[Recorder, ...] = ()
 
     def __enter__(self) -> Self:
-        if _listening:
-            self._told = _listening
+        if _timing:
+            self._told = _timing
             self._inside = [0.0, 0.0]
             self._outer: list[float] | None = getattr(_inner, "spans", None)
             _inner.spans = self._inside
@@ -112,28 +114,33 @@ class span:  # noqa: N801 - reads like the keyword that it is used with
         if self._all:
             cpu = time.process_time() - self._process
         for recorder in self._told:
-            if recorder in _listening:
+            if recorder in _timing:
                 recorder.add(self._name, cpu - self._inside[0], wall - self._inside[1])
 
 
 def note(name: str, amount: float) -> None:
     """Count something, if somebody listens."""
-    for recorder in _listening:
+    for recorder in _counting:
         recorder.count(name, amount)
 
 
 @contextmanager
-def recorded() -> Iterator[Recorder]:
-    """Listen to all spans of this process for the `with` block.
+def recorded(*, times: bool = True) -> Iterator[Recorder]:
+    """Listen to this process for the `with` block.
 
     A recorder hears spans that begin and end while it listens; several may listen at once.
+
+    Args:
+        times: whether to listen to spans; without, only to counts, and spans cost nothing.
     """
-    global _listening  # noqa: PLW0603 - what makes a span cheap while nobody listens
+    global _timing, _counting  # noqa: PLW0603 - what makes a span cheap while nobody listens
     recorder = Recorder()
     with _changing:
-        _listening = (*_listening, recorder)
+        _counting = (*_counting, recorder)
+        _timing = (*_timing, recorder) if times else _timing
     try:
         yield recorder
     finally:
         with _changing:
-            _listening = tuple(one for one in _listening if one is not recorder)
+            _counting = tuple(one for one in _counting if one is not recorder)
+            _timing = tuple(one for one in _timing if one is not recorder)

@@ -37,7 +37,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecatio
 ROOT = Path(__file__).parents[2]
 SIZE, DATES = 1024, 3
 PARTS = (
-    "composite", "kernel", "parcels", "callbacks", "udf", "pixels", "planning", "scaling", "cores", "import",
+    "composite", "kernel", "parcels", "callbacks", "udf", "pixels", "planning", "scaling", "cores",
+    "import",
 )  # fmt: skip
 """What is run here."""
 TABLES = (

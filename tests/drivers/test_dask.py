@@ -133,7 +133,7 @@ def test_a_folder_that_workers_do_not_see_is_one_clear_error(
     sent = Sent(job_of(composite()), Workspace.of(tmp_path), "", away, away, BLOCK, 10**9)
 
     with dask(sent, on(cluster)) as workers, pytest.raises(ClusterUnusable, match="share"):
-        workers.submit(0, 0).result(60)
+        workers.submit(((0, 0),)).result(60)
 
 
 def test_the_same_run_begun_anew_sees_images_that_came_meanwhile(

@@ -26,10 +26,11 @@ from terrazzo.drivers.block_names import (
     kept_of,
 )
 from terrazzo.drivers.depot import FolderDepot, depot_of
-from terrazzo.drivers.record import FAILED, RECORD, SKIPPED, RunRecord
+from terrazzo.drivers.record import FAILED, RECORD, SKIPPED, RunRecord, Told
 from terrazzo.drivers.tally import RESULTS, Tally
 from terrazzo.errors import ArgumentInvalid, OutputFailed, RunDiffers
 from terrazzo.geo.grid import Window
+from terrazzo.logs import Entry, Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -339,11 +340,77 @@ def test_a_block_whose_note_is_damaged_is_told_as_set_aside(depot: FolderDepot, 
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b"{}\n", b"[]\n", b"\xff\n", b'{"dtype": "|u1", "shape": [9, 9]}\n12']
 )
-def test_a_damaged_block_is_one_clear_error(depot: FolderDepot, content: bytes):
-    depot.write(kept_name(3, 9), content)
-    probe = Cube(np.zeros((1, 1), np.uint8), np.ones((1, 1), np.bool_), (), None)
+def test_a_damaged_block_is_one_clear_error_and_counts_as_missing(
+    depot: FolderDepot, content: bytes
+):
+    record, name = RunRecord(depot), kept_name(3, 9)
+    depot.write(name, content)
 
-    with pytest.raises(OutputFailed, match=r"3_0{15}9\.block in .* is damaged\. Delete it"):
-        RunRecord(depot).load(3, 9, Window(0, 0, 1, 1), probe)
-    with pytest.raises(OutputFailed, match=r"is damaged\. Delete it"):
-        RunRecord(depot).told_of(3, 9)
+    told = record.told_of(3, 9)
+    with pytest.raises(OutputFailed, match=r"3_0{15}9\.block in .* was damaged.*same command"):
+        record.load(3, 9, HERE, PROBE)
+
+    assert told is None
+    assert not depot.has(name)
+    assert not record.versions(5).any()
+
+
+HERE = Window(0, 0, 2, 3)
+PROBE = Cube(np.zeros((2, 3), np.uint8), np.ones((2, 3), np.bool_), (), None)
+
+
+def block_of(values: np.ndarray) -> Cube:
+    return Cube(values, values != 3, (), None)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.bool_, np.int64])
+def test_a_block_is_loaded_as_it_was_kept(depot: FolderDepot, dtype: type):
+    record, block = RunRecord(depot), block_of(np.arange(6).reshape(2, 3)[:, ::-1].astype(dtype))
+    entry = Entry(Level.INFO, "seen")
+    record.save(3, block, 9, ("bad",), (entry,))
+
+    kept = record.load(3, 9, HERE, PROBE)
+
+    np.testing.assert_array_equal(kept.cube.values, block.values)
+    np.testing.assert_array_equal(kept.cube.valid, block.valid)
+    assert kept.cube.values.dtype == block.values.dtype
+    assert (kept.skipped, kept.log) == (("bad",), (entry,))
+    assert record.told_of(3, 9) == Told(("bad",), (entry,))
+
+
+def test_what_a_loss_of_power_has_left_of_a_block_counts_as_missing(depot: FolderDepot):
+    """Whatever its first bytes are, and whatever is in place of the others."""
+    record, path = RunRecord(depot), depot.path / kept_name(3, 9)
+    record.save(3, block_of(np.arange(6, dtype=np.float32).reshape(2, 3)), 9)
+    whole = path.read_bytes()
+    start = whole.index(b"\n") + 1
+
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        assert record.told_of(3, 9) is None
+        with pytest.raises(OutputFailed, match="was damaged"):
+            record.load(3, 9, HERE, PROBE)
+        assert not path.exists()
+    for at in range(start, len(whole)):
+        path.write_bytes(whole[:at] + bytes(len(whole) - at))
+        if whole[at:].strip(b"\0"):
+            with pytest.raises(OutputFailed, match="was damaged"):
+                record.load(3, 9, HERE, PROBE)
+
+    path.write_bytes(whole)
+    np.testing.assert_array_equal(record.load(3, 9, HERE, PROBE).cube.values.ravel(), np.arange(6))
+
+
+def test_only_what_can_be_made_again_is_not_waited_for(
+    depot: FolderDepot, monkeypatch: pytest.MonkeyPatch
+):
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    record = RunRecord.open(depot, {"digest": "x"})
+    described = len(flushed)
+
+    record.save(3, block_of(np.zeros((2, 3))), 9)
+    kept = len(flushed)
+    record.set_aside(4, HERE, "broken")
+
+    assert (described, kept, len(flushed)) == (1, 1, 2)

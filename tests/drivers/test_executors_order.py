@@ -16,9 +16,10 @@ from typing_extensions import override
 from terrazzo.catalog import BandInfo
 from terrazzo.drivers import batch
 from terrazzo.drivers.executors import work as work_module
-from terrazzo.drivers.executors.swept import swept
+from terrazzo.drivers.executors.swept import grown, swept
 from terrazzo.drivers.pool import Pool
 from terrazzo.engine import evaluate
+from terrazzo.engine.demand import central_block, cost
 from terrazzo.geo.blocks import Blocks, Sweep
 from terrazzo.geo.grid import Grid, Window
 from terrazzo.progress import Cancelled, Progress
@@ -112,6 +113,25 @@ def test_where_there_is_room_for_nothing_the_order_is_that_of_rows(tmp_path: Pat
     plan = plan_of(workspace, BlockCache(0))
 
     assert swept(plan, Blocks(plan.window, BLOCK), 0).rows == 1
+
+
+def test_what_blocks_leave_of_the_memory_is_for_decoded_tiles(tmp_path: Path):
+    """As much as a row of blocks is made of, so every tile is decoded once."""
+    cache = BlockCache(0)
+    plan = plan_of(wide(tmp_path), cache)
+    blocks = Blocks(plan.window, BLOCK)
+    one = cost(plan, central_block(plan, BLOCK)).memory_bytes
+
+    assert grown(plan, blocks, 7, one, 4) == 7
+    assert cache.max_bytes == 0
+    assert grown(plan, blocks, 7, one + 1000, 4) == cache.max_bytes == 2000
+    room = grown(plan, blocks, 7, 10**9, 4)
+    for number in Sweep(blocks):
+        evaluate(plan, blocks[number])
+
+    assert room == cache.max_bytes
+    assert WIDTH * TILE * 2 < room <= blocks.across * 4 * TILE_BYTES
+    assert cache.counts.tiles_decoded == TILES
 
 
 class _Stopping(Progress):

@@ -15,7 +15,7 @@ from tests.drivers.test_survival import alive_in, digests
 from typing_extensions import override
 
 from terrazzo.drivers import batch
-from terrazzo.drivers.executors import computed
+from terrazzo.drivers.executors import Stint, computed
 from terrazzo.drivers.executors import rounds as rounds_module
 from terrazzo.drivers.executors.local import processes
 from terrazzo.drivers.executors.work import Made, lost
@@ -78,7 +78,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def made_by(numbers: Numbers, size: int = 2) -> dict[int, Made]:
     with processes(numbers, size, lost) as workers:
-        return dict(computed(workers, range(COUNT), [0] * COUNT))
+        return dict(computed(workers, range(COUNT), [0] * COUNT, Progress()))
 
 
 def test_every_worker_is_one_process_from_first_to_last(tmp_path: Path):
@@ -137,11 +137,11 @@ def test_whoever_stops_does_not_wait_for_what_is_in_work(tmp_path: Path):
 
     def stop_when_begun() -> None:
         with processes(Hanging(fifo), 1, lost) as workers:
-            futures.append(workers.submit(0, 0))
+            futures.append(workers.submit(((0, 0),)))
             with fifo.open("w"):  # opens when the worker reads it
                 raise KeyboardInterrupt
 
-    futures: list[Future[Made]] = []
+    futures: list[Future[Stint[Made]]] = []
     with pytest.raises(KeyboardInterrupt):
         stop_when_begun()
 

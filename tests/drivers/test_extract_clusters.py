@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from tests.drivers.scenes import Scenes
 
+    from terrazzo.drivers.executors import Parts, Stint
     from terrazzo.drivers.extract import ExtractResult
 
 cluster = slurm_cluster
@@ -252,7 +253,7 @@ def test_a_scene_that_fails_there_is_told_of_and_tried_again_here(
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
 
-    with pytest.raises(RunIncomplete, match=f"1 scenes failed; {len(DATES) - 1} were"):
+    with pytest.raises(RunIncomplete, match=f"1 scenes failed.*; {len(DATES) - 1} were"):
         order.by.help_with(order, own.workspace, at(folder), Share(0, 1), Progress())
     errors = [json.loads(path.read_text())["error"] for path in (folder / ASIDE).glob("*.json")]
     with pytest.raises(RunIncomplete, match=f"1 of {len(DATES)} scenes failed"):
@@ -299,8 +300,8 @@ def test_an_extraction_is_stopped_while_no_scene_is_done(monkeypatch: pytest.Mon
         def size(self) -> int:
             return 2
 
-        def submit(self, scene: Scene, kept: int, /) -> Future[Outcome]:
-            del scene, kept
+        def submit(self, parts: Parts[Scene], /) -> Future[Stint[Outcome]]:
+            del parts
             return Future()
 
     stopped, begun = Stoppable(), []

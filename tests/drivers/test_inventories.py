@@ -34,12 +34,20 @@ from terrazzo.drivers.job import INVENTORIES
 from terrazzo.drivers.named import MOST_NAMED, named_items
 from terrazzo.drivers.pool import Pool
 from terrazzo.engine import cost, evaluate, read_version
-from terrazzo.errors import CollectionNotFound, NoDataAvailable, SourceUnreadable
+from terrazzo.errors import (
+    CollectionNotFound,
+    NoDataAvailable,
+    OutputFailed,
+    SourceUnreadable,
+)
 from terrazzo.geo.blocks import Blocks
 from terrazzo.storage import file_names, gathered, inventory, shelf
+from terrazzo.storage.texts import Texts
 from terrazzo.testing.compare import assert_same_pixels
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.drivers.scenes import Scenes
 
     from terrazzo.cube import Cube
@@ -433,12 +441,40 @@ def test_all_images_are_listed_beside_the_results(own_scenes: Scenes, monkeypatc
     assert made.size_bytes == len(first) + sum(a.path.stat().st_size for a in made.assets)
 
 
-def test_few_images_need_no_list(own_scenes: Scenes, tmp_path: Path):
-    (tmp_path / named.IMAGES).write_bytes(b"of another run")
+def test_few_images_need_no_list_and_somebody_elses_stays(scenes: Scenes, tmp_path: Path):
+    (tmp_path / named.IMAGES).write_bytes(b"of somebody else")
 
-    run(job_of(composite()), own_scenes.workspace, tmp_path, block=300)
+    for _ in range(2):
+        run(job_of(composite()), scenes.workspace, tmp_path, block=300)
 
+    assert (tmp_path / named.IMAGES).read_bytes() == b"of somebody else"
+
+
+def test_a_list_goes_with_the_run_that_needed_it(monkeypatch, tmp_path: Path):
+    few = {"load": ["a", "b"]}
+    with monkeypatch.context() as patch:
+        patch.setattr(named, "MOST_NAMED", 1)
+        told = named.listed_images(few, tmp_path, known=False)
+
+    assert told is not None
+    assert told["file:size"] == (tmp_path / named.IMAGES).stat().st_size
+    assert named.listed_images(few, tmp_path, known=True) is None
     assert not (tmp_path / named.IMAGES).exists()
+    assert named.listed_images(few, tmp_path, known=True) is None
+
+
+def test_a_list_that_can_be_neither_deleted_nor_written_is_one_clear_error(
+    monkeypatch, tmp_path: Path
+):
+    (tmp_path / named.IMAGES).mkdir()
+    (tmp_path / "file").touch()
+
+    with pytest.raises(OutputFailed, match=named.IMAGES):
+        named.listed_images({"load": ["a", "b"]}, tmp_path, known=True)
+    monkeypatch.setattr(named, "MOST_NAMED", 1)
+    for folder in (tmp_path, tmp_path / "file"):
+        with pytest.raises(OutputFailed, match=named.IMAGES):
+            named.listed_images({"load": ["a", "b"]}, folder, known=False)
 
 
 def test_a_run_names_its_items(scenes: Scenes):
@@ -458,3 +494,16 @@ def test_many_items_are_named_by_a_digest():
         "digest": hashlib.sha256(lines.encode()).hexdigest(),
     }
     assert named_items(names[::-1]) != named_items(names)
+
+
+def test_many_items_are_read_once_however_often_they_are_named(monkeypatch):
+    names = Texts(f"item {n}" for n in range(MOST_NAMED + 1))
+    first = named_items(names)
+
+    def read_again(_: Texts) -> Iterator[str]:
+        pytest.fail("They were read already.")
+
+    monkeypatch.setattr(Texts, "__iter__", read_again)
+
+    assert named_items(names) == first
+    assert first == {**named_items(tuple(f"item {n}" for n in range(MOST_NAMED + 1)))}

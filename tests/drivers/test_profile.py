@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from tests.drivers.scenes import (
@@ -22,16 +22,17 @@ from tests.drivers.scenes import (
     node,
     ref,
 )
+from typing_extensions import override
 
 import terrazzo.drivers.profile
 from terrazzo.drivers import batch
 from terrazzo.drivers.pool import Pool
-from terrazzo.drivers.profile import profile, profile_tile
+from terrazzo.drivers.profile import _Watched, profile, profile_tile
 from terrazzo.errors import ArgumentInvalid, PlanTooLarge, RunIncomplete, SpatialExtentEmpty
-from terrazzo.progress import Progress
+from terrazzo.progress import Cancelled, Progress, pause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tests.drivers.scenes import Scenes
@@ -298,3 +299,29 @@ def test_the_table_has_a_row_per_part_in_columns(scenes: Scenes):
     assert rows[-1].startswith("total")
     assert f"{len(DATES) * 3:,} files" in told.to_text()
     assert COLLECTION not in told.to_text()
+
+
+def test_a_profile_is_stopped_and_told_of_what_a_run_is():
+    class Shown(Progress):
+        told: ClassVar[list[object]] = []
+
+        @override
+        def check(self) -> None:
+            raise Cancelled
+
+        @override
+        def fail(self, unit: str, reason: str, error: Exception | None) -> None:
+            self.told.append((unit, reason, error))
+
+        @override
+        def hear(self, entries: Sequence[object], unit: str = "") -> None:
+            self.told.append((*entries, unit))
+
+    watched = _Watched(Shown())
+
+    with pytest.raises(Cancelled):
+        pause(1000, watched)
+    watched.fail("block", "for good", None)
+    watched.hear(["seen"], "block")
+
+    assert Shown.told == [("block", "for good", None), ("seen", "block")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +15,14 @@ from tests.drivers.scenes import composite, job_of, node, ref
 from tests.drivers.test_results import last_of, saved
 
 from terrazzo.cli import main
+from terrazzo.drivers import named
 from terrazzo.drivers.batch import run
+from terrazzo.drivers.described import checksum
 from terrazzo.drivers.publish import publish
 from terrazzo.engine import evaluate
 from terrazzo.errors import ArgumentInvalid
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.drivers.scenes import Scenes
 
     from terrazzo.cube import Cube
@@ -84,6 +85,33 @@ def test_the_files_outlive_the_folder_of_the_run(own_scenes: Scenes, tmp_path: P
         path.unlink()
 
     np.testing.assert_array_equal(loaded(own_scenes, "monthly").values, before.values)
+
+
+def test_a_list_of_very_many_images_is_published_with_the_first_item(
+    own_scenes: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(named, "MOST_NAMED", 1)
+    finished(composite("month"), own_scenes, tmp_path / "run")
+    content = (tmp_path / "run" / named.IMAGES).read_bytes()
+
+    first = publish(tmp_path / "run", "monthly", own_scenes.workspace)
+    (tmp_path / "run" / named.IMAGES).unlink()
+    with own_scenes.workspace.catalog() as catalog:
+        items = sorted(catalog.search(("monthly",)), key=lambda item: item["id"])
+
+    assert first.made == len(items) > 1
+    assert [named.IMAGES in item["assets"] for item in items] == [
+        number == 0 for number in range(len(items))
+    ]
+    asset = items[0]["assets"][named.IMAGES]
+    path = Path(asset["href"])
+    assert path.is_relative_to(own_scenes.workspace.assets)
+    assert path.read_bytes() == content
+    assert asset["file:size"] == len(content)
+    assert asset["file:checksum"] == checksum(path)
+    assert len(loaded(own_scenes, "monthly").dimensions[1].labels) == 1  # it is no band
+    finished(composite("month"), own_scenes, tmp_path / "run")
+    assert publish(tmp_path / "run", "monthly", own_scenes.workspace).made == 0
 
 
 def test_publishing_again_changes_nothing_and_another_run_is_added(

@@ -28,7 +28,7 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def listening() -> int:
     """Return how many recorders hear the spans of this process."""
-    return len(spans._listening)
+    return len(spans._counting)
 
 
 def pulse_ended() -> None:

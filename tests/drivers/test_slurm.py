@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 from tests.drivers.scenes import composite, job_of, node, ref
-from tests.drivers.slurm_cluster import RealSlurm, real_slurm
+from tests.drivers.slurm_cluster import NODES, RealSlurm, real_slurm
 from tests.drivers.test_survival import digests
 from typing_extensions import override
 
@@ -33,6 +33,7 @@ from terrazzo.drivers.pool import ClusterUnusable
 from terrazzo.drivers.record import FAILED, RESULTS, RunRecord
 from terrazzo.drivers.shares import Share
 from terrazzo.drivers.slurm import FOLDER, Allocation, Slurm
+from terrazzo.drivers.slurm_environment import EXPORTED, PROXIES
 from terrazzo.errors import ArgumentInvalid, OutputFailed, RunIncomplete
 from terrazzo.progress import Cancelled, Progress
 
@@ -107,8 +108,9 @@ def test_what_needs_all_pixels_is_found_once_before_the_blocks(scenes: Scenes, t
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("cluster")
-def test_tasks_that_are_killed_and_a_node_that_is_lost_cost_nothing(scenes: Scenes, tmp_path: Path):
+def test_tasks_that_are_killed_and_a_node_that_is_lost_cost_nothing(
+    scenes: Scenes, cluster: RealSlurm, tmp_path: Path
+):
     """Ten times at random: a task's processes, a task by Slurm's word, or a node of two."""
     order = order_of(block=40)
     here = calm(scenes, tmp_path / "here", order)
@@ -125,9 +127,6 @@ def test_tasks_that_are_killed_and_a_node_that_is_lost_cost_nothing(scenes: Scen
                     found.append(int(process.name))
         return found
 
-    def say(*words: str) -> None:
-        subprocess.run(words, check=False, timeout=60, capture_output=True)
-
     def hunt() -> None:
         while not over.wait(chance.uniform(0.5, 3)) and len(hits) < 10:
             alive = workers()
@@ -138,12 +137,12 @@ def test_tasks_that_are_killed_and_a_node_that_is_lost_cost_nothing(scenes: Scen
                 with suppress(ProcessLookupError):
                     os.kill(chance.choice(alive), signal.SIGKILL)
             elif hits[-1] == "task":
-                say("scancel", f"{there.jobs[0]}_{chance.randrange(12)}")
+                cluster.say("scancel", f"{there.jobs[0]}_{chance.randrange(12)}")
             else:
-                node_name = chance.choice(["n1", "n2"])
-                say("scontrol", "update", f"NodeName={node_name}", "State=DOWN", "Reason=hunt")
+                node_name = chance.choice(NODES)
+                cluster.set_node(node_name, "down")
                 over.wait(2)
-                say("scontrol", "update", f"NodeName={node_name}", "State=RESUME")
+                cluster.set_node(node_name, "resume")
 
     hunter = threading.Thread(target=hunt)
     hunter.start()
@@ -234,10 +233,12 @@ def test_secrets_of_whoever_submits_reach_no_node(
     scenes: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     secrets = {"TERRAZZO_DATABASE": "postgresql://me:in-vain@db/ledger", "OIDC_SECRET": "in-vain"}
+    secrets |= {"HTTPS_PROXY": "http://me:in-vain@127.0.0.1:9"}
     needed = {
         "TERRAZZO_CATALOG": "",
         "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
         "TMPDIR": str(tmp_path),
+        "NO_PROXY": "127.0.0.1,localhost",
     }
     for name, value in (secrets | needed).items():
         monkeypatch.setenv(name, value)
@@ -298,6 +299,9 @@ class Away:
     def aside(self) -> int:
         return 0
 
+    def tell(self, progress: Progress) -> None:
+        pass
+
 
 class Working(Slurm):
     """A Slurm whose jobs are there as often as it is asked."""
@@ -354,6 +358,33 @@ def test_the_script_says_what_was_asked_and_nothing_of_the_graph(scenes: Scenes,
     assert text.endswith(f"exec python -m terrazzo --home '/a b' worker {tmp_path}/run\n")
     assert "owned" not in text
     assert json.loads(json.loads((there.folder / ORDER).read_text())["job"]["document"]) == nodes
+
+
+def test_jobs_are_told_of_proxies_but_of_no_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+    given = {
+        "HTTP_PROXY": "http://proxy.example:3128",
+        "https_proxy": "proxy.example:3128",
+        "no_proxy": "localhost,.example,10.0.0.0/8",
+        "HTTPS_PROXY": "http://me:in-vain@proxy.example:3128",
+        "http_proxy": "http://token@proxy.example:3128",
+        "ALL_PROXY": "me:in-vain@proxy.example",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    there = Slurm(tmp_path / "run", ["terrazzo"], Allocation(1, 1, 500_000_000))
+
+    texts = there.scripts(1, stages=True)
+
+    assert list(texts) == ["prepare", "work", "finish"]
+    for text in texts.values():
+        (line,) = (one for one in text.splitlines() if one.startswith("#SBATCH --export="))
+        named = line.partition("=")[2].split(",")
+        assert named == [*EXPORTED, "HTTP_PROXY", "https_proxy", "no_proxy"]
+        assert "proxy.example" not in text
 
 
 @pytest.mark.parametrize("name", ["a b", "a$(id)", "a;b", "a\nb", "a'b", "a%j"])

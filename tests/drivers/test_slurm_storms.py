@@ -137,10 +137,10 @@ def test_a_scheduler_that_is_killed_costs_nothing(
         cluster.start_controller()
         cluster.resume_nodes()
 
-    hits, there = storm(scenes, tmp_path, hit)
+    hits, _ = storm(scenes, tmp_path, hit)
 
     assert len(hits) == HITS
-    assert list((there / FOLDER).glob("work-*.log"))
+    assert list(tmp_path.glob(f"there-*/{FOLDER}/work-*.log"))
 
 
 class Away(Slurm):
@@ -179,14 +179,18 @@ class Three:
     def aside(self) -> int:
         return 0
 
+    def tell(self, progress: Progress) -> None:
+        """Nobody has made anything that could have said something."""
+
 
 def test_a_slurm_that_answers_again_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(slurm, "LOOK_S", 0.0)
+    monkeypatch.setattr(slurm, "PAUSE_S", 0.0)
     away = Away(tmp_path, 5)
 
     slurm.carried_out(away, Three(), Progress())
 
-    assert away.asked == 6
+    assert away.asked == 7  # and once more in a second round
     assert not away.cancelled
 
 
@@ -212,7 +216,7 @@ class Told:
     def __call__(self, command: tuple[str, ...]) -> str:
         self.calls.append(" ".join(command))
         if command[0] == "squeue":
-            return self.answers.pop(0)
+            return self.answers.pop(0) if self.answers else ""
         return "7" if command[0] == "sbatch" else ""
 
 
@@ -220,6 +224,7 @@ def followed(folder: Path, told: Told, parts: Three) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slurm, "call", told)
         patch.setattr(slurm, "LOOK_S", 0.0)
+        patch.setattr(slurm, "PAUSE_S", 0.0)
         slurm.carried_out(Slurm(folder, ["terrazzo"], Allocation(2, 1, 1)), parts, Progress())
     return [call for call in told.calls if not call.startswith(("squeue", "sbatch"))]
 
@@ -251,6 +256,50 @@ def test_tasks_that_come_back_when_all_is_made_are_not_waited_for(tmp_path: Path
     told = Told(*["PENDING|BeginTime\n"] * 6, "")
 
     assert followed(tmp_path, told, Growing()) == ["scancel --state=PENDING 7"]
+
+
+def test_tasks_that_wait_since_their_node_was_lost_begin_now(tmp_path: Path):
+    told = Told(
+        "RUNNING|None|7_0\nRUNNING|None|7_1\n",
+        "RUNNING|None|7_0\nPENDING|BeginTime|7_1\nPENDING|Dependency|8\n",
+        "PENDING|BeginTime|7_1\n",
+        "",
+    )
+
+    assert followed(tmp_path, told, Three()) == ["scontrol update jobid=7_1 starttime=now"] * 2
+
+
+def test_tasks_that_are_to_begin_later_do_so(tmp_path: Path):
+    """As where SBATCH_BEGIN is set: nothing has begun yet."""
+    told = Told("PENDING|BeginTime|7_0\nPENDING|Dependency|8\n", "")
+
+    assert followed(tmp_path, told, Three()) == []
+
+
+class Forgotten(Three):
+    """What is made of three parts in each round."""
+
+    def __init__(self, told: Told, *made: int) -> None:
+        self.told, self.made = told, made
+
+    @override
+    def there(self) -> int:
+        rounds = sum(call.startswith("sbatch") and "work" in call for call in self.told.calls)
+        return sum(self.made[:rounds])
+
+
+@pytest.mark.parametrize(
+    ("made", "rounds"),
+    [((0, 3), 2), ((0, 0, 3), 2), ((1, 0, 2), 3), ((0, 1, 0, 0, 2), 4), ((0, 1, 0, 1, 0), 5)],
+)
+def test_jobs_that_a_scheduler_has_forgotten_are_submitted_once_more(
+    tmp_path: Path, made: tuple[int, ...], rounds: int
+):
+    told = Told()
+
+    followed(tmp_path, told, Forgotten(told, *made))
+
+    assert sum(call.startswith("sbatch") and "work" in call for call in told.calls) == rounds
 
 
 class Patient(Stoppable):

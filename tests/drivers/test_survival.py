@@ -210,6 +210,47 @@ def test_blocks_of_items_that_were_ingested_anew_are_computed_again(
     assert pixels_of(folder / "result.tif") == pixels_of(fresh / "result.tif")
 
 
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_blocks_that_a_loss_of_power_has_cut_short_are_computed_again(
+    scenes: Scenes, tmp_path: Path, executor: str
+):
+    job, pool = job_of(composite()), Pool(executor, 1)
+    folder, calm = tmp_path / "out", tmp_path / "calm"
+    batch.run(job, scenes.workspace, calm, block=100)
+    with pytest.raises(Cancelled):
+        batch.run(job, scenes.workspace, folder, block=100, progress=StopsAt(6))
+    kept = sorted(path for path in (folder / BLOCKS).rglob("*.block"))
+    for path, share in zip(kept, (0.0, 0.01, 0.5, 0.999), strict=False):
+        truncate(path, share)
+
+    resumed = Counted()
+    batch.run(job, scenes.workspace, folder, block=100, pool=pool, progress=resumed)
+
+    assert len(kept) >= 6
+    assert resumed.resumed == len(kept) - 4
+    assert digests(folder) == digests(calm)
+
+
+def test_a_block_that_was_changed_on_the_disk_stops_the_run_and_is_computed_again(
+    scenes: Scenes, tmp_path: Path
+):
+    job, folder, calm = job_of(composite()), tmp_path / "out", tmp_path / "calm"
+    batch.run(job, scenes.workspace, calm, block=100)
+    with pytest.raises(Cancelled):
+        batch.run(job, scenes.workspace, folder, block=100, progress=StopsAt(6))
+    one = next((folder / BLOCKS).rglob("*.block"))
+    content = one.read_bytes()
+    one.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+    with pytest.raises(OutputFailed, match=f"{one.name}.*was damaged.*same command again"):
+        batch.run(job, scenes.workspace, folder, block=100)
+    resumed = Counted()
+    batch.run(job, scenes.workspace, folder, block=100, progress=resumed)
+
+    assert 0 < resumed.resumed == resumed.total - 1
+    assert digests(folder) == digests(calm)
+
+
 class StopsAt(Progress):
     """Asks the run to stop at a block."""
 

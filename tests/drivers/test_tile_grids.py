@@ -452,6 +452,12 @@ def test_the_images_of_all_tiles_are_listed_once(
     assert asset["file:size"] == path.stat().st_size
     lines = gzip.decompress(path.read_bytes()).decode().splitlines()
     assert [json.loads(line)["item"] for line in lines] == [f"S2_{date}" for date in DATES]
+    monkeypatch.setattr(named, "MOST_NAMED", len(DATES))
+    on_grid(scenes, tmp_path, brightest(), OWN)
+    assert not path.exists()
+    path.write_bytes(b"of somebody else")
+    on_grid(scenes, tmp_path, brightest(), OWN)
+    assert path.read_bytes() == b"of somebody else"
 
 
 def test_answers_come_in_order_and_are_asked_for_at_once():

@@ -13,13 +13,13 @@ import rasterio.shutil
 from click.testing import CliRunner
 from rio_cogeo import cog_validate
 from tests.drivers.scenes import composite, job_of, smoothed
-from tests.drivers.test_tile_grids import OWN, at, on_grid, read, tiffs
+from tests.drivers.test_tile_grids import OWN, at, on_grid, read
 
 from terrazzo.cli import main
 from terrazzo.drivers import batch
 from terrazzo.geo.grid import Grid
 from terrazzo.storage.writers import joined
-from terrazzo.storage.writers.joined import assemble, is_current, join
+from terrazzo.storage.writers.joined import join
 from terrazzo.storage.writers.mosaic import Frame, Look, Piece, write_vrt
 
 if TYPE_CHECKING:
@@ -229,36 +229,6 @@ def test_tiles_that_overlap_are_assembled_too(scenes: Scenes, tmp_path: Path):
         (tile,) = tmp_path.glob(f"tiles/*/{path.name.removeprefix('EPSG32633_')}")
         np.testing.assert_array_equal(read(path)[0], read(tile)[0])
         assert cog_validate(path, strict=True) == (True, [], [])
-
-
-def test_what_is_assembled_stays_while_its_tiles_do(scenes: Scenes, tmp_path: Path):
-    on_grid(scenes, tmp_path, smoothed(), OWN, assemble=True)
-    path = tmp_path / "assembled" / "EPSG32633_result.tif"
-    before, pixels = path.stat().st_mtime_ns, tiffs(tmp_path)
-
-    on_grid(scenes, tmp_path, smoothed(), OWN, assemble=True)
-
-    assert path.stat().st_mtime_ns == before
-    (changed, *_) = tmp_path.glob("tiles/*/result.tif")
-    changed.write_bytes(changed.read_bytes())
-    on_grid(scenes, tmp_path, smoothed(), OWN, assemble=True)
-    assert path.stat().st_mtime_ns > before
-    assert tiffs(tmp_path) == pixels
-
-
-def test_a_file_of_other_tiles_in_the_same_frame_is_not_current(tmp_path: Path):
-    pieces, _ = cut(
-        tmp_path, hills(1, 2 * INNER, 2 * INNER, "uint8"), INNER, set(), how="nearest",
-        compression="DEFLATE",
-    )  # fmt: skip
-    look, path, vrt = Look.of(pieces[0].path), tmp_path / "one.tif", tmp_path / "one.vrt"
-    assemble(path, pieces, write_vrt(vrt, pieces, look), overviews="nearest")
-
-    assert is_current(path, pieces, write_vrt(vrt, pieces, look))
-
-    fewer = pieces[:-1]
-    assert Frame.of(fewer) == Frame.of(pieces)
-    assert not is_current(path, fewer, write_vrt(vrt, fewer, look))
 
 
 def test_what_a_killed_run_had_begun_is_taken_away(scenes: Scenes, tmp_path: Path):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
-from tests.drivers.scenes import composite, job_of
+from tests.drivers.scenes import DATES, composite, job_of
 from tests.drivers.test_bucket_runs import PATIENCE_S, fetched, kill_at, there
 from tests.drivers.test_bucket_runs import prefix as bucket_prefix
 from tests.drivers.test_bucket_runs import proxy as store_proxy
@@ -29,6 +29,7 @@ from typing_extensions import override
 from terrazzo.cli import main
 from terrazzo.drivers import named, slurm
 from terrazzo.drivers.block_names import BLOCKS
+from terrazzo.drivers.depot import BucketDepot
 from terrazzo.drivers.order import ORDER, Order, Where
 from terrazzo.drivers.ordered import read_order
 from terrazzo.drivers.pool import Pool
@@ -90,7 +91,7 @@ def test_tiles_by_way_of_a_failing_store_are_those_of_a_folder(
     assert in_bucket(store, prefix, tmp_path / "there") == in_folder(here)
     names = [asset.path.relative_to(work) for asset in made.assets]
     assert names == [asset.path.relative_to(here) for asset in plain.assets]
-    assert not list(work.rglob("tiles/*/*.tif"))  # a continent would fill the disk
+    assert not list(work.rglob("*.tif"))  # a continent would fill the disk
 
 
 def test_a_stopped_run_goes_on_from_another_machine(
@@ -303,6 +304,34 @@ def test_the_images_of_all_tiles_are_listed_once_in_the_bucket(
 
     found = [name for name in content_of(store, prefix) if name.endswith(named.IMAGES)]
     assert found == [named.IMAGES]
+    monkeypatch.setattr(named, "MOST_NAMED", len(DATES))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / named.IMAGES).write_bytes(b"of somebody else")
+    on_grid(scenes, tmp_path / "other", brightest(), OWN, depot=there(prefix))
+    assert not [name for name in content_of(store, prefix) if name.endswith(named.IMAGES)]
+
+
+def test_what_is_assembled_in_the_bucket_is_neither_fetched_nor_made_again(
+    scenes: Scenes, store: dict[str, str], proxy: Proxy, prefix: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    first = on_grid(scenes, tmp_path / "one", brightest(), OWN, assemble=True, depot=there(prefix))
+    before = in_bucket(store, prefix, tmp_path / "before")
+    fetched = []
+    bring = BucketDepot.bring
+    monkeypatch.setattr(
+        BucketDepot, "bring", lambda self, *which: (fetched.append(which[0]), bring(self, *which))
+    )
+
+    again = on_grid(scenes, tmp_path / "two", brightest(), OWN, assemble=True, depot=there(prefix))
+
+    assert proxy.url
+    assert [one.path.relative_to(tmp_path / "two") for one in again.assets] == [
+        one.path.relative_to(tmp_path / "one") for one in first.assets
+    ]
+    assert len(fetched) == 1  # to see what tiles look like
+    assert "assembled/EPSG32633_result.tif" in before
+    assert in_bucket(store, prefix, tmp_path / "after") == before
 
 
 @pytest.mark.parametrize("suffix", [".vrt", ".gti.gpkg"])

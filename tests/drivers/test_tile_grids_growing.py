@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,9 +22,10 @@ from tests.drivers.scenes import (
     register,
     write_cog,
 )
-from tests.drivers.test_tile_grids import brightest, on_grid, tiffs
+from tests.drivers.test_tile_grids import at, brightest, on_grid, read, tiffs
 
 from terrazzo.catalog import BandInfo, make_item
+from terrazzo.drivers.described import checksum
 from terrazzo.drivers.executors import Made
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.tiling.work import Tilewise
@@ -30,6 +33,7 @@ from terrazzo.errors import RunIncomplete
 from terrazzo.geo.grid import Grid
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SMALL = "EPSG:32633,600000,5100000,64,10"
@@ -138,3 +142,102 @@ def test_a_run_stopped_inside_a_tile_goes_on_after_an_image_was_added_far_away(
 
     on_grid(growing, tmp_path / "calm", brightest(), SMALL)
     assert tiffs(tmp_path / "out") == tiffs(tmp_path / "calm")
+
+
+def assembled(scenes: Scenes, folder: Path) -> int:
+    """Assemble squares; return when the one file of the first year was written, after a check."""
+    on_grid(scenes, folder, yearly(), SMALL, assemble=True)
+    path = folder / "assembled" / "EPSG32633_result_2020.tif"
+    pixels, bounds = read(path)
+    tiles = list(folder.glob("tiles/*/result_2020.tif"))
+    assert np.isfinite(pixels).sum() == 64 * 64 * len(tiles)
+    for tile in tiles:
+        inside, edges = read(tile)
+        np.testing.assert_array_equal(inside, at(path, edges))
+        assert bounds.left <= edges.left < edges.right <= bounds.right
+    told = json.loads((folder / "stac" / "collection.json").read_text())["assets"][path.name]
+    assert told["file:size"] == path.stat().st_size
+    assert told["file:checksum"] == checksum(path)
+    return path.stat().st_mtime_ns
+
+
+def test_what_is_assembled_stays_while_its_tiles_do(growing: Scenes, tmp_path: Path):
+    small(growing, (0, 0, "2020-05-12"), (0, 1, "2020-05-12"), (0, 2, "2020-05-12"))
+    first = assembled(growing, tmp_path / "out")
+    os.utime(growing.folder / "2020-05-12_0_0_B08.tif", (1, 1))
+
+    remade = assembled(growing, tmp_path / "out")  # a tile of it, of the same pixels
+
+    assert remade == first
+    grid = Grid.of(CRS, LEFT + 640, TOP, 10.0, 64, 64)
+    write_cog(growing.folder / "2020-05-12_0_1_B08.tif", np.full((64, 64), 7000, np.uint16), grid)
+    changed = assembled(growing, tmp_path / "out")
+    assert changed > first
+    with growing.workspace.catalog() as catalog:
+        catalog.delete_items(COLLECTION, ["2020-05-12_0_1"])
+    fewer = assembled(growing, tmp_path / "out")  # in the same frame
+    assert fewer > changed
+    small(growing, (1, 1, "2020-05-12"))
+    assert assembled(growing, tmp_path / "out") > fewer
+
+
+def without(folder: Path) -> None:
+    (folder / "EPSG32633_result_2020.tif").unlink()
+
+
+def of_nothing(folder: Path) -> None:
+    (folder / ".EPSG32633_result_2020.json").write_text("[]")
+
+
+def without_note(folder: Path) -> None:
+    (folder / ".EPSG32633_result_2020.json").unlink()
+
+
+@pytest.mark.parametrize("lose", [without, of_nothing, without_note], ids=lambda one: one.__name__)
+def test_what_is_not_there_or_not_known_is_assembled_anew(
+    growing: Scenes, tmp_path: Path, lose: Callable[[Path], None]
+):
+    small(growing, (0, 0, "2020-05-12"), (0, 1, "2020-05-12"))
+    first = assembled(growing, tmp_path / "out")
+    lose(tmp_path / "out" / "assembled")
+
+    assert assembled(growing, tmp_path / "out") > first
+
+
+def test_a_tile_names_the_images_that_it_may_be_made_of(growing: Scenes, tmp_path: Path):
+    small(growing, (0, 0, "2020-05-12"), (0, 2, "2020-05-12"), (0, 2, "2021-05-12"))
+
+    on_grid(growing, tmp_path, yearly(), SMALL)
+
+    left, right = ["2020-05-12_0_0"], ["2020-05-12_0_2", "2021-05-12_0_2"]
+    assert named_in(tmp_path) == {
+        "E000S001": left, "E001S001": left + right, "E002S001": right, "collection": left + right,
+    }  # fmt: skip
+
+
+def named_in(folder: Path) -> dict[str, list[str]]:
+    """Return the images that the items of each tile name, and the collection."""
+    found = {}
+    for path in (folder / "stac").glob("*.json"):
+        told = json.loads(path.read_text())
+        told = told.get("properties", told)
+        name = next(
+            (one for one in ("E000S001", "E001S001", "E002S001") if one in path.name), path.stem
+        )
+        images = told["terrazzo:sources"]["load"]
+        assert found.setdefault(name, images) == images
+    return found
+
+
+def test_what_stages_find_is_made_of_all_images(growing: Scenes, tmp_path: Path):
+    small(growing, (0, 0, "2020-05-12"), (0, 1, "2020-05-12"))
+    nodes = yearly()
+    del nodes["top"]["result"]
+    nodes["trimmed"] = node("trim_cube", True, data=ref("top"))
+
+    on_grid(growing, tmp_path, nodes, SMALL)
+
+    assert named_in(tmp_path) == {
+        name: ["2020-05-12_0_0", "2020-05-12_0_1"]
+        for name in ("E000S001", "E001S001", "collection")
+    }

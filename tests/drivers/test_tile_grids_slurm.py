@@ -20,7 +20,7 @@ from terrazzo.drivers.ordered import read_order
 from terrazzo.drivers.shares import Share
 from terrazzo.drivers.slurm import Allocation, Slurm
 from terrazzo.drivers.tiling.slurmed import ByTiles
-from terrazzo.drivers.tiling.work import ASIDE
+from terrazzo.drivers.tiling.tallied import ASIDE
 from terrazzo.errors import ArgumentInvalid, RunIncomplete
 from terrazzo.progress import Progress
 

@@ -13,14 +13,21 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.sandbox import attacks
 
 from terrazzo.sandbox import Mode, UdfRules
 from terrazzo.sandbox.layers import this_machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Outcomes = Callable[[int, str], Any]
 
 MACHINE = this_machine()
 pytestmark = [
@@ -29,13 +36,12 @@ pytestmark = [
 ]
 NOBODY = 65534
 USERS = [os.getuid(), NOBODY] if os.getuid() == 0 else [os.getuid()]
-LAYERS = [
+LAYERS = {"all": True, "namespaces": not MACHINE.namespaces, "landlock": MACHINE.landlock > 0}
+"""Which layers of protection there are here."""
+FIRST = "first landlock"
+EACH = [
     pytest.param(layers, marks=pytest.mark.skipif(not there, reason=f"no {layers} here"))
-    for layers, there in (
-        ("all", True),
-        ("namespaces", not MACHINE.namespaces),
-        ("landlock", MACHINE.landlock > 0),
-    )
+    for layers, there in LAYERS.items()
 ]
 PATHS = os.pathsep.join((str(Path(__file__).parents[2] / "src"), sysconfig.get_path("purelib")))
 
@@ -53,8 +59,8 @@ def interpreter(user: int) -> str:
     pytest.skip(f"User {user} may start no {version} here.")
 
 
-@functools.cache
-def outcomes(user: int, layers: str) -> Any:
+def attack(user: int, layers: str) -> Any:
+    """Return what became of all attacks of a user."""
     done = subprocess.run(
         [interpreter(user), attacks.__file__, layers],
         user=user,
@@ -69,12 +75,35 @@ def outcomes(user: int, layers: str) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("layers", LAYERS)
+@pytest.fixture(scope="module")
+def outcomes() -> Iterator[Callable[[int, str], Any]]:
+    """What tells of all attacks of a user where there are some layers only.
+
+    Half of their time they wait for limits of time, so that users attack side by side; one user's
+    attacks follow each other, as they share the processes that a user may have.
+    """
+    there = [layers for layers, here in LAYERS.items() if here]
+    machines = [*there, *([FIRST] if MACHINE.landlock else [])]
+    with ExitStack() as stack:
+        pools = {user: stack.enter_context(ThreadPoolExecutor(1)) for user in USERS}
+        begun = {
+            (user, layers): pool.submit(attack, user, layers)
+            for user, pool in pools.items()
+            for layers in machines
+        }
+        yield lambda user, layers: begun[user, layers].result()
+        for pool in pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@pytest.mark.parametrize("layers", EACH)
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize(
     ("group", "name"), [(group, name) for group, found in attacks.GROUPS.items() for name in found]
 )
-def test_nothing_is_reached(group: str, name: str, user: int, layers: str) -> None:
+def test_nothing_is_reached(
+    group: str, name: str, user: int, layers: str, outcomes: Outcomes
+) -> None:
     told = outcomes(user, layers)[group][name]
 
     assert told.get("reached", 0) == 0
@@ -84,15 +113,15 @@ def test_nothing_is_reached(group: str, name: str, user: int, layers: str) -> No
 
 @pytest.mark.skipif(not MACHINE.landlock, reason="no Landlock here")
 @pytest.mark.parametrize("user", USERS)
-def test_first_landlock_protects_files_too(user: int) -> None:
-    told = outcomes(user, "first landlock")
+def test_first_landlock_protects_files_too(user: int, outcomes: Outcomes) -> None:
+    told = outcomes(user, FIRST)
 
     for group in attacks.FILE_GROUPS:
         assert {name for name, one in told[group].items() if one.get("reached", 0)} == set()
     assert told["file"] == "kept"
 
 
-@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize("layers", EACH)
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize(
     ("name", "words"),
@@ -117,7 +146,9 @@ def test_first_landlock_protects_files_too(user: int) -> None:
         ("hang up", "closed files"),
     ],
 )
-def test_it_is_stopped_and_told_why(name: str, words: str, user: int, layers: str) -> None:
+def test_it_is_stopped_and_told_why(
+    name: str, words: str, user: int, layers: str, outcomes: Outcomes
+) -> None:
     told = outcomes(user, layers)["endings"][name]
 
     assert words in told["error"]
@@ -125,7 +156,7 @@ def test_it_is_stopped_and_told_why(name: str, words: str, user: int, layers: st
     assert told["left"] == outcomes(user, layers)["rest"]
 
 
-@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize("layers", EACH)
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize(
     ("name", "words"),
@@ -147,7 +178,9 @@ def test_it_is_stopped_and_told_why(name: str, words: str, user: int, layers: st
         ("a pickle for an answer", "upset its worker"),
     ],
 )
-def test_results_that_are_none_are_refused(name: str, words: str, user: int, layers: str) -> None:
+def test_results_that_are_none_are_refused(
+    name: str, words: str, user: int, layers: str, outcomes: Outcomes
+) -> None:
     told = outcomes(user, layers)["results"][name]
 
     if words:
@@ -168,28 +201,30 @@ def test_every_result_of_an_attack_is_looked_at() -> None:
     assert {name for name, _ in mark.args[1]} == set(attacks.RESULTS)
 
 
-@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize("layers", EACH)
 @pytest.mark.parametrize("user", USERS)
 def test_code_of_one_user_spoils_none_of_another_though_its_text_is_the_same(
-    user: int, layers: str
+    user: int, layers: str, outcomes: Outcomes
 ) -> None:
     told = outcomes(user, layers)["poisoned"]
 
     assert told == {"before": True, "spoilt": True, "after": True}
 
 
-@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize("layers", EACH)
 @pytest.mark.parametrize("user", USERS)
-def test_shared_memory_is_given_back_though_code_holds_it(user: int, layers: str) -> None:
+def test_shared_memory_is_given_back_though_code_holds_it(
+    user: int, layers: str, outcomes: Outcomes
+) -> None:
     told = outcomes(user, layers)["holding"]
 
     assert "took more than 4 seconds" in told["error"]
     assert told["left"] == outcomes(user, layers)["rest"]
 
 
-@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize("layers", EACH)
 @pytest.mark.parametrize("user", USERS)
-def test_what_is_printed_is_bounded(user: int, layers: str) -> None:
+def test_what_is_printed_is_bounded(user: int, layers: str, outcomes: Outcomes) -> None:
     told = outcomes(user, layers)["noise"]
 
     assert told["right"]
@@ -197,17 +232,17 @@ def test_what_is_printed_is_bounded(user: int, layers: str) -> None:
     assert "the rest is dropped" in told["last"]
 
 
-@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize("layers", EACH)
 @pytest.mark.parametrize("user", USERS)
 def test_threads_that_stay_behind_are_frozen_and_spoil_no_other_code(
-    user: int, layers: str
+    user: int, layers: str, outcomes: Outcomes
 ) -> None:
     assert outcomes(user, layers)["lingering"] == {"other": True, "frozen": True}
 
 
-@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize("layers", EACH)
 @pytest.mark.parametrize("user", USERS)
-def test_nothing_is_left_behind(user: int, layers: str) -> None:
+def test_nothing_is_left_behind(user: int, layers: str, outcomes: Outcomes) -> None:
     told = outcomes(user, layers)
 
     assert told["user"] == user

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shlex
 import subprocess
 import sys
 import time
@@ -224,6 +225,36 @@ def test_slurm_computes_a_job_that_outlives_the_server(
     assert logged[-1] == "JobFinished"
     assert list((folder / ".slurm").glob("work-*.log"))
     assert not (folder / WORKSPACE).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("cluster")
+def test_what_is_told_in_slurm_is_read_before_the_job_ends(
+    workspace: Workspace, session: requests.Session, tmp_path: Path
+) -> None:
+    """Results are put together when the test has read what the blocks log, and not before."""
+    go, command = tmp_path / "go", tmp_path / "command.sh"
+    plain = shlex.join((sys.executable, "-m", "terrazzo", "--home", str(workspace.home)))
+    command.write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in *--finish*) until [ -e {go} ]; do sleep 0.2; done;; esac\n'
+        f'exec {plain} "$@"\n'
+    )
+    command.chmod(0o755)
+    elsewhere = Elsewhere("slurm", tasks=2, time="0:10:00", command=(str(command),))
+
+    with server(workspace, elsewhere) as url:
+        here = begun(session, url, udf(TALKING))
+        try:
+            until(lambda: "Seen" in codes(session, here))
+            early, status = codes(session, here), session.get(here).json()["status"]
+        finally:
+            go.touch()
+        waited(session, here, "finished")
+        logged = codes(session, here)
+
+    assert status == "running"
+    assert logged.count("Seen") == early.count("Seen") >= 1
 
 
 @pytest.mark.slow

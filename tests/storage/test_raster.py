@@ -314,6 +314,69 @@ def test_tiles_asked_for_together_come_in_order_and_are_decoded_once():
     assert cache.missing(["a", "z"]) == [1]
 
 
+def test_threads_that_want_the_same_tiles_share_the_work():
+    """The second does not wait for what the first has not begun."""
+    cache, made = BlockCache(1000), []
+    first_begun, second_done = threading.Event(), threading.Event()
+    keys = ["a", "b", "c"]
+
+    def decode(missing: Sequence[int], keep: Callable[[int, np.ndarray], None]) -> None:
+        (position,) = missing
+        if position == 0:
+            first_begun.set()
+            assert second_done.wait(60)
+        made.append((threading.current_thread().name, keys[position]))
+        keep(position, np.full(3, position, np.uint8))
+        if len(made) == 2:
+            second_done.set()
+
+    with ThreadPoolExecutor(1, "first") as one_thread, ThreadPoolExecutor(1, "second") as other:
+        first = one_thread.submit(cache.get, keys, decode, together=False)
+        assert first_begun.wait(60)
+        second = other.submit(cache.get, keys, decode, together=False)
+
+    assert made == [("second_0", "b"), ("second_0", "c"), ("first_0", "a")]
+    for found in (first.result(), second.result()):
+        assert [int(tile[0]) for tile in found] == [0, 1, 2]
+    assert cache.counts.tiles_decoded == 3
+    assert cache.counts.tiles_found == 3
+
+
+def test_an_error_in_shared_work_reaches_who_waits_for_that_tile_alone():
+    cache, begun, go_on = BlockCache(1000), threading.Event(), threading.Event()
+
+    def fail(*_: object) -> None:
+        begun.set()
+        assert go_on.wait(60)
+        raise OSError("broken")
+
+    def decode(missing: Sequence[int], keep: Callable[[int, np.ndarray], None]) -> None:
+        keep(missing[0], np.ones(1, np.uint8))
+        go_on.set()
+
+    with ThreadPoolExecutor(2) as pool:
+        failing = pool.submit(cache.get, ["a", "b"], fail, together=False)
+        assert begun.wait(60)
+        waiting = pool.submit(cache.get, ["a", "b"], decode, together=False)
+
+    for one_of_them in (failing, waiting):
+        with pytest.raises(OSError, match="broken"):
+            one_of_them.result()
+    assert cache.missing(["a", "b"]) == [0]
+
+
+def test_a_cache_grows_and_does_not_shrink():
+    cache = BlockCache(100)
+
+    cache.grow(200)
+    cache.grow(50)
+    for number in range(3):
+        one(cache, number, np.zeros(80, np.uint8))
+
+    assert cache.max_bytes == 200
+    assert cache.bytes_held == 160
+
+
 def test_an_error_reaches_everyone_and_is_not_kept():
     cache = BlockCache(1000)
 

@@ -16,6 +16,7 @@ from terrazzo.drivers.depot import BucketDepot, FolderDepot
 from terrazzo.drivers.described import describe
 from terrazzo.drivers.executors import Blockwise, Made, Sent, computed, opened
 from terrazzo.drivers.journal import write_journal
+from terrazzo.drivers.overheard import name_of
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.record import FAILED, RunRecord, folder_name
 from terrazzo.drivers.results import output_format, raster_asset, write_results, write_value
@@ -297,7 +298,7 @@ def _compute(work: Blockwise, sent: Sent, means: Means) -> _Computed:
     try:
         with progress, opened(means.pool, work, sent, progress) as executor:
             progress.start(count, "blocks")
-            for number, made in computed(executor, work.sweep, versions):
+            for number, made in computed(executor, work.sweep, versions, progress):
                 if made.error:
                     failed, first = failed + 1, first if failed else made
                     logs.retell(made.log)
@@ -310,7 +311,8 @@ def _compute(work: Blockwise, sent: Sent, means: Means) -> _Computed:
                 versions[number] = made.version
                 if work.record.store is not None and (made.log or made.skipped):
                     told[number] = made
-                progress.hear(made.log)
+                if made.log:
+                    progress.hear(made.log, name_of(sent.folder, number, made.version))
                 if made.resumed:
                     resumed += 1
                     progress.resume()

@@ -18,6 +18,8 @@ import numpy as np
 from terrazzo.drivers import batch
 from terrazzo.drivers.batch import folders_of, inspected_nodes, output_nodes
 from terrazzo.drivers.executors import computed, opened
+from terrazzo.drivers.helped import counted
+from terrazzo.drivers.overheard import Overheard, speaks
 from terrazzo.drivers.results import output_format
 from terrazzo.drivers.stages import Means, settled, stage_plans
 from terrazzo.engine import check_memory, read_version
@@ -25,13 +27,13 @@ from terrazzo.engine.bound import Pending
 from terrazzo.errors import RunIncomplete
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from terrazzo.drivers.batch import RunResult
     from terrazzo.drivers.depot import Depot
-    from terrazzo.drivers.executors import Blockwise, Sent
+    from terrazzo.drivers.executors import Blockwise, Made, Sent
     from terrazzo.drivers.job import Workspace
     from terrazzo.drivers.order import Order, Where
     from terrazzo.drivers.record import RunRecord
@@ -52,6 +54,8 @@ class BlockParts:
 
     tallies: Sequence[Tally]
     """Of each raster."""
+    heard: Sequence[Overheard] = ()
+    """What those of each log; none where they are silent."""
     unit: str = "blocks"
 
     @property
@@ -70,6 +74,11 @@ class BlockParts:
         for tally in self.tallies:
             tally.look()
         return sum(int(tally.aside.sum()) for tally in self.tallies)
+
+    def tell(self, progress: Progress) -> None:
+        """Tell what was logged in those that were there at the last look, and were not told of."""
+        for one in self.heard:
+            one.tell(progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +146,7 @@ def begun(order: Order[Any], workspace: Workspace, run: Depot) -> tuple[BlockPar
     """
     inference = order.job.infer(workspace)
     outputs = output_nodes(inference)
-    tallies = {}
+    tallies, heard = {}, []
     for node, place in folders_of(outputs, run).items():
         if inference.nodes[node].grid is None or inference.cube(node).result is Pending.PENDING:
             continue
@@ -151,11 +160,13 @@ def begun(order: Order[Any], workspace: Workspace, run: Depot) -> tuple[BlockPar
         if record.results(partial(read_version, plan, plan.window)) is None:
             record.reopen()  # those that are there are of images that have changed since
             _drop_changed(plan, blocks, record)
+        if speaks(inference.graph):
+            heard.append(Overheard(record, tallies[node]))
     names = folders_of(outputs, PurePosixPath())
     held = {str(names[node]): tally.count for node, tally in tallies.items()}
     replace(order, by=ByBlocks(held)).write(run)
     stages = any(stage_plans(order.job, inference, node) for node in outputs)
-    return BlockParts(tuple(tallies.values())), stages
+    return BlockParts(tuple(tallies.values()), heard), stages
 
 
 def _drop_changed(plan: Plan, blocks: Blocks, record: RunRecord) -> None:
@@ -179,23 +190,22 @@ def help_with(
         OutputFailed: blocks cannot be kept.
         RunIncomplete: blocks failed.
     """
-    made = failed = 0
+    return counted(_made(order, workspace, run, share, progress), "blocks", run, progress)
+
+
+def _made(
+    order: Order[Any], workspace: Workspace, run: Depot, share: Share, progress: Progress
+) -> Generator[tuple[str, Made]]:
+    """Compute blocks, and yield those that are made or set aside."""
     inference = prepare(order, workspace, run, progress)
     for node, place in folders_of(output_nodes(inference), run).items():
         if inference.cube(node).grid is None:
             continue
         sent = order.sent(workspace, run, node, place)
-        work = replace(sent.opened(), ahead=order.threads)
+        work = sent.opened(ahead=order.threads)
         if work.record.results(partial(read_version, work.plan, work.plan.window)) is not None:
             continue
-        more, less = _help(work, sent, order, share, progress)
-        made, failed = made + more, failed + less
-    if failed:
-        raise RunIncomplete(
-            f"{failed} blocks failed and were set aside; {made} were made. The reasons are in "
-            f"{run}. When they are mended, give the command that began the run once more."
-        )
-    return made
+        yield from _help(work, sent, order, share, progress)
 
 
 def prepare(order: Order[Any], workspace: Workspace, run: Depot, progress: Progress) -> Inference:
@@ -213,32 +223,25 @@ def prepare(order: Order[Any], workspace: Workspace, run: Depot, progress: Progr
 
 def _help(
     work: Blockwise, sent: Sent, order: Order[Any], share: Share, progress: Progress
-) -> tuple[int, int]:
+) -> Generator[tuple[str, Made]]:
     count = len(work.blocks)
     versions = work.record.versions(count)
-    made = failed = 0
     try:
         with progress, opened(order.pool, work, sent, progress) as executor:
             progress.start(count, "blocks")
             progress.resume(int((versions != 0).sum()))
-            for number, block in computed(executor, _numbers(work, share, versions), versions):
+            numbers = _numbers(work, share, versions)
+            for number, block in computed(executor, numbers, versions, progress):
+                window = work.blocks[number]
                 if block.error:
-                    failed += 1
-                    work.record.set_aside(number, work.blocks[number], block.error, block.log)
-                    progress.fail(_named(work, number), block.error, block.reason)
+                    work.record.set_aside(number, window, block.error, block.log)
                 else:
                     versions[number] = block.version
-                    made += 1
                     progress.advance()
+                yield f"block at row {window.row}, column {window.col}", block
     except BrokenExecutor as error:
         raise RunIncomplete("The threads of this worker have ended.") from error
     work.record.leave()  # a task that Slurm took for lost works on, and may come last
-    return made, failed
-
-
-def _named(work: Blockwise, number: int) -> str:
-    window = work.blocks[number]
-    return f"block at row {window.row}, column {window.col}"
 
 
 def _numbers(work: Blockwise, share: Share, versions: NDArray[np.uint64]) -> Iterator[int]:

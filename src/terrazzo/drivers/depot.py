@@ -57,8 +57,18 @@ class Depot(Protocol):
     def has(self, name: str) -> bool:
         """Tell whether there is a file or folder."""
 
-    def write(self, name: str, *parts: Buffer) -> None:
-        """Write a file out of parts, in place of the one that was there."""
+    def write(self, name: str, *parts: Buffer, lasting: bool = True) -> None:
+        """Write a file out of parts, in place of the one that was there.
+
+        Args:
+            name: of the file.
+            parts: of what it has in it.
+            lasting: whether no loss of power takes anything of it from then on. To wait for that
+                takes milliseconds; what can be made again is found out by `holds` to be cut short.
+        """
+
+    def holds(self, name: str, size: int) -> bool:
+        """Tell whether a file that is there has all of its bytes."""
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete files; those that are not there are none the worse."""
@@ -151,7 +161,7 @@ class FolderDepot:
         """Tell whether there is a file or folder."""
         return (self.path / name).exists()
 
-    def write(self, name: str, *parts: Buffer) -> None:
+    def write(self, name: str, *parts: Buffer, lasting: bool = True) -> None:
         """Write a file beside its final name, and move it there."""
         path = self.path / name
         part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
@@ -159,8 +169,9 @@ class FolderDepot:
             with _created(part) as file:
                 for content in parts:
                     file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                if lasting:
+                    file.flush()
+                    os.fsync(file.fileno())
             part.replace(path)
         except BaseException as error:
             with suppress(OSError):
@@ -168,6 +179,13 @@ class FolderDepot:
             if isinstance(error, OSError):
                 raise output_failed(path, error) from error
             raise
+
+    def holds(self, name: str, size: int) -> bool:
+        """Tell whether a file has all of its bytes."""
+        try:
+            return (self.path / name).stat().st_size == size
+        except OSError:
+            return False
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete files."""
@@ -277,10 +295,16 @@ class BucketDepot:
         with self._asked():
             return self.bucket.listed_as(key) is not None or any(self.bucket.listed(f"{key}/"))
 
-    def write(self, name: str, *parts: Buffer) -> None:
-        """Put an object by one request."""
+    def write(self, name: str, *parts: Buffer, lasting: bool = True) -> None:
+        """Put an object by one request, which the server answers when it is kept."""
+        del lasting
         with self._asked():
             self.bucket.put_bytes(self._key(name), b"".join(parts), MEDIA_TYPE)
+
+    def holds(self, name: str, size: int) -> bool:
+        """Tell whether an object has all of its bytes: it has if it is there."""
+        del name, size
+        return True
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete objects."""

@@ -82,8 +82,11 @@ def describe(
         path = asset.path.relative_to(folder)
         key = "-".join(path.parts)
         parts.setdefault(asset.time, {})[key] = _asset(asset, path)
-    sources = sources_of(inference)
-    listed = None if job.is_part else listed_images(sources, folder)
+    sources, known = job.sources(inference), Results.of(folder)
+    listed = None
+    if not job.is_part:
+        before = known is not None and known.path(IMAGES) is not None
+        listed = listed_images(sources, folder, known=before)
     if listed is not None and parts:
         next(iter(parts.values()))[IMAGES] = listed
     period = _period(inference)
@@ -111,21 +114,11 @@ def describe(
             **(further or {}),
         },
     }
-    known = Results.of(folder)
     if known is None or _without_time(known.told) != _without_time(told):
         folder.mkdir(parents=True, exist_ok=True)
         _write_json(folder / FILE, told)
         _write_catalogue(Results(folder, told))
     return sum(asset["file:size"] for part in parts.values() for asset in part.values())
-
-
-def sources_of(inference: Inference) -> dict[str, Sequence[str]]:
-    """Return the ids of the images that a graph reads, by the node that loads them."""
-    return {
-        name: bound.items
-        for name, bound in inference.nodes.items()
-        if bound.source is not None or bound.loaded
-    }
 
 
 def _without_time(told: Mapping[str, Any]) -> Any:
@@ -145,11 +138,7 @@ def _write_catalogue(results: Results) -> None:
     if results.told["bbox"] is None or not results.told["parts"]:
         return  # STAC has no place for what lies nowhere
     folder.mkdir()
-    paths = {
-        key: asset["file"]
-        for part in results.told["parts"]
-        for key, asset in part["assets"].items()
-    }
+    paths = results.files()
     collection = results.collection(lambda key: f"../{paths[key]}")
     name = collection["id"]
     root = {"rel": "root", "href": "./collection.json", "type": "application/json"}
@@ -279,13 +268,18 @@ class Results:
             raise _damaged(folder, f"{digest!r} is no digest of a graph")
         return cls(folder, told)
 
+    def files(self) -> dict[str, str]:
+        """Return where in the folder the file of each asset is, by its key."""
+        return {
+            key: asset["file"]
+            for part in self.told["parts"]
+            for key, asset in part["assets"].items()
+        }
+
     def path(self, key: str) -> Path | None:
         """Return the file of an asset; None if there is none of that key."""
-        for part in self.told["parts"]:
-            if key in part["assets"]:
-                found: Path = self.folder / part["assets"][key]["file"]
-                return found
-        return None
+        file = self.files().get(key)
+        return None if file is None else self.folder / file
 
     def asset(self, key: str) -> Mapping[str, Any]:
         """Return what is said of an asset that is there."""

@@ -18,15 +18,16 @@ from terrazzo.drivers.extraction.prepared import Given, weighed
 from terrazzo.drivers.extraction.samples import Sampling
 from terrazzo.drivers.extraction.scenes import states, undone
 from terrazzo.drivers.extraction.work import by_threads
+from terrazzo.drivers.helped import counted
 from terrazzo.drivers.order import Order
 from terrazzo.drivers.stages import Means
-from terrazzo.errors import RunIncomplete
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
     from terrazzo.drivers.extract import ExtractResult
     from terrazzo.drivers.extraction.scenes import Scene
+    from terrazzo.drivers.extraction.work import Outcome
     from terrazzo.drivers.job import Workspace
     from terrazzo.drivers.order import Where
     from terrazzo.drivers.pool import Pool
@@ -56,6 +57,9 @@ class SceneParts:
     def aside(self) -> int:
         """Return how many could not be computed."""
         return failed_there(self.folder, self.scenes)
+
+    def tell(self, progress: Progress) -> None:
+        """Tell nothing: what scenes log comes with the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,22 +135,15 @@ class ByScenes:
         _, cells = weighed(work, scenes, progress)
         todo = undone(folder, states(folder), scenes, skip_bad=order.job.skip_bad)
         missing = _Missing(folder, todo, share)
-        made = failed = 0
-        with progress:
-            progress.start(sum(cells[scene.key] for scene in todo), "blocks")
-            for outcome in by_threads(work, missing, lambda _: None, progress):
-                hand_over(folder, outcome)
-                if outcome.error:
-                    failed += 1
-                    progress.fail(f"scene {outcome.scene.key}", outcome.error, outcome.reason)
-                else:
-                    made += 1
-        if failed:
-            raise RunIncomplete(
-                f"{failed} scenes failed; {made} were handed over in {folder}. When the reasons "
-                "are mended, give the command that began the extraction once more."
-            )
-        return made
+
+        def handed() -> Generator[tuple[str, Outcome]]:
+            with progress:
+                progress.start(sum(cells[scene.key] for scene in todo), "blocks")
+                for outcome in by_threads(work, missing, lambda _: None, progress):
+                    hand_over(folder, outcome)
+                    yield f"scene {outcome.scene.key}", outcome
+
+        return counted(handed(), "scenes", folder, progress)
 
     def finished(
         self, order: Order[Any], workspace: Workspace, where: Where, progress: Progress

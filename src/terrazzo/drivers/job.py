@@ -317,6 +317,14 @@ class Job:
             inference, grid, node=node, within=self.within, labels=labels, exact=self.exact
         )
 
+    def sources(self, inference: Inference) -> dict[str, Sequence[str]]:
+        """Return the ids of the images that results are made of, by the node that loads them."""
+        return {
+            name: bound.items
+            for name, bound in inference.nodes.items()
+            if bound.source is not None or bound.loaded
+        }
+
     def _grid(self, native: Grid, extent: Any) -> Grid | None:
         if not self.resolution and not self.crs:
             return None

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from terrazzo.storage.writers.files import whole_file
+from terrazzo.storage.texts import Texts
+from terrazzo.storage.writers.files import output_failed, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,14 +32,25 @@ def named_items(items: Sequence[str]) -> list[str] | dict[str, int | str]:
     """
     if len(items) <= MOST_NAMED:
         return list(items)
+    kept = items if isinstance(items, Texts) else tuple(items)
+    return {"count": len(items), "digest": _digest_of(kept)}
+
+
+@lru_cache(maxsize=8)
+def _digest_of(items: Texts | tuple[str, ...]) -> str:
+    """Return the digest of many ids; every tile of a run asks for that of the same again."""
     digest = hashlib.sha256()
     for name in items:
         digest.update(json.dumps(name).encode() + b"\n")
-    return {"count": len(items), "digest": digest.hexdigest()}
+    return digest.hexdigest()
 
 
-def listed_images(sources: Mapping[str, Sequence[str]], folder: Path) -> dict[str, Any] | None:
+def listed_images(
+    sources: Mapping[str, Sequence[str]], folder: Path, *, known: bool
+) -> dict[str, Any] | None:
     """Write all images of a run into a file, if lists of its results do not name each.
+
+    Where they do, the file that the same run had written before is deleted.
 
     The file has a line of JSON for each, `{"node": ..., "item": ...}`, in reading order. Equal
     images are equal bytes.
@@ -45,18 +58,25 @@ def listed_images(sources: Mapping[str, Sequence[str]], folder: Path) -> dict[st
     Args:
         sources: ids of images, by the node that loads them.
         folder: of the results.
+        known: whether the run has told of such a file before; else it is somebody else's.
 
     Returns:
         What STAC is told of the file, with its name as `file`; None where none is needed.
 
     Raises:
-        OutputFailed: it cannot be written.
+        OutputFailed: it cannot be written, or deleted.
     """
     path = folder / IMAGES
-    if all(len(items) <= MOST_NAMED for items in sources.values()):
-        path.unlink(missing_ok=True)
+    few = all(len(items) <= MOST_NAMED for items in sources.values())
+    try:
+        if few and known:
+            path.unlink(missing_ok=True)
+        elif not few:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_failed(path, error) from error
+    if few:
         return None
-    folder.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part:
         with part.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
             for node, items in sources.items():

@@ -55,6 +55,12 @@ class Parts(Protocol):
     def aside(self) -> int:
         """Return how many were set aside, as they fail for good."""
 
+    def tell(self, progress: Progress) -> None:
+        """Tell what was logged in those that were made since it was asked last, if anybody reads.
+
+        What is not told here is when the results are put together.
+        """
+
 
 class Steps(Protocol[R_co]):
     """What is made by an order, and how."""

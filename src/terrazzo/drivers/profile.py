@@ -277,8 +277,20 @@ class _Watched(Progress):
         self._shown.resume(count)
 
     @override
+    def check(self) -> None:
+        self._shown.check()
+
+    @override
     def note(self, message: str) -> None:
         self._shown.note(message)
+
+    @override
+    def fail(self, unit: str, reason: str, error: Exception | None) -> None:
+        self._shown.fail(unit, reason, error)
+
+    @override
+    def hear(self, entries: Sequence[object], unit: str = "") -> None:
+        self._shown.hear(entries, unit)
 
     @override
     def finish(self) -> None:

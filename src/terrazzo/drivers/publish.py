@@ -14,6 +14,7 @@ from terrazzo.drivers.extraction.published import extraction_item, is_extraction
 from terrazzo.drivers.ingest import alone, check_id
 from terrazzo.drivers.ingestion.items import FILE_EXTENSION, Target
 from terrazzo.drivers.ingestion.names import date_id, safe_name
+from terrazzo.drivers.named import IMAGES
 from terrazzo.drivers.places import gate_of, remember_place
 from terrazzo.drivers.publish_tables import publish_tables, send_tables, tables_of
 from terrazzo.drivers.sending import Destination, Parcel, digest_in
@@ -122,12 +123,12 @@ def publish(
     made = kept = 0
     with alone(workspace.assets, collection), workspace.catalog(create=True) as catalog, shown:
         _put_collection(catalog, collection, stated)
-        files = [_files(results, part) for part in parts]
-        room.start(files, shown)
-        for part, (name, here) in zip(parts, files, strict=True):
-            item = _item(results, part, collection, name, room.take(name, here))
+        dates = [_date(results, part) for part in parts]
+        room.start(dates, shown)
+        for part, date in zip(parts, dates, strict=True):
+            item = _item(results, part, collection, date, room)
             room.tell(item)
-            is_new = item != _known(catalog, collection, name)
+            is_new = item != _known(catalog, collection, date.name)
             if isinstance(room, _Below):
                 remember_place(workspace.home, room.destination.place)
             if is_new:
@@ -191,11 +192,23 @@ def _published_polygons(
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """An image of a run."""
+    """A file of a run."""
 
     path: Path
     told: Mapping[str, Any]
     """Its asset, without an address."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Date:
+    """What becomes an item."""
+
+    name: str
+    """Id of the item."""
+    images: Mapping[str, _File]
+    """By the key that each gets."""
+    lists: Mapping[str, _File]
+    """Of all images that the run has read, by the name of the file; none as a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,18 +217,28 @@ class _Folder:
 
     target: Target
 
-    def start(self, files: Sequence[tuple[str, Mapping[str, _File]]], shown: Progress) -> None:
+    def start(self, dates: Sequence[_Date], shown: Progress) -> None:
         """Make ready for all items."""
-        shown.start(len(files), "items")
+        shown.start(len(dates), "items")
 
-    def take(self, item: str, files: Mapping[str, _File]) -> dict[str, AssetName]:
+    def take(self, date: _Date) -> dict[str, AssetName]:
         """Take over the images of an item, and return what readers take."""
         found = {}
-        for key, file in files.items():
-            path = self.target.path(item, key)
+        for key, file in date.images.items():
+            path = self.target.path(date.name, key)
             self.target.prepare(path)
             _take_over(file.path, path)
             found[key] = Gate((path.parent,)).open_name(str(path))
+        return found
+
+    def take_lists(self, date: _Date) -> dict[str, str]:
+        """Take over what else there is of an item, and return where it is."""
+        found = {}
+        for key, file in date.lists.items():
+            path = self.target.folder / date.name / key
+            self.target.prepare(path)
+            _take_over(file.path, path)
+            found[key] = str(path)
         return found
 
     def tell(self, item: Mapping[str, Any]) -> None:
@@ -235,21 +258,27 @@ class _Below:
 
     destination: Destination
 
-    def start(self, files: Sequence[tuple[str, Mapping[str, _File]]], shown: Progress) -> None:
+    def start(self, dates: Sequence[_Date], shown: Progress) -> None:
         """Make ready for all items."""
         del shown
-        every = [parcel for name, here in files for parcel in self._parcels(name, here).values()]
-        self.destination.start(every)
+        each = (parcels for date in dates for parcels in (_images_sent(date), _lists_sent(date)))
+        self.destination.start([parcel for parcels in each for parcel in parcels.values()])
 
-    def take(self, item: str, files: Mapping[str, _File]) -> dict[str, AssetName]:
+    def take(self, date: _Date) -> dict[str, AssetName]:
         """Send the images of an item, and return what readers take."""
-        parcels = self._parcels(item, files)
+        parcels = _images_sent(date)
         self.destination.send(list(parcels.values()))
         gate = gate_of((), (), (self.destination.place,))
         return {
-            key: gate.open_name(self.destination.url(parcel.key), item=item, asset=key)
+            key: gate.open_name(self.destination.url(parcel.key), item=date.name, asset=key)
             for key, parcel in parcels.items()
         }
+
+    def take_lists(self, date: _Date) -> dict[str, str]:
+        """Send what else there is of an item, and return where it is."""
+        parcels = _lists_sent(date)
+        self.destination.send(list(parcels.values()))
+        return {key: self.destination.url(parcel.key) for key, parcel in parcels.items()}
 
     def tell(self, item: Mapping[str, Any]) -> None:
         """Put the item, now that its files are there."""
@@ -274,15 +303,23 @@ class _Below:
             "collection.json", {**catalog.collection(collection), "links": links}
         )
 
-    def _parcels(self, item: str, files: Mapping[str, _File]) -> dict[str, Parcel]:
-        return {
-            key: Parcel(file.path, f"{item}/{key}.tif", file.told["type"], digest_in(file.told))
-            for key, file in files.items()
-        }
+
+def _images_sent(date: _Date) -> dict[str, Parcel]:
+    return {
+        key: Parcel(file.path, f"{date.name}/{key}.tif", file.told["type"], digest_in(file.told))
+        for key, file in date.images.items()
+    }
 
 
-def _files(results: Results, part: Mapping[str, Any]) -> tuple[str, dict[str, _File]]:
-    """Return the id of a date's item, and its images by the key that they get."""
+def _lists_sent(date: _Date) -> dict[str, Parcel]:
+    return {
+        key: Parcel(file.path, f"{date.name}/{key}", file.told["type"], digest_in(file.told))
+        for key, file in date.lists.items()
+    }
+
+
+def _date(results: Results, part: Mapping[str, Any]) -> _Date:
+    """Return what is published of a date."""
     digest = results.told["provenance"]["terrazzo:graph_digest"][:_DIGEST]
     label = date_id(parse_time(part["time"])) if part["time"] else safe_name(part["label"] or "")
     name = f"{digest}_{label}" if part["label"] else digest
@@ -290,9 +327,14 @@ def _files(results: Results, part: Mapping[str, Any]) -> tuple[str, dict[str, _F
     found = {}
     for key, told in images.items():
         short = "data" if len(images) == 1 else safe_name(key.removesuffix(".tif"))
-        plain = {field: value for field, value in told.items() if field != "file"}
-        found[short] = _File(results.folder / told["file"], plain)
-    return name, found
+        found[short] = _file(results, told)
+    lists = {key: _file(results, told) for key, told in part["assets"].items() if key == IMAGES}
+    return _Date(name, found, lists)
+
+
+def _file(results: Results, told: Mapping[str, Any]) -> _File:
+    plain = {field: value for field, value in told.items() if field != "file"}
+    return _File(results.folder / told["file"], plain)
 
 
 def _images(part: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -347,15 +389,16 @@ def _item(
     results: Results,
     part: Mapping[str, Any],
     collection: str,
-    name: str,
-    opened: Mapping[str, AssetName],
+    date: _Date,
+    room: _Folder | _Below,
 ) -> dict[str, Any]:
-    """Return the item of a date, whose files are where graphs read them."""
-    told = _files(results, part)[1]
+    """Have the files of a date where graphs read them, and return its item."""
     assets = {
-        key: {"href": one.gdal, **told[key].told, **describe_for_item(one)}
-        for key, one in opened.items()
+        key: {"href": one.gdal, **date.images[key].told, **describe_for_item(one)}
+        for key, one in room.take(date).items()
     }
+    for key, href in room.take_lists(date).items():
+        assets[key] = {"href": href, **date.lists[key].told}
     described = results.item_of(part)
     properties = {
         field: value
@@ -365,7 +408,7 @@ def _item(
     times = described["properties"]
     period = "start_datetime" in times
     item = make_item(
-        name,
+        date.name,
         collection,
         bbox=described["bbox"],
         geometry=described["geometry"],

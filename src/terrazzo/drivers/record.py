@@ -3,6 +3,10 @@
 A block is one file (or object), which is either whole or not there. Its name says which block it is
 and of which images it was made, so that a listing tells what is done. A run that was killed at any
 moment goes on with the blocks that are missing, and the result is the same to the byte.
+
+Nobody waits until a block is on the disk, which can take longer than to compute it. When power is
+lost, those of the last seconds may be cut short: a block says how long it is, and has a checksum,
+so that it is noticed, and it is computed again.
 """
 
 from __future__ import annotations
@@ -10,8 +14,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -42,6 +48,8 @@ _LONGEST_NAME = 150
 """Characters of the name of a folder that is named after a node."""
 _HEADER_BYTES = 65_536
 """Of a block, which hold what is told of it as a rule."""
+_DAMAGED = (ValueError, LookupError, TypeError, AttributeError)
+"""What is raised where a block is no block."""
 
 
 def folder_name(node: str) -> str:
@@ -58,15 +66,21 @@ def folder_name(node: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptBlock:
-    """A finished block."""
+class Told:
+    """What there is to tell of a finished block."""
 
-    cube: Cube
-    """Its pixels."""
     skipped: tuple[str, ...]
     """Items that were left out of it because they are bad."""
     log: tuple[Entry, ...]
     """What was logged while it was computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBlock(Told):
+    """A finished block."""
+
+    cube: Cube
+    """Its pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,21 +199,26 @@ class RunRecord:
         Raises:
             OutputFailed: the disk is full or the folder not writable; no part of it stays.
         """
+        parts: tuple[memoryview, ...] = ()
+        if self.store is None:
+            parts = np.ascontiguousarray(cube.values).data, np.packbits(cube.valid).data
         told = {
             "dtype": cube.dtype.str,
             "shape": cube.values.shape,
             "skipped": skipped,
             "log": [entry.kept() for entry in log],
+            "bytes": sum(part.nbytes for part in parts),
+            "checksum": _checksum(*parts),
         }
         header = json.dumps(told).encode() + b"\n"
+        name = kept_name(number, version)
         if self.store is not None:
             self.store.write(cube)
-            self.depot.write(kept_name(number, version), header)
+            self.depot.write(name, header)  # which says that the pixels are there, and will be
             return
-        values, valid = np.ascontiguousarray(cube.values), np.packbits(cube.valid)
         with span("write"):
-            self.depot.write(kept_name(number, version), header, values.data, valid.data)
-        note("bytes_written", len(header) + values.nbytes + valid.nbytes)
+            self.depot.write(name, header, *parts, lasting=False)
+        note("bytes_written", len(header) + told["bytes"])
 
     def drop(self, number: int, version: int) -> None:
         """Delete a block whose images have changed."""
@@ -258,36 +277,45 @@ class RunRecord:
         with self._whole(name):
             start = content.index(b"\n") + 1
             told = json.loads(content[:start])
+            _check(told, memoryview(content)[start:])
             shape, size = told["shape"], math.prod(told["shape"])
             values = np.frombuffer(content, np.dtype(told["dtype"]), size, start)
             bits = np.frombuffer(content, np.uint8, offset=start + values.nbytes)
             valid = np.unpackbits(bits, count=size).view(np.bool_).reshape(shape)
             cube = Cube(values.reshape(shape), valid, probe.dimensions, probe.grid, window)
-            return KeptBlock(cube, tuple(told["skipped"]), tuple(map(Entry.of, told["log"])))
+            return KeptBlock(tuple(told["skipped"]), tuple(map(Entry.of, told["log"])), cube)
 
-    def told_of(self, number: int, version: int) -> tuple[tuple[str, ...], tuple[Entry, ...]]:
+    def told_of(self, number: int, version: int) -> Told | None:
         """Return which items were left out of a finished block, and what was logged meanwhile.
 
+        None where it has gone or was cut short, so that it is to be computed again.
+
         Raises:
-            OutputFailed: the block has gone, cannot be read, or is damaged.
+            OutputFailed: it cannot be read.
         """
         name = kept_name(number, version)
-        header, more, _ = self._read(name, _HEADER_BYTES).partition(b"\n")
-        if not more:
-            header, _, _ = self._read(name).partition(b"\n")
-        with self._whole(name):
-            told = json.loads(header)
-            return tuple(told["skipped"]), tuple(map(Entry.of, told["log"]))
+        start = self.depot.read(name, _HEADER_BYTES)
+        if start is not None and b"\n" not in start:
+            start = self.depot.read(name)
+        header, more, _ = (start or b"").partition(b"\n")
+        try:
+            told = json.loads(header + more)
+            whole = self.depot.holds(name, len(header) + len(more) + told["bytes"])
+            found = Told(tuple(told["skipped"]), tuple(map(Entry.of, told["log"])))
+        except _DAMAGED:
+            return None
+        return found if whole else None
 
     @contextmanager
     def _whole(self, name: str) -> Iterator[None]:
-        """Say in our words that a block cannot be made sense of."""
+        """Say in our words that a block cannot be made sense of, and delete it."""
         try:
             yield
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except _DAMAGED as error:
+            self.depot.delete([name])
             raise OutputFailed(
-                f"{name} in {self.depot} is damaged. Delete it, and give the same command again: "
-                "it computes what is missing."
+                f"{name} in {self.depot} was damaged, most likely as power was lost, and is "
+                "deleted. Give the same command again: it computes what is missing."
             ) from error
 
     def check_kept(self, versions: NDArray[np.uint64]) -> None:
@@ -419,6 +447,20 @@ class RunRecord:
             self.depot.write(SKIPPED, json.dumps(list(skipped), indent=1).encode())
         else:
             self.depot.delete([SKIPPED])
+
+
+def _checksum(*parts: memoryview) -> int:
+    return reduce(lambda known, part: zlib.crc32(part, known), parts, 0)
+
+
+def _check(told: Mapping[str, Any], pixels: memoryview) -> None:
+    """See whether the pixels of a block are those that were written.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if len(pixels) != told["bytes"] or _checksum(pixels) != told["checksum"]:
+        raise ValueError("Pixels were lost or changed.")
 
 
 def _set_aside(number: int, note: bytes) -> dict[str, Any]:

@@ -7,6 +7,7 @@ folder, which a person can read, keep and submit without us.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
 import time
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.order import Where
 from terrazzo.drivers.pool import ClusterUnusable
-from terrazzo.drivers.slurm_environment import EXPORTED
+from terrazzo.drivers.slurm_environment import exported
 from terrazzo.drivers.slurm_programs import call
 from terrazzo.drivers.watching.report import COUNTED, Facts, reported
 from terrazzo.drivers.watching.status import STATUS
@@ -42,10 +43,15 @@ FOLDER = ".slurm"
 LOOK_S = 2.0
 """How often Slurm is asked how its jobs are."""
 ROUNDS = 5
-"""How often what is left is submitted again, where a round has made some of it."""
+"""How often what is left is submitted at most."""
+IDLE = 2
+"""Rounds on end in which nothing is made, after which no other one follows. One may be bad luck: a
+scheduler that is killed forgets jobs that it has not written down."""
 PAUSE_S = 5.0
 NEVER = "NEVER"
 """State of jobs that wait for one that has failed."""
+LATER = "LATER"
+"""State of tasks that Slurm begins again only after minutes, as their node was lost."""
 HELD = "HELD"
 """State of tasks that Slurm has put aside, as a node or the scheduler died under their start."""
 _HELD = re.compile(r"requeued\W(in\W)?held", re.IGNORECASE)
@@ -122,6 +128,8 @@ class Slurm:
         self._command, self._wanted = tuple(command), wanted
         self.run = FolderDepot(self.folder) if run is None else run
         self._jobs: dict[str, str] = {}
+        self._begun = False
+        self._later: tuple[str, ...] = ()
 
     def scripts(self, tasks: int, *, stages: bool) -> dict[str, str]:
         """Return what is submitted for so many tasks, in the order of the work.
@@ -147,7 +155,7 @@ class Slurm:
             "chdir": str(self.folder),
             "output": f"{FOLDER}/{what}-%{'A_%a' if array else 'j'}.log",
             "open-mode": "append",
-            "export": ",".join(EXPORTED),
+            "export": ",".join(exported(os.environ)),
         }
         lines = [f"#SBATCH --{name}={value}" for name, value in asked.items() if value]
         call = shlex.join([*self._command, "worker", str(self.run), *options])
@@ -165,7 +173,7 @@ class Slurm:
         )
 
     def submit(self, tasks: int, *, stages: bool) -> None:
-        """Hand the jobs of a run to Slurm; of this process's environment they have `EXPORTED`.
+        """Hand the jobs of a run to Slurm; they have what is `exported` of this environment.
 
         Args:
             tasks: of the array.
@@ -176,6 +184,7 @@ class Slurm:
             OutputFailed: the scripts cannot be written.
         """
         after: tuple[str, ...] = ()
+        self._begun = False
         for name, path in self.written(tasks, stages=stages).items():
             found = call(("sbatch", "--parsable", *after, str(path)))
             self._jobs[name] = found.strip().partition(";")[0]
@@ -219,17 +228,24 @@ class Slurm:
         """
         try:
             told = call(
-                ("squeue", "--noheader", "--array", "--format=%T|%r", f"--jobs={self._named()}")
+                ("squeue", "--noheader", "--array", "--format=%T|%r|%i", f"--jobs={self._named()}")
             )
         except ClusterUnusable as error:
             if "Invalid job id" in str(error):  # over for so long that it is forgotten
                 return Counter()
             raise
         found: Counter[str] = Counter()
-        for line in told.splitlines():
-            state, _, reason = line.partition("|")
+        later = []
+        tasks = [(*line.split("|"), "", "")[:3] for line in told.splitlines()]
+        self._begun = self._begun or any(state != "PENDING" for state, *_ in tasks)
+        for state, reason, task in tasks:
+            if reason == "BeginTime" and self._begun:  # else it is the user's wish
+                later.append(task)
+                found[LATER] += 1
+                continue
             never, held = reason == "DependencyNeverSatisfied", _HELD.search(reason)
             found[NEVER if never else HELD if held else state] += 1
+        self._later = tuple(later)
         return found
 
     def spare(self) -> None:
@@ -242,6 +258,12 @@ class Slurm:
         for job in self.jobs:
             with contextlib.suppress(ClusterUnusable):
                 call(("scontrol", "release", job))
+
+    def hurry(self) -> None:
+        """Let tasks begin now that wait since their node was lost, as of the last look."""
+        for task in self._later:
+            with contextlib.suppress(ClusterUnusable):
+                call(("scontrol", "update", f"jobid={task}", "starttime=now"))
 
     def _named(self) -> str:
         return ",".join(self._jobs.values())
@@ -315,6 +337,7 @@ def carried_out(
         ClusterUnusable: Slurm is not here, refuses, or does not answer.
         OutputFailed: the folder cannot be written to.
     """
+    idle = 0
     for attempt in range(ROUNDS):
         left = parts.count - parts.there()
         if left or stages:
@@ -327,7 +350,8 @@ def carried_out(
                 slurm.cancel()
                 raise
         after = parts.count - parts.there()
-        if after == 0 or after >= left or parts.aside() >= after or attempt == ROUNDS - 1:
+        idle = 0 if after < left else idle + 1
+        if after == 0 or idle == IDLE or parts.aside() >= after or attempt == ROUNDS - 1:
             break
         pause(PAUSE_S * 2**attempt, progress)
     return True
@@ -369,7 +393,10 @@ def _watch(slurm: Slurm, parts: Parts, progress: Progress) -> None:
                 )
             if states[HELD]:
                 slurm.release()
+            if states[LATER]:
+                slurm.hurry()
             there = _counted(parts, known)
+            parts.tell(progress)
             if there > known:
                 progress.advance(there - known)
                 known = there

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 EXPORTED: Final = (
     # Where programs, libraries and the user's files are, and how text is written.
@@ -23,3 +26,21 @@ EXPORTED: Final = (
 """Names of variables; Slurm adds its own. Whoever submits may be a server, whose environment has
 passwords that are for no node: of the ledger, of identity providers, of whatever else runs there.
 """
+PROXIES: Final = (
+    "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy",
+    "NO_PROXY", "no_proxy",
+)  # fmt: skip
+"""Names of variables that say how the network outside is reached, and what lies inside."""
+
+
+def exported(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the variables that jobs are given.
+
+    Proxies are among them where their addresses hold nobody's name or password, which would be
+    seen by all who may look at the jobs.
+
+    Args:
+        environment: of whoever submits.
+    """
+    ways = (name for name in PROXIES if name in environment and "@" not in environment[name])
+    return (*EXPORTED, *ways)

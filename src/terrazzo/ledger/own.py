@@ -90,8 +90,10 @@ class OwnResults:
         if results.told["bbox"] is None:
             raise NoDataAvailable("The results that the link names hold no images.")
 
+        files = results.files()
+
         def path(key: str) -> str:
-            return str(results.path(key))
+            return str(results.folder / files[key])
 
         items, number = results.items(path), item_number(name)
         if name == DOCUMENT:

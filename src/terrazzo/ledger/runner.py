@@ -203,6 +203,7 @@ class Reports(Progress):
         self._connection = connection
         self._waiting: list[Entry] = []
         self._told: Counter[str] = Counter()
+        self._units: set[str] = set()
         self._count = self._phase = 0
         self._phases, self._pixels, self._bytes, self._share, self._done = 1, 0, 0, 0.0, 0.0
         self._last_s, self._cpu_s = 0.0, _cpu_seconds()
@@ -237,7 +238,11 @@ class Reports(Progress):
         self._tell(Entry(Level.ERROR, f"The {unit} failed: {told}", "BlockFailed"))
 
     @override
-    def hear(self, entries: Sequence[object]) -> None:
+    def hear(self, entries: Sequence[object], unit: str = "") -> None:
+        if unit in self._units:  # who puts results together looks at every block again
+            return
+        if unit:
+            self._units.add(unit)
         for entry in entries:
             if not isinstance(entry, Entry) or isinstance(entry.data, Summary):
                 continue
@@ -292,8 +297,8 @@ class Reports(Progress):
 
 
 def _key(entry: Entry) -> str:
-    """Return what tells entries apart; of those that are told once the time does not count."""
-    return json.dumps({**entry.kept(), **({"time": ""} if entry.once else {})}, sort_keys=True)
+    """Return what tells entries apart: not their time, as two may make the same block."""
+    return json.dumps({**entry.kept(), "time": ""}, sort_keys=True)
 
 
 def _cpu_seconds() -> float:

@@ -54,6 +54,11 @@ class BlockCache:
         self._coming: dict[Hashable, Future[Tile]] = {}
         self._bytes = 0
 
+    def grow(self, max_bytes: int) -> None:
+        """Keep as many bytes from now on, if that is more than before."""
+        with self._lock:
+            self.max_bytes = max(self.max_bytes, max_bytes)
+
     @property
     def bytes_held(self) -> int:
         """Bytes of the tiles that are kept now."""
@@ -71,7 +76,11 @@ class BlockCache:
             self._counts[3] += pixels
 
     def get(
-        self, keys: Sequence[Hashable], decode: Callable[[Sequence[int], Keep], None]
+        self,
+        keys: Sequence[Hashable],
+        decode: Callable[[Sequence[int], Keep], None],
+        *,
+        together: bool = True,
     ) -> list[Tile]:
         """Return the tiles of some keys, decoding those that nobody has; arrays are read-only.
 
@@ -80,11 +89,32 @@ class BlockCache:
             decode: gets the positions of the keys that are missing, and what takes each tile as
                 soon as it is there, `keep(position, tile)`: an array, or the error why this one
                 has none. An error is given to whoever waits for the tile now, and is not kept.
+            together: whether it gets all of them at once, because that saves requests; else one
+                after the other, so that threads which want the same tiles share the work.
 
         Whatever `decode` raises reaches every thread that waits for one of these tiles.
         """
-        found, mine, others = self._claim(keys)
-        note("tiles_found", len(keys) - len(mine))
+        found: dict[int, Tile] = {}
+        others: dict[int, Future[Tile]] = {}
+        at = decoded = 0
+        while at < len(keys):
+            mine, at = self._claim(keys, at, len(keys) if together else 1, (found, others))
+            if mine:
+                decoded += len(mine)
+                self._decode(keys, mine, decode, found)
+        note("tiles_found", len(keys) - decoded)
+        for position, coming in others.items():
+            found[position] = coming.result()
+        return [found[position] for position in range(len(keys))]
+
+    def _decode(
+        self,
+        keys: Sequence[Hashable],
+        mine: dict[int, Future[Tile]],
+        decode: Callable[[Sequence[int], Keep], None],
+        found: dict[int, Tile],
+    ) -> None:
+        """Decode what was claimed, and hand it to whoever waits for it."""
 
         def keep(position: int, tile: Tile) -> None:
             found[position] = tile
@@ -94,29 +124,34 @@ class BlockCache:
                     self._keep(keys[position], tile)
             mine.pop(position).set_result(tile)
 
-        if mine:
-            try:
-                decode(tuple(mine), keep)
-            except BaseException as error:
-                with self._lock:
-                    for position in mine:
-                        del self._coming[keys[position]]
-                for future in mine.values():
-                    future.set_exception(error)
-                raise
-        for position, coming in others.items():
-            found[position] = coming.result()
-        return [found[position] for position in range(len(keys))]
+        try:
+            decode(tuple(mine), keep)
+        except BaseException as error:
+            with self._lock:
+                for position in mine:
+                    del self._coming[keys[position]]
+            for future in mine.values():
+                future.set_exception(error)
+            raise
 
     def _claim(
-        self, keys: Sequence[Hashable]
-    ) -> tuple[dict[int, Tile], dict[int, Future[Tile]], dict[int, Future[Tile]]]:
-        """Return tiles that there are, those to be decoded here, and those that others decode."""
-        found: dict[int, Tile] = {}
+        self,
+        keys: Sequence[Hashable],
+        first: int,
+        most: int,
+        known: tuple[dict[int, Tile], dict[int, Future[Tile]]],
+    ) -> tuple[dict[int, Future[Tile]], int]:
+        """Look at keys from the first on, until so many tiles are to be decoded here.
+
+        What there is, and what others decode, is added to the known ones. Returns the claimed ones,
+        and the first position that was not looked at.
+        """
+        found, others = known
         mine: dict[int, Future[Tile]] = {}
-        others: dict[int, Future[Tile]] = {}
+        position = first
         with self._lock:
-            for position, key in enumerate(keys):
+            while position < len(keys) and len(mine) < most:
+                key = keys[position]
                 tile = self._tiles.get(key)
                 if tile is not None:
                     self._tiles.move_to_end(key)
@@ -125,8 +160,9 @@ class BlockCache:
                     others[position] = self._coming[key]
                 else:
                     mine[position] = self._coming[key] = Future()
-            self._counts[2] += len(keys) - len(mine)
-        return found, mine, others
+                position += 1
+            self._counts[2] += position - first - len(mine)
+        return mine, position
 
     def missing(self, keys: Sequence[Hashable]) -> list[int]:
         """Return the positions of keys whose tile is neither kept nor coming."""

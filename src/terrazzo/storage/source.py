@@ -150,6 +150,13 @@ class RasterSource:
         """Return the ids of the items of some labels, in reading order."""
         return self.scenes.ids_of(self._chosen(labels)[0])
 
+    def items_near(
+        self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]
+    ) -> tuple[str, ...]:
+        """Return the ids of the items that may have pixels in a window, in reading order."""
+        places = self.scenes.places(reach_of(grid, window), self._times(labels))
+        return tuple(self.scenes.ids[place] for place in places.tolist())
+
     def near(
         self, grid: Grid, window: Window, labels: Mapping[str, tuple[int, ...]]
     ) -> tuple[tuple[SceneItem, ...], ...]:

@@ -168,7 +168,7 @@ class TileReader:
                     waiting = self._decode_merged(waiting, keep)
                 self._decode_each(waiting, keep)
 
-        return self.cache.get(self._keys(layers, cuts), decode)
+        return self.cache.get(self._keys(layers, cuts), decode, together=self.tiff is None)
 
     def _inflate(
         self, waiting: list[tuple[int, int, Window]], keep: Keep

@@ -2,6 +2,7 @@
 
 from terrazzo.drivers.executors.opening import opened
 from terrazzo.drivers.executors.rounds import ATTEMPTS, computed
+from terrazzo.drivers.executors.stints import Parts, Stint
 from terrazzo.drivers.executors.work import Blockwise, Executor, Made, Sent, describe_run
 
 __all__ = [
@@ -9,7 +10,9 @@ __all__ = [
     "Blockwise",
     "Executor",
     "Made",
+    "Parts",
     "Sent",
+    "Stint",
     "computed",
     "describe_run",
     "opened",

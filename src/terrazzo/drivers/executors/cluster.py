@@ -1,7 +1,8 @@
-"""Dask: the blocks of a run, or the scenes of an extraction, as tasks of a cluster, one each.
+"""Dask: the blocks of a run, or the scenes of an extraction, as tasks of a cluster.
 
-A task is a number and a few kilobytes that say what run it is of, whatever the run's size; a
-worker makes the plan once. Only a few blocks for each worker are with the scheduler at a time.
+A task is a number, or several of quick blocks, and a few kilobytes that say what run it is of,
+whatever the run's size; a worker makes the plan once. Only a few tasks for each worker are with the
+scheduler at a time.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from typing_extensions import override
 
 from terrazzo import __version__
+from terrazzo.drivers.executors.stints import Stint, stint
 from terrazzo.drivers.executors.work import lost
 from terrazzo.drivers.home import CATALOG_VARIABLE
 from terrazzo.drivers.pool import ClusterUnusable, one_thread_each
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from distributed import Future as Promise
 
     from terrazzo.drivers.executors.crew import Sendable, Work
+    from terrazzo.drivers.executors.stints import Parts
     from terrazzo.drivers.executors.work import Made
     from terrazzo.drivers.pool import Pool
 
@@ -118,7 +121,7 @@ class Cluster(Generic[K, M]):
         plain = replace(sent, workspace=replace(sent.workspace, database=""))  # type: ignore[type-var]
         told = (__version__, self._name, bool(sent.workspace.database), plain)
         self._sent = pickle.dumps(told)
-        self._promised: dict[Future[M], Promise] = {}
+        self._promised: dict[Future[Stint[M]], Promise] = {}
         self._count = self._looked = 0.0
         self._lock = threading.Lock()
 
@@ -130,27 +133,27 @@ class Cluster(Generic[K, M]):
             self._looked = time.monotonic()
         return max(int(self._count), 1)
 
-    def submit(self, what: K, kept: int) -> Future[M]:
-        """Have a part made by some worker, a block by its number."""
-        made: Future[M] = Future()
+    def submit(self, parts: Parts[K]) -> Future[Stint[M]]:
+        """Have parts made by some worker, blocks by their numbers."""
+        made: Future[Stint[M]] = Future()
         key = f"terrazzo-{self._name}-{uuid.uuid4().hex[:12]}"
-        promise = self._client.submit(_make, self._sent, what, kept, key=key, pure=False)
-        self._watch(made, promise, what)
+        promise = self._client.submit(_make, self._sent, parts, key=key, pure=False)
+        self._watch(made, promise, parts)
         return made
 
-    def _watch(self, made: Future[M], promise: Promise, what: K) -> None:
+    def _watch(self, made: Future[Stint[M]], promise: Promise, parts: Parts[K]) -> None:
         with self._lock:
             self._promised[made] = promise
-        promise.add_done_callback(lambda _: self._settle(made, what))
+        promise.add_done_callback(lambda _: self._settle(made, parts))
 
-    def _settle(self, made: Future[M], what: K) -> None:
-        """Hand on what became of a block; a worker that died is no end."""
+    def _settle(self, made: Future[Stint[M]], parts: Parts[K]) -> None:
+        """Hand on what became of parts; a worker that died is no end."""
         with self._lock:
             promise = self._promised.pop(made, None)
         if promise is None or made.cancelled():
             return
         if promise.status == "pending":  # its worker died with the answer, and another is at it
-            self._watch(made, promise, what)
+            self._watch(made, promise, parts)
             return
         try:
             made.set_result(promise.result(timeout=ANSWER_S))
@@ -159,7 +162,8 @@ class Cluster(Generic[K, M]):
         except CancelledError:
             made.set_exception(BrokenExecutor("The scheduler is gone, or has dropped the run."))
         except Exception as error:  # noqa: BLE001 - whatever befell a worker
-            made.set_result(self._lost(what, f"{type(error).__name__}: {error}"))
+            reason = f"{type(error).__name__}: {error}"
+            made.set_result(Stint.lost(self._lost, parts, reason))
 
     def drop(self) -> None:
         """Take back what is not done."""
@@ -176,10 +180,10 @@ _MOST_WORKS = 4
 """Plans that a worker keeps: of the last runs that it worked for."""
 
 
-def _make(sent: bytes, what: Any, kept: int) -> Any:
-    """Make a part, in a worker."""
+def _make(sent: bytes, parts: Parts[Any]) -> Stint[Any]:
+    """Make parts, in a worker, as many as there is time for."""
     with watched(_Wanted()):
-        return _work(sent).make(what, kept)
+        return stint(_work(sent).make, parts)
 
 
 class _Wanted(Progress):

@@ -13,6 +13,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from terrazzo.drivers.executors.stints import Stint, stint
 from terrazzo.drivers.pool import end_with_parent
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from terrazzo.drivers.depot import Depot
+    from terrazzo.drivers.executors.stints import Parts
     from terrazzo.drivers.job import Workspace
 
 K = TypeVar("K")
@@ -84,8 +86,8 @@ class Crew(Generic[K, M]):
         self._changing = threading.Lock()
         self._over = False
 
-    def make(self, what: K, kept: int) -> M:
-        """Have a part made by this thread's process.
+    def make(self, parts: Parts[K]) -> Stint[M]:
+        """Have parts made by this thread's process, as many as there is time for.
 
         Raises:
             BrokenExecutor: processes die before they can do anything.
@@ -95,11 +97,12 @@ class Crew(Generic[K, M]):
         if member is None:
             member = self._own.member = self._hired()
         try:
-            answer = member.asked((what, kept))
+            answer = member.asked(parts)
         except _GONE:
             self._own.member = None
-            return self._lost(what, f"The worker process at it {self._dismissed(member)}")
-        made: M = _given(answer)
+            how = self._dismissed(member)
+            return Stint.lost(self._lost, parts, f"The worker process at it {how}")
+        made: Stint[M] = _given(answer)
         return made
 
     def _hired(self) -> _Member:
@@ -204,8 +207,8 @@ def _serve(sent: Openable[Any, Any], pipe: Connection) -> None:
     with suppress(*_GONE):
         pipe.send((True, None))
         while True:
-            what, kept = pipe.recv()
+            parts = pipe.recv()
             try:
-                pipe.send((True, work.make(what, kept)))
+                pipe.send((True, stint(work.make, parts)))
             except Exception as error:  # noqa: BLE001 - as above
                 pipe.send((False, error))

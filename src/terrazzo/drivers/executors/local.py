@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from terrazzo.drivers.executors.crew import Crew
+from terrazzo.drivers.executors.stints import stint
 from terrazzo.drivers.pool import one_thread_each, sharing
 from terrazzo.progress import helping, watched
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from terrazzo.drivers.executors.crew import Openable, Work
+    from terrazzo.drivers.executors.stints import Parts, Stint
     from terrazzo.drivers.executors.work import Made
     from terrazzo.progress import Progress
 
@@ -30,7 +32,7 @@ class Local(Generic[K, M]):
     """Workers of this machine."""
 
     workers: Workers
-    make: Callable[[K, int], M]
+    make: Callable[[Parts[K]], Stint[M]]
     places: int
     reissues: bool = False  # it would only take the cores from the others
 
@@ -38,9 +40,9 @@ class Local(Generic[K, M]):
         """Return how many workers there are."""
         return self.places
 
-    def submit(self, what: K, kept: int) -> Future[M]:
-        """Have a part made, a block by its number."""
-        return self.workers.submit(self.make, what, kept)
+    def submit(self, parts: Parts[K]) -> Future[Stint[M]]:
+        """Have parts made, blocks by their numbers."""
+        return self.workers.submit(self.make, parts)
 
 
 @contextmanager
@@ -56,9 +58,9 @@ def threads(work: Work[int, Made], size: int, progress: Progress) -> Iterator[Lo
     try:
         with helping(progress) as helper:
 
-            def make(number: int, kept: int) -> Made:
+            def make(parts: Parts[int]) -> Stint[Made]:
                 with watched(helper), sharing(size):
-                    return work.make(number, kept)
+                    return stint(work.make, parts)
 
             yield Local(workers, make, size)
     finally:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import heapq
 import statistics
 import time
+from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
+
+from terrazzo.drivers.executors.stints import STINT_S
+from terrazzo.progress import CHECK_S, pause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,17 +20,20 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from terrazzo.drivers.executors.stints import Stint
     from terrazzo.drivers.executors.work import Executor, Made
+    from terrazzo.progress import Progress
 
 ATTEMPTS = 3
 """How often a block is tried that may succeed another time."""
 PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 """Before the second attempt, twice that before the third, and so on; and at most."""
 WAITING_PER_WORKER = 3
-"""Blocks handed out ahead of the workers; bounds memory, whatever the run's size."""
+"""Stints handed out ahead of the workers; bounds memory, whatever the run's size."""
+MOST = 128
+"""Blocks of a stint, however quick they are."""
 SLOW, SLOW_S = 3.0, 5.0
-"""A block is given to somebody else, too, after so many times the median, but not before."""
-_LOOK_S = 1.0
+"""A stint is given to somebody else, too, after so many times the median, but not before."""
 _RECENT = 200
 
 
@@ -32,6 +41,7 @@ def computed(
     executor: Executor,
     numbers: Iterable[int],
     versions: NDArray[np.uint64] | Mapping[int, int] | Sequence[int],
+    progress: Progress,
     *,
     attempts: int = ATTEMPTS,
 ) -> Iterator[tuple[int, Made]]:
@@ -44,13 +54,14 @@ def computed(
         executor: who computes them.
         numbers: which, in the order in which they are handed out.
         versions: with which blocks are kept already, by number; 0 = not.
+        progress: is asked twice a second, also while blocks take long; may raise `Cancelled`.
         attempts: how often a block is tried.
 
     Raises:
         OutputFailed: blocks cannot be kept.
         BrokenExecutor: there is nobody left who computes.
     """
-    handed = _Handed(executor, versions, attempts)
+    handed = _Handed(executor, versions, progress, attempts)
     upcoming = iter(numbers)
     try:
         while True:
@@ -62,6 +73,16 @@ def computed(
         handed.cancel()
 
 
+@dataclass(eq=False, slots=True)
+class _Task:
+    """A stint that is in work."""
+
+    numbers: tuple[int, ...]
+    begun_s: float
+    twice: bool
+    """Whether it is somebody else's as well."""
+
+
 class _Handed:
     """Blocks that are in work."""
 
@@ -69,85 +90,119 @@ class _Handed:
         self,
         executor: Executor,
         versions: NDArray[np.uint64] | Mapping[int, int] | Sequence[int],
+        progress: Progress,
         attempts: int,
     ) -> None:
-        self._executor, self._versions, self._attempts = executor, versions, attempts
-        self._running: dict[Future[Made], int] = {}
-        self._begun: dict[int, float] = {}
-        """When each block that is not done was handed out last."""
-        self._twice: set[int] = set()
-        self._tried: dict[int, int] = {}
+        self._executor, self._versions = executor, versions
+        self._progress, self._attempts = progress, attempts
+        self._running: dict[Future[Stint[Made]], _Task] = {}
+        self._open: set[int] = set()
+        self._left: dict[int, None] = {}
         self._again: list[tuple[float, int]] = []
-        self._took: list[float] = []
+        self._tried: dict[int, int] = {}
+        self._took: deque[float] = deque(maxlen=_RECENT)
+        self._many = 1
         self._exhausted = False
 
     @property
     def done(self) -> bool:
         # Somebody may still be at a block that somebody else has made.
-        return self._exhausted and not self._begun
+        return self._exhausted and not self._open
 
     def hand_out(self, upcoming: Iterator[int]) -> None:
         """Give the workers as much as they have places, those that wait for another try first."""
         places = self._executor.size() * WAITING_PER_WORKER
         while len(self._running) < places:
-            if self._again and self._again[0][0] <= time.monotonic():
-                number = heapq.heappop(self._again)[1]
-                if number in self._begun:  # else somebody else has made it meanwhile
-                    self._submit(number)
-                continue
-            following = None if self._exhausted else next(upcoming, None)
-            if following is None:
-                self._exhausted = True
+            numbers = self._due() or tuple(islice(self._following(upcoming), self._many))
+            if not numbers:
                 break
-            self._submit(following)
+            self._submit(numbers)
         if self._exhausted and self._executor.reissues:
             self._reissue()
 
-    def _submit(self, number: int) -> None:
-        kept = int(self._versions[number])
-        self._running[self._executor.submit(number, kept)] = number
-        self._begun[number] = time.monotonic()
+    def _due(self) -> tuple[int, ...]:
+        """Return a block that is tried again now, alone: it may take its worker with it."""
+        while self._again and self._again[0][0] <= time.monotonic():
+            number = heapq.heappop(self._again)[1]
+            if number in self._open:  # else somebody else has made it meanwhile
+                return (number,)
+        return ()
+
+    def _following(self, upcoming: Iterator[int]) -> Iterator[int]:
+        """Yield blocks that are to be made, first those for which there was no time."""
+        while self._left:
+            number = next(iter(self._left))
+            del self._left[number]
+            if number in self._open:
+                yield number
+        for number in upcoming:  # `yield from` would close it with this generator
+            yield number
+        self._exhausted = True
+
+    def _submit(self, numbers: tuple[int, ...], *, twice: bool = False) -> None:
+        parts = tuple((number, int(self._versions[number])) for number in numbers)
+        self._running[self._executor.submit(parts)] = _Task(numbers, time.monotonic(), twice)
+        self._open.update(numbers)
 
     def _reissue(self) -> None:
-        """Give the slowest block to somebody else, too, where somebody is idle."""
-        if not self._took or len(self._running) >= self._executor.size():
+        """Give the slowest stints to somebody else, too, where somebody is idle."""
+        idle = self._executor.size() - len(self._running)
+        if idle <= 0 or not self._took:
             return
         limit = max(SLOW * statistics.median(self._took), SLOW_S)
         slow = [
-            number
-            for number, begun in self._begun.items()
-            if number not in self._twice and time.monotonic() - begun > limit
+            task
+            for task in self._running.values()
+            if not task.twice and time.monotonic() - task.begun_s > limit
         ]
-        for number in slow[: self._executor.size() - len(self._running)]:
-            self._twice.add(number)
-            self._submit(number)
+        for task in slow[:idle]:
+            task.twice = True
+            numbers = tuple(number for number in task.numbers if number in self._open)
+            if numbers:
+                self._submit(numbers, twice=True)
 
     def finished(self) -> Iterator[tuple[int, Made]]:
-        """Wait for a block, and yield what is done."""
+        """Wait for a stint, and yield what is done."""
         if not self._running:
-            time.sleep(max(0.0, self._again[0][0] - time.monotonic()) if self._again else 0.0)
+            pause(self._again[0][0] - time.monotonic() if self._again else 0.0, self._progress)
             return
-        patient = self._again or (self._exhausted and self._executor.reissues)
-        ready, _ = wait(
-            self._running, timeout=_LOOK_S if patient else None, return_when=FIRST_COMPLETED
-        )
-        for future in ready:
-            number = self._running.pop(future)
-            if number not in self._begun:
+        ready, _ = wait(self._running, CHECK_S, FIRST_COMPLETED)
+        self._progress.check()
+        for future in [one for one in self._running if one in ready]:  # as they were handed out
+            task = self._running.pop(future)
+            stint = future.result()
+            self._took.append(time.monotonic() - task.begun_s)
+            self._learn(stint)
+            rest = task.numbers[len(stint.made) :]
+            left = (number for number in rest if not self._is_running(number))
+            self._left.update(dict.fromkeys(left))
+            yield from self._ended(task, stint)
+
+    def _learn(self, stint: Stint[Made]) -> None:
+        """Choose how many blocks a stint has; at most twice as many as were seen to be quick."""
+        count = len(stint.made)
+        fitting = int(STINT_S * count / max(stint.seconds, 1e-9))
+        self._many = max(min(fitting, max(self._many, 2 * count), MOST), 1)
+
+    def _ended(self, task: _Task, stint: Stint[Made]) -> Iterator[tuple[int, Made]]:
+        for number, made in zip(task.numbers, stint.made, strict=False):
+            if number not in self._open:
                 continue  # somebody else was faster
-            made = future.result()
-            if made.passing and (number in self._running.values() or self._try_again(number)):
+            if made.passing and (self._is_running(number) or self._try_again(number)):
                 continue  # somebody else is at it, or will be
-            self._took = [*self._took[1 - _RECENT :], time.monotonic() - self._begun.pop(number)]
+            self._open.discard(number)
             yield number, made
+
+    def _is_running(self, number: int) -> bool:
+        return any(number in task.numbers for task in self._running.values())
 
     def _try_again(self, number: int) -> bool:
         """Note a block for another attempt; tell whether it has one."""
         tried = self._tried[number] = self._tried.get(number, 0) + 1
         if tried >= self._attempts:
             return False
-        pause = min(PAUSE_S * 2 ** (tried - 1), LONGEST_PAUSE_S)
-        heapq.heappush(self._again, (time.monotonic() + pause, number))
+        delay_s = min(PAUSE_S * 2 ** (tried - 1), LONGEST_PAUSE_S)
+        heapq.heappush(self._again, (time.monotonic() + delay_s, number))
         return True
 
     def cancel(self) -> None:

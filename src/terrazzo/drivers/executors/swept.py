@@ -51,6 +51,32 @@ def swept(plan: Plan, blocks: Blocks, cache_bytes: int) -> Sweep:
     return Sweep(blocks, rows)
 
 
+def grown(plan: Plan, blocks: Blocks, cache_bytes: int, memory_bytes: int, at_a_time: int) -> int:
+    """Let sources keep decoded tiles in memory that blocks leave; return how many bytes at most.
+
+    Half of what is left is taken, and no more than the tiles of a row of blocks: the next row
+    reads them once more, and nobody after it.
+
+    Args:
+        plan: what is computed.
+        blocks: of its window.
+        cache_bytes: what they may keep anyway.
+        memory_bytes: for each block that is computed at a time.
+        at_a_time: how many those are.
+    """
+    if not len(blocks):
+        return cache_bytes
+    middle = central_block(plan, blocks.edge)
+    left = at_a_time * (memory_bytes - cost(plan, middle).memory_bytes) // 2
+    if left <= cache_bytes:
+        return cache_bytes
+    room = max(cache_bytes, min(left, blocks.across * _tile_bytes(plan, middle)))
+    for step in plan.steps:
+        if isinstance(step.bound.source, RasterSource):
+            step.bound.source.reader.cache.grow(room)
+    return room
+
+
 def _around(block: Window, rows: int, cols: int, whole: Window) -> Window:
     """Return a window of so many rows and columns of blocks about one, inside the whole."""
     height, width = min(rows * block.height, whole.height), min(cols * block.width, whole.width)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from terrazzo import __version__, logs
 from terrazzo.drivers.cutting import blocks_of, store_of
-from terrazzo.drivers.executors.swept import swept
+from terrazzo.drivers.executors.swept import grown, swept
 from terrazzo.drivers.named import named_items
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.programs import programs_of
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from terrazzo.drivers.depot import Depot
+    from terrazzo.drivers.executors.stints import Parts, Stint
     from terrazzo.drivers.job import Job, Workspace
     from terrazzo.drivers.results import OutputFormat
     from terrazzo.engine import Plan
@@ -68,8 +69,8 @@ class Executor(Protocol):
     def size(self) -> int:
         """Return how many blocks can be computed at a time, now."""
 
-    def submit(self, number: int, kept: int) -> Future[Made]:
-        """Have a block computed, unless it is kept with the version that it has now."""
+    def submit(self, parts: Parts[int]) -> Future[Stint[Made]]:
+        """Have blocks computed that are not kept with the version that they have now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,16 +108,14 @@ class Blockwise:
         plan, window = self.plan, self.blocks[number]
         with logs.collected() as log:
             made = self._made(plan, window, number, kept, log)
-        if not made.resumed:
-            return replace(made, log=log.all())
-        skipped, told = self.record.told_of(number, kept)
-        return replace(made, log=told, skipped=skipped)
+        return made if made.resumed else replace(made, log=log.all())
 
     def _made(self, plan: Plan, window: Window, number: int, kept: int, log: logs.Log) -> Made:
         try:
             version = int(read_version(plan, window), 16)
-            if kept == version:
-                return Made(version, resumed=True)
+            known = self.record.told_of(number, kept) if kept == version else None
+            if known is not None:
+                return Made(version, resumed=True, skipped=known.skipped, log=known.log)
             if kept:
                 self.record.drop(number, kept)
             self._prefetch(number)
@@ -182,8 +181,11 @@ class Sent:
         """Return it with paths that mean the same in every folder."""
         return replace(self, folder=self.folder.absolute(), run=self.run.absolute())
 
-    def opened(self) -> Blockwise:
+    def opened(self, *, ahead: int = 0) -> Blockwise:
         """Open the sources and make the plan; what stages have found is taken from the run.
+
+        Args:
+            ahead: as for `work`.
 
         Raises:
             RunDiffers: what is seen here is not what the folder's run is made of.
@@ -191,7 +193,7 @@ class Sent:
         means = Means(self.block, Pool("threads", 1, self.memory_bytes), Progress(), self.run)
         inference, _ = settled(self.job, self.job.infer(self.workspace), (self.node,), means)
         plan = self.job.plan(inference, self.node)
-        return self.work(plan, output_format(inference, self.node))
+        return self.work(plan, output_format(inference, self.node), ahead=ahead)
 
     def work(self, plan: Plan, output: OutputFormat, *, ahead: int = 0) -> Blockwise:
         """Return the work, where its plan is made already.
@@ -210,7 +212,10 @@ class Sent:
         blocks = blocks_of(plan, self.block, output)
         store = store_of(plan, self.block, output, self.folder)
         record = RunRecord.open(self.folder, describe_run(plan, self.job, blocks), store)
-        sweep = swept(plan, blocks, self.workspace.cache_bytes)
+        room = grown(
+            plan, blocks, self.workspace.cache_bytes, self.memory_bytes, max(ahead, 1)
+        )  # fmt: skip
+        sweep = swept(plan, blocks, room)
         return Blockwise(plan, sweep, record, ahead, Part.of(self.run, self.folder))
 
 

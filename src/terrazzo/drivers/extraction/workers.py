@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from terrazzo.drivers.depot import FolderDepot
+    from terrazzo.drivers.executors.stints import Parts, Stint
     from terrazzo.drivers.extraction.asked import Asked
     from terrazzo.drivers.extraction.scenes import Scene
     from terrazzo.drivers.job import Job, Workspace
@@ -82,8 +83,8 @@ class Workers(Protocol):
     def size(self) -> int:
         """Return how many scenes can be computed at a time, now."""
 
-    def submit(self, scene: Scene, kept: int, /) -> Future[Outcome]:
-        """Have a scene computed."""
+    def submit(self, parts: Parts[Scene], /) -> Future[Stint[Outcome]]:
+        """Have scenes computed."""
 
 
 @contextmanager
@@ -125,7 +126,7 @@ def by_workers(
         OutputFailed: nothing can be written; the run stops.
         BrokenExecutor: there is nobody left who computes.
     """
-    running: dict[Future[Outcome], tuple[Scene, int]] = {}
+    running: dict[Future[Stint[Outcome]], tuple[Scene, int]] = {}
     tried: Counter[str] = Counter()
     waiting = deque(scenes)
     while waiting or running:
@@ -133,13 +134,13 @@ def by_workers(
             scene, cells = waiting.popleft()
             begin(scene)
             tried[scene.key] += 1
-            running[workers.submit(scene, 0)] = scene, cells
+            running[workers.submit(((scene, 0),))] = scene, cells
         finished, _ = wait(running, CHECK_S, return_when=FIRST_COMPLETED)
         if not finished:
             progress.check()
         for future in finished:
             scene, cells = running.pop(future)
-            outcome = future.result()
+            (outcome,) = future.result().made
             if outcome.lost and tried[scene.key] < ATTEMPTS:
                 waiting.appendleft((scene, cells))
                 continue

@@ -11,15 +11,21 @@ from typing_extensions import override
 from terrazzo.drivers.batch import output_nodes
 from terrazzo.drivers.job import Job
 from terrazzo.drivers.results import output_format
-from terrazzo.engine import Plan, make_plan
+from terrazzo.engine import Plan, demand, make_plan
+from terrazzo.engine.demand import nothing_wanted
 from terrazzo.engine.grids import extent_on
 from terrazzo.errors import ArgumentInvalid, FormatUnsuitable, SpatialExtentEmpty
 from terrazzo.geo.grid import Grid
+from terrazzo.storage.source import RasterSource
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from terrazzo.drivers.tiling.squares import Squares
     from terrazzo.engine import Inference
     from terrazzo.engine.bound import Bound
+    from terrazzo.engine.steps import Step
+    from terrazzo.geo.grid import Window
     from terrazzo.geo.tile_grids import Tile
     from terrazzo.processes.registry import Labels
 
@@ -50,6 +56,34 @@ class TileJob(Job):
         """Plan a node of the graph on the tile; of `labels`, if any, only these."""
         plan = make_plan(inference, self.tile, node=node, labels=labels, exact=self.exact)
         return replace(plan, window=self.tile.window)
+
+    @override
+    def sources(self, inference: Inference) -> dict[str, Sequence[str]]:
+        """Return the ids of the images that have pixels which the tile may be made of.
+
+        What stages have found is made of all of them.
+        """
+        every = Job.sources(self, inference)
+        if inference.found:
+            return every
+        near: dict[str, dict[str, None]] = {
+            name: {} for name in every if inference.nodes[name].source is not None
+        }
+        for node in output_nodes(inference):
+            plan = self.plan(inference, node)
+            wanted = demand(plan, plan.window)
+            for step, here in zip(plan.steps, wanted.windows, strict=True):
+                if step.reads and step.grid is not None and not nothing_wanted(step, here):
+                    near[step.bound.id] |= dict.fromkeys(_near(step, here))
+        return every | {name: tuple(ids) for name, ids in near.items()}
+
+
+def _near(step: Step, window: Window) -> tuple[str, ...]:
+    """Return the ids of the images that a step reads in a window."""
+    source, grid = step.bound.source, step.grid
+    if isinstance(source, RasterSource) and grid is not None:
+        return source.items_near(grid, window, step.wanted)
+    return () if source is None else source.items_of(step.wanted)
 
 
 def check_outputs(job: Job, inference: Inference) -> None:

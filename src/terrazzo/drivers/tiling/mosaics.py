@@ -5,19 +5,23 @@ VRTs and indexes lie beside the folders of tiles: in a bucket GDAL finds nothing
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from terrazzo.catalog import make_asset
-from terrazzo.drivers.depot import BucketDepot
+from terrazzo.drivers.depot import BucketDepot, FolderDepot
 from terrazzo.drivers.described import checksum
 from terrazzo.drivers.ingestion.items import transform_of
 from terrazzo.drivers.results import MEDIA_TYPES, Asset
-from terrazzo.drivers.tiling.work import FOLDER, at_once
+from terrazzo.drivers.sending import send_files
+from terrazzo.drivers.tiling.tallied import FOLDER
+from terrazzo.drivers.tiling.work import at_once
 from terrazzo.geo.crs import crs_object
-from terrazzo.storage.writers.files import begin_folder, output_failed
-from terrazzo.storage.writers.joined import assemble, is_current
+from terrazzo.storage.writers.files import begin_folder
+from terrazzo.storage.writers.joined import assemble
 from terrazzo.storage.writers.mosaic import Frame, Look, Piece, write_gti, write_vrt
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from terrazzo.drivers.depot import Depot
+    from terrazzo.geo.grid import Grid
     from terrazzo.geo.tile_grids import Tile
     from terrazzo.progress import Progress
 
@@ -45,6 +50,18 @@ class Mosaic:
     label: str
     """Its date, as the result has it."""
     pieces: list[Piece] = field(default_factory=list)
+    checksums: dict[str, str] = field(default_factory=dict)
+    """Of their files, by tile."""
+
+    @property
+    def grid(self) -> Grid:
+        """The pixels of all of them."""
+        return Frame.of(self.pieces).grid
+
+    def digest(self, overviews: str) -> str:
+        """Return what tells one file of these tiles from one of others, or of other overviews."""
+        every = (f"{one.tile} {one.grid} {self.checksums[one.tile]}" for one in self.pieces)
+        return hashlib.sha256("\n".join((overviews, *every)).encode()).hexdigest()
 
 
 @dataclass(slots=True)
@@ -60,22 +77,24 @@ class Mosaics:
     found: dict[tuple[str, str], Mosaic] = field(default_factory=dict)
     """By CRS and file."""
 
-    def add(self, tile: Tile, path: Path, file: str, label: str, time: str) -> None:
+    def add(self, tile: Tile, path: Path, part: Mapping[str, Any], told: Mapping[str, Any]) -> None:
         """Add a file of a tile.
 
         Args:
             tile: whose it is.
             path: where it is, or would be if it were fetched.
-            file: what it is called in the folder of its tile.
-            label: of its date.
-            time: the same, RFC 3339; empty if it is none.
+            part: what the results of the tile tell of its date.
+            told: what they tell of the file.
         """
+        file = told["file"]
         crs = crs_text(tile.grid.crs)
         stem = file.removesuffix(".tif").replace("/", "_")
         mosaic = self.found.setdefault(
-            (crs, file), Mosaic(f"{crs}_{stem}", PurePosixPath(file).parent.as_posix(), label)
+            (crs, file),
+            Mosaic(f"{crs}_{stem}", PurePosixPath(file).parent.as_posix(), part["label"]),
         )
-        mosaic.pieces.append(Piece(path, tile.grid, tile.name, time))
+        mosaic.pieces.append(Piece(path, tile.grid, tile.name, part["time"]))
+        mosaic.checksums[tile.name] = str(told.get("file:checksum", ""))
 
     def write(self) -> dict[str, dict[str, Any]]:
         """Write a VRT and a tile index of each mosaic; returns what STAC is told of them.
@@ -109,17 +128,11 @@ class Mosaics:
         Raises:
             OutputFailed: the folder cannot be written to, or a tile cannot be fetched.
         """
-        folder, vrts = self.folder / ASSEMBLED, self.folder / FOLDER
-        begin_folder(folder)
+        begin_folder(self.folder / ASSEMBLED)
         made, told = [], {}
         for mosaic in self.found.values():
-            path, grid = folder / f"{mosaic.name}.tif", Frame.of(mosaic.pieces).grid
-            vrt = vrts / f"{mosaic.name}.vrt"
-            self._bring(mosaic.pieces)
-            if not is_current(path, mosaic.pieces, vrt):
-                assemble(
-                    path, mosaic.pieces, vrt, overviews=overviews[mosaic.place], threads=threads
-                )
+            path, grid = self.folder / ASSEMBLED / f"{mosaic.name}.tif", mosaic.grid
+            kept = self._kept(mosaic, path, overviews[mosaic.place], threads)
             made.append(Asset(path, MEDIA_TYPES["tif"], mosaic.label, {}, grid))
             facts = make_asset(
                 f"../{ASSEMBLED}/{path.name}",
@@ -128,11 +141,31 @@ class Mosaics:
                 transform=transform_of(grid),
                 roles=("data",),
             )
-            size, digest = path.stat().st_size, checksum(path)
-            kept = {"type": MEDIA_TYPES["tif"], "file:size": size, "file:checksum": digest}
-            told[path.name] = facts | kept
-            self._leave(mosaic.pieces)
+            told[path.name] = facts | {"type": MEDIA_TYPES["tif"], **kept}
         return tuple(made), told
+
+    def _kept(self, mosaic: Mosaic, path: Path, overviews: str, threads: int) -> dict[str, Any]:
+        """Have one file of a mosaic, that of before if it is of the same tiles.
+
+        Returns:
+            Its size and checksum, as STAC has them.
+        """
+        name, note = f"{ASSEMBLED}/{path.name}", f"{ASSEMBLED}/.{mosaic.name}.json"
+        tiles, known = mosaic.digest(overviews), _noted(self.depot.read(note))
+        if known.pop("tiles", "") == tiles and self.depot.has(name):
+            return known
+        self.depot.delete([note])
+        self._bring(mosaic.pieces)
+        vrt = self.folder / FOLDER / f"{mosaic.name}.vrt"
+        assemble(path, mosaic.pieces, vrt, overviews=overviews, threads=threads)
+        kept = {"file:size": path.stat().st_size, "file:checksum": checksum(path)}
+        self._leave([piece.path for piece in mosaic.pieces])
+        if isinstance(self.depot, BucketDepot):
+            made = Asset(path, MEDIA_TYPES["tif"])
+            send_files(self.folder, (made,), self.depot.destination(self.progress))
+            self._leave([path])
+        self.depot.write(note, json.dumps({"tiles": tiles, **kept}).encode())
+        return kept
 
     def _looks(self, pieces: Sequence[Piece]) -> list[Look]:
         """Return what tiles look like; those that are fetched for it do not stay."""
@@ -140,7 +173,7 @@ class Mosaics:
         def look_at(number: int) -> Look:
             self._fetch(pieces[number])
             look = Look.of(pieces[number].path)
-            self._leave(pieces[number : number + 1])
+            self._leave([pieces[number].path])
             return look
 
         if isinstance(self.depot, BucketDepot):
@@ -158,19 +191,26 @@ class Mosaics:
                 len(pieces), "tiles fetched", self.progress,
             )  # fmt: skip
 
-    def _leave(self, pieces: Sequence[Piece]) -> None:
-        """Delete what was fetched: all tiles of a run may be more than this machine has room for.
+    def _leave(self, paths: Sequence[Path]) -> None:
+        """Delete what is in a bucket: all files of a run may not fit on this machine's disk.
 
         Raises:
             OutputFailed: one cannot be deleted.
         """
-        if not isinstance(self.depot, BucketDepot):
-            return
-        for piece in pieces:
-            try:
-                piece.path.unlink(missing_ok=True)
-            except OSError as error:
-                raise output_failed(piece.path, error) from error
+        if isinstance(self.depot, BucketDepot):
+            FolderDepot(self.folder).delete(
+                path.relative_to(self.folder).as_posix() for path in paths
+            )
+
+
+def _noted(content: bytes | None) -> dict[str, Any]:
+    """Return what a note tells of an assembled file; nothing where it is none."""
+    try:
+        told = json.loads(content or b"{}")
+        return {"tiles": str(told["tiles"]), "file:size": int(told["file:size"]),
+                "file:checksum": str(told["file:checksum"])}  # fmt: skip
+    except (ValueError, LookupError, TypeError):
+        return {}
 
 
 def crs_text(crs: str) -> str:

@@ -11,12 +11,12 @@ from terrazzo.catalog.stac import extensions
 from terrazzo.catalog.stored import STAC_VERSION
 from terrazzo.drivers.block_names import is_plain
 from terrazzo.drivers.depot import BucketDepot, FolderDepot
-from terrazzo.drivers.described import CATALOGUE, sources_of
+from terrazzo.drivers.described import CATALOGUE
 from terrazzo.drivers.ingestion.items import FILE_EXTENSION
-from terrazzo.drivers.named import IMAGES, listed_images
+from terrazzo.drivers.named import IMAGES, listed_images, named_items
 from terrazzo.drivers.sending import Parcel
 from terrazzo.drivers.tiling.mosaics import GTI_TYPE, VRT_TYPE, Mosaics
-from terrazzo.drivers.tiling.work import FOLDER
+from terrazzo.drivers.tiling.tallied import FOLDER
 from terrazzo.errors import ArgumentInvalid, RunIncomplete
 from terrazzo.storage.writers.files import begin_folder, whole_file
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from terrazzo.drivers.depot import Depot
     from terrazzo.drivers.described import Results
     from terrazzo.drivers.results import Asset
     from terrazzo.drivers.sending import Destination
@@ -68,7 +69,7 @@ def publish(
         ArgumentInvalid: a tile is described as no run describes it.
         OutputFailed: the folder cannot be written to, or the bucket does not take the files.
     """
-    folder = work.folder
+    folder, before = work.folder, _told_of_images(work.depot)
     shutil.rmtree(folder / CATALOGUE, ignore_errors=True)
     begin_folder(folder / CATALOGUE)
     mosaics = Mosaics(folder, work.depot, progress)
@@ -79,20 +80,23 @@ def publish(
         links += _write_items(folder, made, work.name, tile, grid)
         for part in made.told["parts"]:
             for asset in part["assets"].values():
-                file = asset["file"]
-                if file.endswith(".tif"):  # else it only tells of the tile
-                    mosaics.add(tile, made.folder / file, file, part["label"], part["time"])
+                if asset["file"].endswith(".tif"):  # else it only tells of the tile
+                    mosaics.add(tile, made.folder / asset["file"], part, asset)
     assets = mosaics.write()
     joined: tuple[Asset, ...] = ()
     if assembly is not None:
         joined, further = mosaics.assembled(assembly.overviews, assembly.threads)
         assets |= further
-    listed = listed_images(sources_of(work.inference), folder)
+    sources = work.job.sources(work.inference)
+    listed = listed_images(sources, folder, known=before)
     if listed is not None:
         assets[IMAGES] = {"href": f"../{listed.pop('file')}", **listed}
-    _write_collection(folder, work.name, [made.told for made in results], links, assets)
+    images = {name: named_items(items) for name, items in sources.items()}
+    _write_collection(folder, work.name, [made.told for made in results], images, links, assets)
     if isinstance(work.depot, BucketDepot):
-        send_published(folder, joined, work.depot.destination(progress))
+        send_published(folder, (), work.depot.destination(progress))
+        if listed is None and before:
+            work.depot.delete([IMAGES])
     return joined
 
 
@@ -117,7 +121,7 @@ def send_published(folder: Path, assets: Sequence[Asset], destination: Destinati
         for path in sorted((folder / FOLDER).glob(f"*{suffix}"))
         if path.is_file()
     ]
-    if (folder / IMAGES).is_file():
+    if _told_of_images(FolderDepot(folder)):
         mosaics.append(Parcel(folder / IMAGES, IMAGES, "application/gzip"))
     stac = {path.name: path for path in sorted((folder / CATALOGUE).iterdir())}
     whole = stac.pop(COLLECTION)
@@ -131,6 +135,14 @@ def send_published(folder: Path, assets: Sequence[Asset], destination: Destinati
             destination.send(step)
     there = BucketDepot(destination.place, destination.bucket) / CATALOGUE
     there.delete([name for name in there.names("") if name not in {*stac, COLLECTION}])
+
+
+def _told_of_images(depot: Depot) -> bool:
+    """Tell whether the collection that a run was published as has a list of all its images."""
+    try:
+        return IMAGES in json.loads(depot.read(f"{CATALOGUE}/{COLLECTION}") or b"{}")["assets"]
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 def results_of(work: Tilewise, number: int) -> Results:
@@ -159,8 +171,8 @@ def _write_items(
     """
     root = {"rel": "root", "href": f"./{COLLECTION}", "type": "application/json"}
     links = [root, root | {"rel": "parent"}, root | {"rel": "collection"}]
-    made = []
-    for item in results.items(lambda key: f"../{FOLDER}/{tile.name}/{_file(results, key)}"):
+    made, files = [], results.files()
+    for item in results.items(lambda key: f"../{FOLDER}/{tile.name}/{files[key]}"):
         file = f"{item['id'].removeprefix(f'{collection}-')}.json"
         if not is_plain(file):
             raise ArgumentInvalid(
@@ -177,14 +189,11 @@ def _write_items(
     return made
 
 
-def _file(results: Results, key: str) -> str:
-    return str(results.asset(key)["file"])
-
-
 def _write_collection(
     folder: Path,
     name: str,
     told: Sequence[Mapping[str, Any]],
+    images: Mapping[str, Any],
     links: Sequence[Mapping[str, str]],
     assets: Mapping[str, Any],
 ) -> None:
@@ -203,6 +212,7 @@ def _write_collection(
             "temporal": {"interval": [[min(moments), max(moments)]]},
         },
         **told[0]["provenance"],
+        "terrazzo:sources": images,
         "links": [root, *links],
         "assets": dict(assets),
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import PurePosixPath
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from terrazzo import __version__, logs
@@ -64,8 +64,8 @@ def run(
         folder: where the files of results are put together.
         tiles: the tile grid.
         depot: where the run is kept; the same run there, unfinished, is gone on with. It is the
-            folder, or a part of a bucket, to which results go then; of the folder remains only
-            what is made of all tiles.
+            folder, or a part of a bucket, to which results go then; in the folder remains only
+            what is said of them.
         block: edge of a block of a tile, pixels.
         pool: who makes tiles; threads on all cores by default.
         progress: told about every tile; may raise `Cancelled` to stop.
@@ -189,7 +189,7 @@ def _compute(work: Tilewise, pool: Pool, progress: Progress) -> int:
         with progress, opened(pool, work, work.sent(), progress) as executor:
             progress.start(count, "tiles")
             try:
-                for number, made in computed(Once(executor), range(count), [0] * count):
+                for number, made in computed(Once(executor), range(count), [0] * count, progress):
                     name = work.tiles[number].name
                     progress.hear(made.log)
                     if made.error:
@@ -224,19 +224,31 @@ def _compute(work: Tilewise, pool: Pool, progress: Progress) -> int:
 def _described(work: Tilewise, progress: Progress) -> list[Results]:
     """Return what each tile was described as.
 
-    Their graph and images, of which they tell alike, are held once: they may be thousands of ids.
+    Their graph, of which they tell alike, and the names of images are held once.
 
     Raises:
         As for `results_of`.
     """
-    found = at_once(partial(results_of, work), len(work.tiles), "tiles described", progress)
-    shared = found[0].told["provenance"]
-    return [
-        replace(one, told={**one.told, "provenance": shared})
-        if one.told["provenance"] == shared
-        else one
-        for one in found
-    ]
+    shared: dict[str, Any] = {}
+
+    def described(number: int) -> Results:
+        found = results_of(work, number)
+        told = {name: _held_once(value) for name, value in found.told["provenance"].items()}
+        for name, value in told.items():
+            if shared.setdefault(name, value) == value:
+                told[name] = shared[name]
+        return replace(found, told={**found.told, "provenance": told})
+
+    return at_once(described, len(work.tiles), "tiles described", progress)
+
+
+def _held_once(value: Any) -> Any:
+    """Return JSON values whose texts are held once, however often they are read."""
+    if isinstance(value, dict):
+        return {name: _held_once(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_held_once(one) for one in value]
+    return intern(value) if isinstance(value, str) else value
 
 
 def _note_failed(depot: Depot, failed: list[dict[str, str]]) -> None:

@@ -7,47 +7,53 @@ there. A bucket has none: there nobody helps with a tile that somebody else has 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from terrazzo.drivers.described import FILE as DESCRIBED
+from terrazzo.drivers.helped import counted
 from terrazzo.drivers.stages import Means
 from terrazzo.drivers.tiling.run import prepared, run
 from terrazzo.drivers.tiling.squares import squares_of
-from terrazzo.drivers.tiling.work import ASIDE, at_once
-from terrazzo.errors import RunIncomplete
+from terrazzo.drivers.tiling.tallied import ASIDE
+from terrazzo.drivers.tiling.work import at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from terrazzo.drivers.batch import RunResult
+    from terrazzo.drivers.executors import Made
     from terrazzo.drivers.job import Workspace
     from terrazzo.drivers.order import Order, Where
     from terrazzo.drivers.shares import Share
+    from terrazzo.drivers.tiling.tallied import TileTally
     from terrazzo.drivers.tiling.work import Tilewise
     from terrazzo.progress import Progress
-
-_ENDED: Final = frozenset({DESCRIBED, ASIDE})
 
 
 @dataclass(frozen=True, slots=True)
 class TileParts:
     """The tiles of a run that others make."""
 
-    work: Tilewise
+    tally: TileTally
     unit: str = "tiles"
 
     @property
     def count(self) -> int:
         """How many there are."""
-        return len(self.work.tiles)
+        return self.tally.count
 
     def there(self) -> int:
         """Return how many have been made."""
-        return sum(DESCRIBED in names for names in self.work.begun().values())
+        self.tally.look()
+        return len(self.tally.made)
 
     def aside(self) -> int:
         """Return how many were set aside."""
-        return sum(ASIDE in names for names in self.work.begun().values())
+        self.tally.look()
+        return len(self.tally.aside)
+
+    def tell(self, progress: Progress) -> None:
+        """Tell nothing: each tile has a log of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,19 +79,20 @@ class ByTiles:
             As for `run`.
         """
         work = self._work(order, workspace, where, progress)
-        begun = work.begun()
+        tally = work.tally()
+        tally.look()
 
         def reconsider(number: int) -> None:
-            names = begun.get(work.tiles[number].name, set())
-            if ASIDE in names:
+            name = work.tiles[number].name
+            if name in tally.aside:
                 work.kept(number).delete([ASIDE])
-            if DESCRIBED in names and not work.is_finished(number):
+            if name in tally.made and not work.is_finished(number):
                 work.kept(number).delete([DESCRIBED])
 
-        if begun:
+        if tally.begun:
             at_once(reconsider, len(work.tiles), "tiles looked at", progress)
         order.write(where.run)
-        return TileParts(work), False
+        return TileParts(work.tally()), False
 
     def help_with(
         self,
@@ -103,24 +110,7 @@ class ByTiles:
             As for `run`.
         """
         work = self._work(order, workspace, where, progress)
-        made = failed = 0
-        with progress:
-            progress.start(len(work.tiles), "tiles")
-            for number in _missing(work, share):
-                tile = work.make(number, 0)
-                if tile.error:
-                    failed += 1
-                    work.kept(number).write(ASIDE, tile.error.encode())
-                    progress.fail(f"tile {work.tiles[number].name}", tile.error, tile.reason)
-                    continue
-                made += not tile.resumed
-                progress.advance()
-        if failed:
-            raise RunIncomplete(
-                f"{failed} tiles failed and were set aside; {made} were made. The reasons are in "
-                f"{where.run}. When they are mended, give the command that began the run once more."
-            )
-        return made
+        return counted(_made(work, share, progress), "tiles", where.run, progress)
 
     def finished(
         self, order: Order[Any], workspace: Workspace, where: Where, progress: Progress
@@ -151,16 +141,30 @@ class ByTiles:
         return work.with_pool(order.pool)
 
 
+def _made(work: Tilewise, share: Share, progress: Progress) -> Generator[tuple[str, Made]]:
+    """Make tiles, and yield those that are made or set aside."""
+    with progress:
+        progress.start(len(work.tiles), "tiles")
+        for number in _missing(work, share):
+            tile = work.make(number, 0)
+            if tile.error:
+                work.kept(number).write(ASIDE, tile.error.encode())
+            else:
+                progress.advance()
+            if not tile.resumed:
+                yield f"tile {work.tiles[number].name}", tile
+
+
 def _missing(work: Tilewise, share: Share) -> Iterator[int]:
     """Yield the missing tiles of a share in order, then those of others from the end."""
-    count, begun = len(work.tiles), work.begun()
+    count, tally = len(work.tiles), work.tally()
     ours = share.numbers(count)
-    for number in ours:
-        if not begun.get(work.tiles[number].name, set()) & _ENDED:
-            yield number
-    begun = work.begun()
+    tally.look()
+    for number in [one for one in ours if not tally.is_over(work.tiles[one].name)]:
+        yield number
+    tally.look()
     for number in (*reversed(range(ours.stop, count)), *reversed(range(ours.start))):
-        there = begun.get(work.tiles[number].name, set())
-        if not there & _ENDED and not work.is_held(number, there):
+        name = work.tiles[number].name
+        if not tally.is_over(name) and not work.is_held(number, begun=name in tally.begun):
             yield number
-            begun = work.begun()  # it took a while
+            tally.look()  # it took a while

@@ -29,18 +29,19 @@ from terrazzo.drivers.results import output_format
 from terrazzo.drivers.stages import Means, settled
 from terrazzo.drivers.tiling.jobs import TileJob, tiles_of
 from terrazzo.drivers.tiling.squares import squares_of
+from terrazzo.drivers.tiling.tallied import ASIDE, FOLDER, TileTally
 from terrazzo.engine import read_version
 from terrazzo.errors import OutputFailed, RunIncomplete, TerrazzoError
 from terrazzo.progress import Cancelled, Progress
 from terrazzo.storage.writers.files import output_failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
     from pathlib import Path
 
     from terrazzo.drivers.depot import Depot
-    from terrazzo.drivers.executors import Executor
+    from terrazzo.drivers.executors import Executor, Parts, Stint
     from terrazzo.drivers.job import Job, Workspace
     from terrazzo.drivers.pool import Pool
     from terrazzo.engine import Inference
@@ -48,10 +49,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FOLDER = "tiles"
-"""Of the tiles, in the folder of the run."""
-ASIDE: Final = "failed.txt"
-"""Beside what there is of a tile that failed in a share of a run: why."""
 _LOCK = ".lock"
 _LOOK_S = 0.2
 _AT_ONCE: Final = 8
@@ -223,27 +220,21 @@ class Tilewise:
             found[node] = RunRecord(place).results(version) is not None
         return found
 
-    def begun(self) -> Mapping[str, set[str]]:
-        """Return the names of what there is of each tile; a folder in it counts as one name."""
-        names = {tile.name for tile in self.tiles}
-        found: dict[str, set[str]] = {}
-        for path in self.depot.names(FOLDER):
-            tile, _, rest = path.partition("/")
-            if tile in names:
-                found.setdefault(tile, set()).add(rest.partition("/")[0])
-        return found
+    def tally(self) -> TileTally:
+        """Return what watches which tiles are there."""
+        return TileTally(self.depot, [tile.name for tile in self.tiles])
 
-    def is_held(self, number: int, there: Collection[str]) -> bool:
+    def is_held(self, number: int, *, begun: bool) -> bool:
         """Tell whether somebody, in whatever process, makes a tile now.
 
         A bucket has no locks: of what is begun there it is only known that somebody was at it.
 
         Args:
             number: of the tile.
-            there: what there is of it, as `begun` returns it.
+            begun: whether there is anything of it.
         """
         if isinstance(self.depot, BucketDepot):
-            return bool(there)
+            return begun
         try:
             lock = os.open(self.place(number) / _LOCK, os.O_RDWR | os.O_CLOEXEC)
         except OSError:
@@ -380,6 +371,6 @@ class Once:
         """Return how many tiles can be made at a time, now."""
         return self.executor.size()
 
-    def submit(self, number: int, kept: int) -> Future[Made]:
-        """Have a tile made."""
-        return self.executor.submit(number, kept)
+    def submit(self, parts: Parts[int]) -> Future[Stint[Made]]:
+        """Have tiles made."""
+        return self.executor.submit(parts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import os
 import re
 import secrets
@@ -116,7 +117,11 @@ class Beat:
 
 def now() -> str:
     """Return this moment, RFC 3339."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _text(datetime.now(UTC))
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def worker_name() -> str:
@@ -127,17 +132,24 @@ def worker_name() -> str:
 
 @dataclass(eq=False)
 class Pulse:
-    """Tells of this process as a worker of one run."""
+    """Tells of this process as a worker of one run.
+
+    Its thread looks by itself what there is to tell: blocks may end a thousand times a second.
+    """
 
     depot: Depot
     """The folder of the run."""
     _beat: Beat = field(init=False)
     _running: dict[tuple[str, int], int] = field(default_factory=dict)
+    _made: int = 0
+    _failed: int = 0
+    _last: datetime | None = None
     _ends: deque[float] = field(default_factory=deque)
+    _ended_s: float = 0.0
+    """When the last block ended."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _changed: threading.Condition = field(init=False)
+    _over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
-    _stopped: bool = False
     _recorder: Recorder | None = None
     _before: Recorder = field(default_factory=Recorder)
     """What was counted before it was quiet the last time."""
@@ -148,7 +160,6 @@ class Pulse:
     def __post_init__(self) -> None:
         """Take a name; nothing is written before the first block."""
         self._beat = Beat(worker_name(), socket.gethostname(), os.getpid(), now(), now())
-        self._changed = threading.Condition(self._lock)
 
     def began(self, place: str, number: int) -> None:
         """Say that a block is begun.
@@ -160,11 +171,11 @@ class Pulse:
         with _opening, self._lock:
             key = place, number
             self._running[key] = self._running.get(key, 0) + 1
-            if self._stopped:
+            if self._over.is_set():
                 return
             _remember(self)  # it may have been forgotten
             if self._recorder is None:
-                self._recorder = self._listening.enter_context(recorded())
+                self._recorder = self._listening.enter_context(recorded(times=False))
             if not self._since_s:
                 self._since_s, self._since_cpu_s = time.monotonic(), time.process_time()
                 self._beat = replace(self._beat, begun=now())
@@ -179,13 +190,13 @@ class Pulse:
             self._running[key] -= 1
             if not self._running[key]:
                 del self._running[key]
+            self._ended_s = time.monotonic()
             if outcome is Outcome.FAILED:
-                self._beat = replace(self._beat, failed=self._beat.failed + 1)
+                self._failed += 1
             elif outcome is Outcome.MADE:
-                self._beat = replace(self._beat, made=self._beat.made + 1, last=now())
-                self._ends.append(time.monotonic())
-            if not self._running:
-                self._changed.notify_all()
+                self._made += 1
+                self._last = datetime.now(UTC)
+                self._ends.append(self._ended_s)
 
     def beat(self) -> Beat:
         """Return what there is to tell now."""
@@ -201,7 +212,10 @@ class Pulse:
         return replace(
             self._beat,
             seen=now(),
+            made=self._made,
+            failed=self._failed,
             running=tuple(sorted(self._running)[:MOST_RUNNING]),
+            last="" if self._last is None else _text(self._last),
             per_second=round(len(self._ends) / over_s, 4),
             decoded_bytes=self._counted("bytes_decoded"),
             fetched_bytes=self._counted("bytes_fetched"),
@@ -217,29 +231,25 @@ class Pulse:
 
     def _tell(self) -> None:
         """Write while there are blocks, and once more when there are none any more."""
-        first, idle_s = True, 0.0
-        while True:
-            told = self.beat()
-            if not first and self._gone():
+        told: Beat | None = None
+        told_s = -math.inf
+        while not (told is not None and self._over.wait(_PAUSE_S)):
+            with self._lock:
+                at_s = time.monotonic()
+                idle_s = 0.0 if self._running else at_s - self._ended_s
+                is_old = self._ended_s > told_s or (told is not None and bool(told.running))
+                if not is_old and idle_s >= QUIET_S:
+                    self._unlisten()
+                    self._thread = None
+                    return
+                if at_s - told_s < BEAT_S and not (is_old and idle_s >= _PAUSE_S):
+                    continue
+                fresh = self._now()
+            if told is not None and self._gone():
                 self._forget()
                 return
-            self._write(told)
-            first = False
-            begun_s = time.monotonic()
-            with self._lock:
-                if self._stopped:
-                    break
-                self._changed.wait(BEAT_S)
-                if self._running:
-                    idle_s = 0.0
-                elif told.running:
-                    self._changed.wait(_PAUSE_S)
-                else:
-                    idle_s += time.monotonic() - begun_s
-                    if idle_s >= QUIET_S:
-                        self._unlisten()
-                        self._thread = None
-                        return
+            self._write(fresh)
+            told, told_s = fresh, at_s
         with self._lock:
             self._thread = None
 
@@ -276,9 +286,8 @@ class Pulse:
     def stop(self) -> None:
         """Tell the last of this worker, and nothing more."""
         with self._lock:
-            self._stopped = True
+            self._over.set()
             thread = self._thread
-            self._changed.notify_all()
         if thread is not None:
             thread.join()
             self._write(self.beat())

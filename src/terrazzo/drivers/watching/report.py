@@ -146,8 +146,8 @@ class Reported(Progress):
         self._inner.fail(unit, reason, error)
 
     @override
-    def hear(self, entries: Sequence[object]) -> None:
-        self._inner.hear(entries)
+    def hear(self, entries: Sequence[object], unit: str = "") -> None:
+        self._inner.hear(entries, unit)
 
     @override
     def finish(self) -> None:

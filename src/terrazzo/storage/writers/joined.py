@@ -21,7 +21,6 @@ from rasterio.windows import Window as Part
 from tifffile import TiffFile
 
 from terrazzo.storage.writers.files import whole_file
-from terrazzo.storage.writers.mosaic import Frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -95,23 +94,6 @@ def assemble(
                 NUM_THREADS=threads, BIGTIFF="IF_SAFER",
             )  # fmt: skip
     return path
-
-
-def is_current(path: Path, pieces: Sequence[Piece], vrt: Path) -> bool:
-    """Tell whether a file was assembled of these tiles as they are now.
-
-    Args:
-        path: of the file.
-        pieces: the tiles.
-        vrt: of them, which is older than the file if they are the same as then.
-    """
-    if not path.exists():
-        return False
-    made, grid = path.stat().st_mtime_ns, Frame.of(pieces).grid
-    if any(one.stat().st_mtime_ns > made for one in (vrt, *(piece.path for piece in pieces))):
-        return False
-    with rasterio.open(path) as file:
-        return bool((file.height, file.width) == (grid.height, grid.width))
 
 
 def _compression(how: Mapping[str, str]) -> dict[str, str]:
