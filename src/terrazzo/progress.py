@@ -30,6 +30,8 @@ class Cancelled(Exception):
 class Progress:
     """Counts finished units of work and shows nothing; the base of every display."""
 
+    total, unit, done = 0, "", 0
+
     def start(self, total: int, unit: str) -> None:
         """Begin a stage of `total` units."""
         self.total, self.unit, self.done = total, unit, 0
@@ -52,6 +54,11 @@ class Progress:
         """Tell that a unit of work failed, and why; `error` is what users are told of it."""
         del error
         self.note(f"{unit} failed: {reason}")
+
+    @property
+    def listens(self) -> bool:
+        """Whether `hear` does anything: what nobody hears need not be fetched from far away."""
+        return False
 
     def hear(self, entries: Sequence[object], unit: str = "") -> None:
         """Take what a finished unit of work logged (`logs.Entry`), before the others are done.

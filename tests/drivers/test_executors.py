@@ -274,6 +274,61 @@ def test_quick_blocks_that_hang_are_given_to_somebody_else(monkeypatch: pytest.M
     assert made[hanging].version == 2
 
 
+def test_what_a_worker_that_hangs_has_in_hand_is_not_held_back(monkeypatch: pytest.MonkeyPatch):
+    """Whoever is given its stint, too, has no time for all of it: the rest goes to others."""
+    monkeypatch.setattr(rounds_module, "SLOW_S", 0.0)
+    monkeypatch.setattr(rounds_module, "CHECK_S", 0.01)
+    hung = []
+
+    def act(number: int, time: int) -> Made | None:
+        if number >= 990 and not hung:
+            hung.append(number)
+            return None
+        return Made(time)
+
+    workers = Workers(
+        act, reissues=True, seconds=lambda number: 0.0 if number < 990 else 2 * STINT_S
+    )
+
+    made = made_of(workers, 1020)
+
+    assert sorted(made) == list(range(1020))
+    assert hung
+
+
+def test_what_fails_beside_a_worker_that_hangs_is_tried_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rounds_module, "SLOW_S", 0.0)
+    monkeypatch.setattr(rounds_module, "CHECK_S", 0.01)
+    answers = {1: None, 2: Made(error="no answer", passing=True), 3: Made(3)}
+    workers = Workers(lambda number, time: answers[time] if number == 5 else Made(1), reissues=True)
+
+    made = made_of(workers)
+
+    assert len(made) == COUNT
+    assert made[5].version == 3
+
+
+def test_blocks_that_were_there_say_nothing_of_how_long_others_take():
+    workers = Workers(
+        lambda number, _: Made(1, resumed=number < 500),
+        seconds=lambda number: 0.0 if number < 500 else STINT_S,
+    )
+
+    made = made_of(workers, 520)
+
+    assert sorted(made) == list(range(520))
+    assert {len(numbers) for numbers in workers.stints} == {1}
+
+
+def test_as_many_go_together_as_whoever_asks_allows():
+    workers = Workers(lambda *_: Made(1), seconds=lambda _: 0.0)
+
+    made = dict(computed(workers, range(300), [0] * 300, Progress(), most=3))
+
+    assert len(made) == 300
+    assert max(len(numbers) for numbers in workers.stints) == 3
+
+
 @pytest.mark.parametrize("seconds", [0.0, 1.0])
 def test_who_stops_is_heard_while_blocks_take_for_ever(seconds: float):
     class Stopping(Progress):

@@ -122,8 +122,7 @@ def test_what_blocks_leave_of_the_memory_is_for_decoded_tiles(tmp_path: Path):
     blocks = Blocks(plan.window, BLOCK)
     one = cost(plan, central_block(plan, BLOCK)).memory_bytes
 
-    assert grown(plan, blocks, 7, one, 4) == 7
-    assert cache.max_bytes == 0
+    assert grown(plan, blocks, 7, one, 4) == cache.max_bytes == 7
     assert grown(plan, blocks, 7, one + 1000, 4) == cache.max_bytes == 2000
     room = grown(plan, blocks, 7, 10**9, 4)
     for number in Sweep(blocks):
@@ -132,6 +131,21 @@ def test_what_blocks_leave_of_the_memory_is_for_decoded_tiles(tmp_path: Path):
     assert room == cache.max_bytes
     assert WIDTH * TILE * 2 < room <= blocks.across * 4 * TILE_BYTES
     assert cache.counts.tiles_decoded == TILES
+
+
+def test_the_memory_that_one_run_leaves_is_not_kept_for_the_next(tmp_path: Path):
+    caches = BlockCache(0), BlockCache(0)
+    plans = [plan_of(wide(tmp_path / str(number)), cache) for number, cache in enumerate(caches)]
+    blocks = Blocks(plans[0].window, BLOCK)
+
+    room = grown(plans[0], blocks, 7, 10**9, 1)
+    for number in range(10):
+        evaluate(plans[0], blocks[number])
+    again = grown(plans[1], blocks, 7, 10**9, 1)
+
+    assert room == again == caches[1].max_bytes > 7
+    assert caches[0].max_bytes == 7
+    assert caches[0].bytes_held == 0
 
 
 class _Stopping(Progress):

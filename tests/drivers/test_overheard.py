@@ -96,6 +96,7 @@ class Hearing(Reports):
         self.told: list[Told] = []
         self.after: list[tuple[int, str]] = []
         self.slurm: OneByOne | None = None
+        self.hearing = False
         super().__init__(self)  # type: ignore[arg-type]
 
     def send(self, message: Told) -> None:
@@ -103,10 +104,15 @@ class Hearing(Reports):
 
     @override
     def hear(self, entries: Sequence[object], unit: str = "") -> None:
-        before = len(self._waiting)
+        self.hearing = True
         super().hear(entries, unit)
-        made = self.slurm.made if self.slurm is not None else 0
-        self.after += [(made, entry.code) for entry in self._waiting[before:]]
+        self.hearing = False
+
+    @override
+    def _tell(self, entry: Entry) -> None:
+        super()._tell(entry)
+        if self.hearing:
+            self.after.append((self.slurm.made if self.slurm is not None else 0, entry.code))
 
     def said(self) -> Counter[str]:
         """Return everything that the ledger was told, but for when."""

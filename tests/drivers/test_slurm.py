@@ -371,7 +371,8 @@ def test_jobs_are_told_of_proxies_but_of_no_password(
         "no_proxy": "localhost,.example,10.0.0.0/8",
         "HTTPS_PROXY": "http://me:in-vain@proxy.example:3128",
         "http_proxy": "http://token@proxy.example:3128",
-        "ALL_PROXY": "me:in-vain@proxy.example",
+        "ALL_PROXY": "http://proxy.example:3128/?token=in-vain",
+        "all_proxy": "http://proxy.example/in-vain",
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)

@@ -269,6 +269,17 @@ def test_tasks_that_wait_since_their_node_was_lost_begin_now(tmp_path: Path):
     assert followed(tmp_path, told, Three()) == ["scontrol update jobid=7_1 starttime=now"] * 2
 
 
+def test_tasks_whose_nodes_are_lost_again_and_again_are_left_to_slurm(tmp_path: Path):
+    waiting = "".join(f"PENDING|BeginTime|7_{task}\n" for task in range(1, 101))
+    told = Told(*[f"RUNNING|None|7_0\n{waiting}"] * 40, "")
+
+    calls = followed(tmp_path, told, Three())
+
+    assert calls[:20] == [f"scontrol update jobid=7_{n} starttime=now" for n in range(1, 21)]
+    assert len(calls) == slurm.HURRIES * 100
+    assert set(Counter(calls).values()) == {slurm.HURRIES}
+
+
 def test_tasks_that_are_to_begin_later_do_so(tmp_path: Path):
     """As where SBATCH_BEGIN is set: nothing has begun yet."""
     told = Told("PENDING|BeginTime|7_0\nPENDING|Dependency|8\n", "")

@@ -25,6 +25,7 @@ from tests.drivers.scenes import (
 from tests.drivers.test_tile_grids import at, brightest, on_grid, read, tiffs
 
 from terrazzo.catalog import BandInfo, make_item
+from terrazzo.drivers import batch
 from terrazzo.drivers.described import checksum
 from terrazzo.drivers.executors import Made
 from terrazzo.drivers.pool import Pool
@@ -193,7 +194,38 @@ def without_note(folder: Path) -> None:
     (folder / ".EPSG32633_result_2020.json").unlink()
 
 
-@pytest.mark.parametrize("lose", [without, of_nothing, without_note], ids=lambda one: one.__name__)
+def cut_short(folder: Path) -> None:
+    os.truncate(folder / "EPSG32633_result_2020.tif", 100)
+
+
+def killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_tile_that_is_not_described_yet_when_it_is_killed_is_not_what_it_was(
+    growing: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its file is another one already: nobody may take what was told of the former for true."""
+    small(growing, (0, 0, "2020-05-12"), (0, 1, "2020-05-12"))
+    first = assembled(growing, tmp_path / "out")
+    grid = Grid.of(CRS, LEFT, TOP, 10.0, 64, 64)
+    write_cog(growing.folder / "2020-05-12_0_0_B08.tif", np.full((64, 64), 7000, np.uint16), grid)
+    with monkeypatch.context() as patch:
+        patch.setattr(batch, "describe", killed)
+        with pytest.raises(KeyboardInterrupt):
+            assembled(growing, tmp_path / "out")
+
+    assert assembled(growing, tmp_path / "out") > first
+    assembled(growing, tmp_path / "fresh")
+
+    name = "assembled/EPSG32633_result_2020.tif"
+    ours, fresh = (read(tmp_path / folder / name)[0] for folder in ("out", "fresh"))
+    np.testing.assert_array_equal(ours, fresh)
+
+
+@pytest.mark.parametrize(
+    "lose", [without, of_nothing, without_note, cut_short], ids=lambda one: one.__name__
+)
 def test_what_is_not_there_or_not_known_is_assembled_anew(
     growing: Scenes, tmp_path: Path, lose: Callable[[Path], None]
 ):

@@ -85,12 +85,16 @@ def test_what_every_block_says_alike_is_told_once(heard: Heard):
 
 
 def test_a_log_ends_somewhere(heard: Heard):
+    assert heard.reports.listens
     heard.reports.hear([Entry(Level.INFO, str(number)) for number in range(MOST + 10)])
+    assert not heard.reports.listens
+    heard.reports.hear([seen()], "block")
+    heard.reports.rest([seen()])
     heard.reports.end()
 
-    (last,) = heard.all()
-    assert len(last.log) == MOST
-    assert last.log[-1].code == "LogFull"
+    log = [entry for told in heard.all() for entry in told.log]
+    assert len(log) == MOST
+    assert log[-1].code == "LogFull"
 
 
 def test_progress_never_goes_back_nor_is_done_before_the_end(heard: Heard):

@@ -365,16 +365,17 @@ def test_an_error_in_shared_work_reaches_who_waits_for_that_tile_alone():
     assert cache.missing(["a", "b"]) == [0]
 
 
-def test_a_cache_grows_and_does_not_shrink():
+def test_a_cache_that_is_resized_keeps_the_latest():
     cache = BlockCache(100)
 
-    cache.grow(200)
-    cache.grow(50)
+    cache.resize(200)
     for number in range(3):
         one(cache, number, np.zeros(80, np.uint8))
-
-    assert cache.max_bytes == 200
     assert cache.bytes_held == 160
+    cache.resize(90)
+
+    assert cache.bytes_held == 80
+    assert cache.missing([0, 1, 2]) == [0, 1]
 
 
 def test_an_error_reaches_everyone_and_is_not_kept():

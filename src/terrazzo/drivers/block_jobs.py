@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 LOOK_S: Final = 2.0
 """For so long it is believed which blocks are missing, when others are helped."""
+TOGETHER: Final = 8
+"""Blocks that are handed out at once at most: what waits, others may make meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +75,11 @@ class BlockParts:
         """Return how many were set aside."""
         for tally in self.tallies:
             tally.look()
-        return sum(int(tally.aside.sum()) for tally in self.tallies)
+        return sum(int((tally.aside & ~tally.kept).sum()) for tally in self.tallies)
 
     def tell(self, progress: Progress) -> None:
         """Tell what was logged in those that were there at the last look, and were not told of."""
-        for one in self.heard:
+        for one in self.heard if progress.listens else ():
             one.tell(progress)
 
 
@@ -225,23 +227,25 @@ def _help(
     work: Blockwise, sent: Sent, order: Order[Any], share: Share, progress: Progress
 ) -> Generator[tuple[str, Made]]:
     count = len(work.blocks)
-    versions = work.record.versions(count)
+    versions, made = work.record.versions(count), np.zeros(count, np.bool_)
     try:
         with progress, opened(order.pool, work, sent, progress) as executor:
             progress.start(count, "blocks")
             progress.resume(int((versions != 0).sum()))
             numbers = _numbers(work, share, versions)
-            for number, block in computed(executor, numbers, versions, progress):
+            for number, block in computed(executor, numbers, versions, progress, most=TOGETHER):
                 window = work.blocks[number]
                 if block.error:
                     work.record.set_aside(number, window, block.error, block.log)
                 else:
                     versions[number] = block.version
+                    made[number] = True
                     progress.advance()
                 yield f"block at row {window.row}, column {window.col}", block
     except BrokenExecutor as error:
         raise RunIncomplete("The threads of this worker have ended.") from error
-    work.record.leave()  # a task that Slurm took for lost works on, and may come last
+    # A task that Slurm took for lost works on, and may come last.
+    work.record.leave((int(number), int(versions[number])) for number in np.flatnonzero(made))
 
 
 def _numbers(work: Blockwise, share: Share, versions: NDArray[np.uint64]) -> Iterator[int]:

@@ -208,7 +208,9 @@ class FolderDepot:
         try:
             with os.scandir(self.path / below) as entries:
                 for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
+                    if not entry.is_dir(follow_symlinks=False):
+                        continue
+                    with suppress(FileNotFoundError):  # it has gone meanwhile, the others have not
                         yield entry.name, entry.stat().st_mtime_ns
         except (FileNotFoundError, NotADirectoryError):
             return

@@ -288,6 +288,11 @@ class _Watched(Progress):
     def fail(self, unit: str, reason: str, error: Exception | None) -> None:
         self._shown.fail(unit, reason, error)
 
+    @property
+    @override
+    def listens(self) -> bool:
+        return self._shown.listens
+
     @override
     def hear(self, entries: Sequence[object], unit: str = "") -> None:
         self._shown.hear(entries, unit)

@@ -31,7 +31,7 @@ from terrazzo.logs import Entry
 from terrazzo.spans import note, span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -352,10 +352,16 @@ class RunRecord:
         """Whether the results are there, so that nobody needs a block any more."""
         return self.depot.has(RESULTS)
 
-    def leave(self) -> None:
-        """Delete blocks that were kept after the results were there, by whoever came too late."""
+    def leave(self, kept: Iterable[tuple[int, int]]) -> None:
+        """Delete blocks that were kept after the results were there, by whoever came too late.
+
+        Args:
+            kept: by that worker alone, as somebody may have begun anew: numbers and versions.
+        """
         if self.is_closed:
-            self.depot.clear(BLOCKS)
+            self.depot.delete(kept_name(*one) for one in kept)
+            if not any(self._names()):
+                self.depot.clear(BLOCKS)
 
     def reopen(self) -> None:
         """Forget the results that were written, because they are made anew."""

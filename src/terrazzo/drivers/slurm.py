@@ -13,6 +13,7 @@ import shlex
 import time
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from terrazzo.drivers.depot import FolderDepot
@@ -59,6 +60,8 @@ _PATH = re.compile(r"[\w./+=@:,-]+")
 """Paths that mean the same to Slurm, to a shell and to us."""
 _TIME = re.compile(r"\d+|\d+:\d\d(:\d\d)?|\d+-\d+(:\d\d){0,2}")
 _WORD = re.compile(r"[\w.+=@:,-]+")
+HURRIES, HURRIED_AT_ONCE = 3, 20
+"""How often a task that waits since its node was lost is let begin, and how many in one look."""
 AWAY_S = 300.0
 """For so long Slurm may not answer while its jobs are watched: it may be restarted meanwhile."""
 
@@ -130,6 +133,7 @@ class Slurm:
         self._jobs: dict[str, str] = {}
         self._begun = False
         self._later: tuple[str, ...] = ()
+        self._hurried: Counter[str] = Counter()
 
     def scripts(self, tasks: int, *, stages: bool) -> dict[str, str]:
         """Return what is submitted for so many tasks, in the order of the work.
@@ -260,9 +264,14 @@ class Slurm:
                 call(("scontrol", "release", job))
 
     def hurry(self) -> None:
-        """Let tasks begin now that wait since their node was lost, as of the last look."""
-        for task in self._later:
-            with contextlib.suppress(ClusterUnusable):
+        """Let tasks begin now that wait since their node was lost, as of the last look.
+
+        Not all of very many at a time, and none again and again: its node may fail each time.
+        """
+        due = (task for task in self._later if self._hurried[task] < HURRIES)
+        with contextlib.suppress(ClusterUnusable):  # they begin by themselves, if later
+            for task in islice(due, HURRIED_AT_ONCE):
+                self._hurried[task] += 1
                 call(("scontrol", "update", f"jobid={task}", "starttime=now"))
 
     def _named(self) -> str:

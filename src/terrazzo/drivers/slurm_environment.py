@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,11 +37,23 @@ PROXIES: Final = (
 def exported(environment: Mapping[str, str]) -> tuple[str, ...]:
     """Return the names of the variables that jobs are given.
 
-    Proxies are among them where their addresses hold nobody's name or password, which would be
-    seen by all who may look at the jobs.
+    Proxies are among them where their addresses are a host and a port and nothing else: a name, a
+    password or a token would be seen by all who may look at the jobs.
 
     Args:
         environment: of whoever submits.
     """
-    ways = (name for name in PROXIES if name in environment and "@" not in environment[name])
+    ways = (name for name in PROXIES if name in environment and _is_plain(name, environment[name]))
     return (*EXPORTED, *ways)
+
+
+def _is_plain(name: str, value: str) -> bool:
+    """Tell whether the address of a proxy is a host and a port alone; a list of hosts always is."""
+    if name.lower() == "no_proxy":
+        return "@" not in value
+    try:
+        found = urlsplit(value if "://" in value else f"//{value}")
+    except ValueError:
+        return False
+    more = (found.username, found.password, found.path.strip("/"), found.query, found.fragment)
+    return not any(more)

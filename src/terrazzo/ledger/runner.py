@@ -237,9 +237,15 @@ class Reports(Progress):
         told = error or "this is a fault of the server, whose log says more"
         self._tell(Entry(Level.ERROR, f"The {unit} failed: {told}", "BlockFailed"))
 
+    @property
+    @override
+    def listens(self) -> bool:
+        return self._count < MOST
+
     @override
     def hear(self, entries: Sequence[object], unit: str = "") -> None:
-        if unit in self._units:  # who puts results together looks at every block again
+        # Who puts results together looks at every block again.
+        if unit in self._units or not self.listens:
             return
         if unit:
             self._units.add(unit)
@@ -251,6 +257,7 @@ class Reports(Progress):
                 continue
             self._told[key] += 1
             self._tell(entry)
+        self._report()
 
     def rest(self, entries: Iterable[Entry]) -> None:
         """Tell what was not told while blocks were computed."""

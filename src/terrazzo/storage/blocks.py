@@ -54,10 +54,11 @@ class BlockCache:
         self._coming: dict[Hashable, Future[Tile]] = {}
         self._bytes = 0
 
-    def grow(self, max_bytes: int) -> None:
-        """Keep as many bytes from now on, if that is more than before."""
+    def resize(self, max_bytes: int) -> None:
+        """Keep at most as many bytes from now on."""
         with self._lock:
-            self.max_bytes = max(self.max_bytes, max_bytes)
+            self.max_bytes = max_bytes
+            self._evict()
 
     @property
     def bytes_held(self) -> int:
@@ -187,6 +188,9 @@ class BlockCache:
             return
         self._tiles[key] = tile
         self._bytes += tile.nbytes
+        self._evict()
+
+    def _evict(self) -> None:
         while self._bytes > self.max_bytes:
             _, old = self._tiles.popitem(last=False)
             self._bytes -= old.nbytes

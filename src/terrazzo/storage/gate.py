@@ -60,11 +60,10 @@ _RESOLVE_AGAIN_S = 60
 SAFE_OPTIONS: dict[str, str | int] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
-    "GDAL_CACHEMAX": 64,  # bytes, as rasterio passes numbers on: none
     "GDAL_NUM_THREADS": "1",
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",
 }
-"""GDAL's configuration for everything that the gate lets through; we keep what it decodes."""
+"""GDAL's configuration of a thread for everything that the gate lets through."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,23 +235,6 @@ class _Inside(threading.local):
 _inside = _Inside()
 
 
-_lent: list[int] = []
-
-
-@contextmanager
-def block_cache(size_bytes: int) -> Iterator[None]:
-    """Have GDAL keep decoded blocks while images are copied, whoever opens one meanwhile.
-
-    Otherwise it keeps none, as readers keep their own; a copy of strips would then decode each
-    strip again for every tile that it makes of it.
-    """
-    _lent.append(size_bytes)
-    try:
-        yield
-    finally:
-        _lent.remove(size_bytes)
-
-
 @contextmanager
 def gdal_environment(*, ranges: bool = False) -> Iterator[None]:
     """Set GDAL's configuration for a `with` block of this thread; 40 us, inside another 1 us.
@@ -261,9 +244,7 @@ def gdal_environment(*, ranges: bool = False) -> Iterator[None]:
     if _inside.depth:
         yield
         return
-    more: dict[str, str | int] = {"GTIFF_HAS_OPTIMIZED_READ_MULTI_RANGE": "YES"} if ranges else {}
-    if lent := sum(_lent):
-        more["GDAL_CACHEMAX"] = lent
+    more = {"GTIFF_HAS_OPTIMIZED_READ_MULTI_RANGE": "YES"} if ranges else {}
     with rasterio.Env(session=None, **(SAFE_OPTIONS | more)):
         _inside.depth = 1
         try:

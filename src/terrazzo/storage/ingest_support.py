@@ -19,7 +19,7 @@ from rasterio.windows import Window as RasterioWindow
 from terrazzo.errors import SourceUnreadable
 from terrazzo.spans import span
 from terrazzo.storage.gate import Gate
-from terrazzo.storage.handles import block_cache, gdal_environment, open_dataset, unreadable
+from terrazzo.storage.handles import gdal_environment, open_dataset, unreadable
 from terrazzo.storage.headers import TILE_BYTES_LIMIT, Header, LevelInfo, info_of, level_of
 from terrazzo.storage.image_facts import FileFacts, facts_of
 from terrazzo.storage.jpeg2000 import check_codestream
@@ -42,8 +42,6 @@ _EDGE_AT_ONCE: Final = 2048
 _BYTES_AT_ONCE: Final = 2**24
 _DAMAGED: Any = isal_zlib.IsalError
 _JPEG_2000: Final = "JP2OpenJPEG"
-_COG_TILE: Final = 512
-_LEAST_CACHE, _MOST_CACHE = 2**26, 2**29
 _JPEG: Final = 7
 _JPEG_END: Final = b"\xff\xd9"
 """Is in every whole JPEG, and nowhere before its end."""
@@ -273,12 +271,6 @@ def copy_whole(asset: AssetName, path: Path) -> None:
     shutil.rmtree(path.parent / ".fetched", ignore_errors=True)
 
 
-def _cache_bytes(dataset: Any) -> int:
-    """Return what GDAL must keep so that a copy decodes no strip twice: some rows of tiles."""
-    row_bytes = dataset.width * sum(np.dtype(name).itemsize for name in dataset.dtypes)
-    return int(min(max(3 * _COG_TILE * row_bytes, _LEAST_CACHE), _MOST_CACHE))
-
-
 def cog_of(dataset: Any, path: Path) -> None:
     """Write an open dataset as COG, and see that the file is whole.
 
@@ -294,7 +286,7 @@ def cog_of(dataset: Any, path: Path) -> None:
     """
     classes = CLASS_TYPES.intersection(dataset.dtypes)
     try:
-        with block_cache(_cache_bytes(dataset)), gdal_environment(), span("encode"):
+        with gdal_environment(), span("encode"):
             rasterio.shutil.copy(
                 dataset,
                 path,

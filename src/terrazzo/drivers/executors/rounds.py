@@ -44,6 +44,7 @@ def computed(
     progress: Progress,
     *,
     attempts: int = ATTEMPTS,
+    most: int = MOST,
 ) -> Iterator[tuple[int, Made]]:
     """Yield blocks by number as they are done.
 
@@ -56,12 +57,13 @@ def computed(
         versions: with which blocks are kept already, by number; 0 = not.
         progress: is asked twice a second, also while blocks take long; may raise `Cancelled`.
         attempts: how often a block is tried.
+        most: how many blocks are handed out together, however quick they are.
 
     Raises:
         OutputFailed: blocks cannot be kept.
         BrokenExecutor: there is nobody left who computes.
     """
-    handed = _Handed(executor, versions, progress, attempts)
+    handed = _Handed(executor, versions, progress, (attempts, most))
     upcoming = iter(numbers)
     try:
         while True:
@@ -91,10 +93,10 @@ class _Handed:
         executor: Executor,
         versions: NDArray[np.uint64] | Mapping[int, int] | Sequence[int],
         progress: Progress,
-        attempts: int,
+        limits: tuple[int, int],
     ) -> None:
-        self._executor, self._versions = executor, versions
-        self._progress, self._attempts = progress, attempts
+        self._executor, self._versions, self._progress = executor, versions, progress
+        self._attempts, self._most = limits
         self._running: dict[Future[Stint[Made]], _Task] = {}
         self._open: set[int] = set()
         self._left: dict[int, None] = {}
@@ -173,28 +175,29 @@ class _Handed:
             stint = future.result()
             self._took.append(time.monotonic() - task.begun_s)
             self._learn(stint)
-            rest = task.numbers[len(stint.made) :]
-            left = (number for number in rest if not self._is_running(number))
-            self._left.update(dict.fromkeys(left))
+            # Also what somebody else has, too: whoever that is may never come to it.
+            self._left.update(dict.fromkeys(task.numbers[len(stint.made) :]))
             yield from self._ended(task, stint)
 
     def _learn(self, stint: Stint[Made]) -> None:
-        """Choose how many blocks a stint has; at most twice as many as were seen to be quick."""
+        """Choose how many blocks a stint has; at most twice as many as were seen to be quick.
+
+        What was there already says nothing of those that are yet to be made.
+        """
+        if any(made.resumed for made in stint.made):
+            return
         count = len(stint.made)
         fitting = int(STINT_S * count / max(stint.seconds, 1e-9))
-        self._many = max(min(fitting, max(self._many, 2 * count), MOST), 1)
+        self._many = max(min(fitting, max(self._many, 2 * count), self._most), 1)
 
     def _ended(self, task: _Task, stint: Stint[Made]) -> Iterator[tuple[int, Made]]:
         for number, made in zip(task.numbers, stint.made, strict=False):
             if number not in self._open:
                 continue  # somebody else was faster
-            if made.passing and (self._is_running(number) or self._try_again(number)):
-                continue  # somebody else is at it, or will be
+            if made.passing and self._try_again(number):
+                continue
             self._open.discard(number)
             yield number, made
-
-    def _is_running(self, number: int) -> bool:
-        return any(number in task.numbers for task in self._running.values())
 
     def _try_again(self, number: int) -> bool:
         """Note a block for another attempt; tell whether it has one."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from terrazzo.engine.demand import central_block, cost, demand, nothing_wanted
 from terrazzo.geo.blocks import Sweep
@@ -13,6 +15,7 @@ from terrazzo.storage.source import RasterSource
 if TYPE_CHECKING:
     from terrazzo.engine import Plan
     from terrazzo.geo.blocks import Blocks
+    from terrazzo.storage.blocks import BlockCache
 
 SHARE = 2
 """Of the cache, a column of blocks may take one part in so many; the next needs some, too."""
@@ -55,7 +58,8 @@ def grown(plan: Plan, blocks: Blocks, cache_bytes: int, memory_bytes: int, at_a_
     """Let sources keep decoded tiles in memory that blocks leave; return how many bytes at most.
 
     Half of what is left is taken, and no more than the tiles of a row of blocks: the next row
-    reads them once more, and nobody after it.
+    reads them once more, and nobody after it. Sources of plans before this one go back to
+    `cache_bytes`: the memory is there once.
 
     Args:
         plan: what is computed.
@@ -64,17 +68,31 @@ def grown(plan: Plan, blocks: Blocks, cache_bytes: int, memory_bytes: int, at_a_
         memory_bytes: for each block that is computed at a time.
         at_a_time: how many those are.
     """
-    if not len(blocks):
-        return cache_bytes
-    middle = central_block(plan, blocks.edge)
-    left = at_a_time * (memory_bytes - cost(plan, middle).memory_bytes) // 2
-    if left <= cache_bytes:
-        return cache_bytes
-    room = max(cache_bytes, min(left, blocks.across * _tile_bytes(plan, middle)))
-    for step in plan.steps:
-        if isinstance(step.bound.source, RasterSource):
-            step.bound.source.reader.cache.grow(room)
+    room = max(cache_bytes, _spare(plan, blocks, cache_bytes, memory_bytes * at_a_time, at_a_time))
+    sources = [step.bound.source for step in plan.steps]
+    caches = {one.reader.cache for one in sources if isinstance(one, RasterSource)}
+    with _growing:
+        for cache in [one for one in _grown if one not in caches]:
+            cache.resize(cache_bytes)
+            _grown.discard(cache)
+        for cache in caches:
+            cache.resize(room)
+            _grown.add(cache)
     return room
+
+
+def _spare(plan: Plan, blocks: Blocks, cache_bytes: int, memory_bytes: int, at_a_time: int) -> int:
+    """Return the bytes that are worth keeping; 0 where there are no more than are kept anyway."""
+    if not len(blocks):
+        return 0
+    middle = central_block(plan, blocks.edge)
+    left = (memory_bytes - at_a_time * cost(plan, middle).memory_bytes) // 2
+    return 0 if left <= cache_bytes else min(left, blocks.across * _tile_bytes(plan, middle))
+
+
+_grown: WeakSet[BlockCache] = WeakSet()
+"""Caches that keep more than they may anyway."""
+_growing = threading.Lock()
 
 
 def _around(block: Window, rows: int, cols: int, whole: Window) -> Window:

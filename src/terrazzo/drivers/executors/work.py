@@ -116,7 +116,7 @@ class Blockwise:
             known = self.record.told_of(number, kept) if kept == version else None
             if known is not None:
                 return Made(version, resumed=True, skipped=known.skipped, log=known.log)
-            if kept:
+            if kept and kept != version:
                 self.record.drop(number, kept)
             self._prefetch(number)
             cube = evaluate(plan, window)
@@ -132,6 +132,8 @@ class Blockwise:
             TypeError,
             ValueError,
         ) as error:
+            if kept:
+                self.record.drop(number, kept)  # it was damaged, and must not be taken for done
             reason = error if isinstance(error, TerrazzoError) else None
             told = f"{type(error).__name__}: {error}"
             return Made(error=told, reason=reason, passing=_passing(error))

@@ -152,7 +152,11 @@ class Mosaics:
         """
         name, note = f"{ASSEMBLED}/{path.name}", f"{ASSEMBLED}/.{mosaic.name}.json"
         tiles, known = mosaic.digest(overviews), _noted(self.depot.read(note))
-        if known.pop("tiles", "") == tiles and self.depot.has(name):
+        if (
+            known.pop("tiles", "") == tiles
+            and self.depot.has(name)
+            and self.depot.holds(name, known["file:size"])
+        ):
             return known
         self.depot.delete([note])
         self._bring(mosaic.pieces)

@@ -189,7 +189,8 @@ def _compute(work: Tilewise, pool: Pool, progress: Progress) -> int:
         with progress, opened(pool, work, work.sent(), progress) as executor:
             progress.start(count, "tiles")
             try:
-                for number, made in computed(Once(executor), range(count), [0] * count, progress):
+                alone, kept = Once(executor), [0] * count
+                for number, made in computed(alone, range(count), kept, progress, most=1):
                     name = work.tiles[number].name
                     progress.hear(made.log)
                     if made.error:

@@ -26,8 +26,8 @@ names in one answer."""
 class TileTally:
     """Which tiles of a run were begun, made or set aside, as of the last look.
 
-    A tile whose folder has not changed is not listed again, nor is one that was made or set aside
-    where nobody tells of changes.
+    A tile whose folder has not changed is not listed again, nor is one that was made where nobody
+    tells of changes.
     """
 
     def __init__(self, depot: Depot, tiles: Collection[str]) -> None:
@@ -77,10 +77,10 @@ class TileTally:
             self._forget(name)
             if DESCRIBED in names:
                 self.made.add(name)
-            if ASIDE in names:
+            elif ASIDE in names:
                 self.aside.add(name)
             changed = there[name]
-            if self.is_over(name) if changed is None else listed_ns - changed > _SETTLED_NS:
+            if name in self.made if changed is None else listed_ns - changed > _SETTLED_NS:
                 self._known[name] = changed
 
     def _forget(self, tile: str) -> None:

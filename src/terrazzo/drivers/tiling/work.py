@@ -156,7 +156,7 @@ class Tilewise:
         tile, folder, kept = self.tiles[number], self.place(number), self.kept(number)
         job = TileJob.on(self.job, tile.grid)
         self._begin_anew(job, kept)
-        kept.delete([ASIDE])
+        kept.delete([ASIDE, DESCRIBED])  # until it is finished, it tells of nothing
         run = partial(
             batch.run,
             job,

@@ -198,6 +198,11 @@ class Pulse:
                 self._last = datetime.now(UTC)
                 self._ends.append(self._ended_s)
 
+    @property
+    def file(self) -> str:
+        """Name of the file in which it tells, in the folder of the run."""
+        return self._beat.file
+
     def beat(self) -> Beat:
         """Return what there is to tell now."""
         with self._lock:
@@ -354,12 +359,14 @@ def _remember(pulse: Pulse) -> None:
     _pulses[str(pulse.depot)] = pulse
 
 
-def stop_pulse(depot: Depot) -> None:
-    """Stop that of this process for a run, if there is one."""
+def stop_pulse(depot: Depot) -> str:
+    """Stop that of this process for a run, if there is one; returns the name of its file."""
     with _opening:
         pulse = _pulses.pop(str(depot), None)
-    if pulse is not None:
-        pulse.stop()
+    if pulse is None:
+        return ""
+    pulse.stop()
+    return pulse.file
 
 
 @atexit.register

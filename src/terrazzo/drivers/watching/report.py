@@ -145,6 +145,11 @@ class Reported(Progress):
             self._count(failed=1)
         self._inner.fail(unit, reason, error)
 
+    @property
+    @override
+    def listens(self) -> bool:
+        return self._inner.listens
+
     @override
     def hear(self, entries: Sequence[object], unit: str = "") -> None:
         self._inner.hear(entries, unit)
@@ -248,8 +253,10 @@ def leave(depot: Depot) -> None:
 
     A task that a cluster took for lost may be the last to end, when all has been tidied.
     """
-    stop_pulse(depot)
+    own = stop_pulse(depot)
     with suppress(TerrazzoError):
         known = Status.read(depot)
         if known is not None and known.state is State.FINISHED:
-            depot.clear(FOLDER)
+            depot.delete([own] if own else [])
+            if not any(depot.names(FOLDER)):
+                depot.clear(FOLDER)

@@ -1,15 +1,14 @@
 """Cloud-optimised GeoTIFFs: one per time label, one band per band.
 
-Blocks arrive in any order in an uncompressed scratch file beside the target, which GDAL's COG
-driver then compresses and gives overviews; memory stays bounded whatever the size. No-data is
-NaN in floating files, 255 in files of booleans (0, 1) and a chosen value in files of integers.
-A floating GeoTIFF cannot keep NaN that is data apart from no-data: both are NaN there. Use Zarr or
-NetCDF with a fill value where that matters.
+Blocks arrive in any order in an uncompressed scratch file beside the target (`Scratch`), which
+GDAL's COG driver then compresses and gives overviews; memory stays bounded whatever the size.
+No-data is NaN in floating files, 255 in files of booleans (0, 1) and a chosen value in files of
+integers. A floating GeoTIFF cannot keep NaN that is data apart from no-data: both are NaN there.
+Use Zarr or NetCDF with a fill value where that matters.
 """
 
 from __future__ import annotations
 
-import errno
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ from terrazzo.storage.writers.files import (
     stored_nodata,
     whole_file,
 )
+from terrazzo.storage.writers.scratch import READING, Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,11 +54,10 @@ _TYPES = (
     "float32",
     "float64",
 )
-_SCRATCH_BLOCK = 512
 _ENVIRONMENT = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
-    "GDAL_CACHEMAX": 64 << 20,  # bytes; overviews are made of blocks that were just written
+    **READING,
 }
 
 
@@ -146,16 +145,18 @@ def write_cogs(
     profile = _profile(grid, area, np.dtype(dtype), len(bands), chosen)
     with ExitStack() as stack:
         parts = [stack.enter_context(whole_file(path)) for path in paths]
-        raws = [part.with_suffix(".raw.tif") for part in parts]
-        for raw in raws:
-            stack.callback(raw.unlink, missing_ok=True)
+        scratches = []
+        for part in parts:
+            scratches.append(Scratch(part.parent, profile))
+            stack.callback(scratches[-1].remove)
+        _scatter(scratches, blocks, area, np.dtype(dtype), chosen.nodata)
         with rasterio.Env(**_ENVIRONMENT):
-            _scatter(raws, blocks, area, np.dtype(dtype), profile, chosen.nodata)
-            for number, (raw, part) in enumerate(zip(raws, parts, strict=True)):
-                _describe(raw, bands, times[number] if times else "", chosen)
-                with span("encode", all_threads=chosen.threads != 1):
-                    _compress(raw, part, profile, chosen)
-                raw.unlink()
+            for number, (scratch, part) in enumerate(zip(scratches, parts, strict=True)):
+                with scratch.opened() as file:
+                    _describe(file, bands, times[number] if times else "", chosen)
+                    with span("encode", all_threads=chosen.threads != 1):
+                        _compress(file, part, chosen)
+                scratch.remove()
     return tuple(paths)
 
 
@@ -186,76 +187,63 @@ def _profile(
 ) -> dict[str, Any]:
     left, _, _, top = grid.bounds_of(area)
     profile: dict[str, Any] = {
-        "driver": "GTiff",
         "dtype": stored_dtype(dtype).name,
         "count": count,
         "height": area.height,
         "width": area.width,
         "crs": crs_object(grid.crs).to_wkt(),
         "transform": Affine(grid.pixel_x, 0.0, left, 0.0, -grid.pixel_y, top),
-        "tiled": True,
-        "blockxsize": _SCRATCH_BLOCK,
-        "blockysize": _SCRATCH_BLOCK,
-        "interleave": "band",
-        "BIGTIFF": "IF_SAFER",
     }
     nodata = stored_nodata(dtype, options.nodata)
     return profile if nodata is None else {**profile, "nodata": nodata}
 
 
 def _scatter(
-    raws: Sequence[Path],
+    scratches: Sequence[Scratch],
     blocks: Blocks,
     area: Window,
     dtype: np.dtype[Any],
-    profile: dict[str, Any],
     nodata: float | None,
 ) -> None:
     """Write every block to its place in the scratch files, one per date."""
-    with ExitStack() as stack:
-        files = [stack.enter_context(rasterio.open(raw, "w", **profile)) for raw in raws]
-        for cube in cubes(blocks, area):
-            values, valid = planes(cube)
-            if values.shape[:2] != (len(files), profile["count"]):
-                raise FormatUnsupported(
-                    f"A block has {values.shape[0]} dates of {values.shape[1]} bands; "
-                    f"{len(files)} files of {profile['count']} bands were asked for."
-                )
-            if cube.window is None:
-                continue
-            inside = cube.window.intersection(area)
-            if inside.is_empty:
-                continue
-            rows, cols = area.slices(inside)
-            at = ((rows.start, rows.stop), (cols.start, cols.stop))
-            part = (..., *cube.window.slices(inside))
-            with span("write"):
-                for file, pixels, mask in zip(files, values[part], valid[part], strict=True):
-                    file.write(stored(pixels, mask, dtype, nodata), window=at)
+    count = scratches[0].count if scratches else 0
+    for cube in cubes(blocks, area):
+        values, valid = planes(cube)
+        if values.shape[:2] != (len(scratches), count):
+            raise FormatUnsupported(
+                f"A block has {values.shape[0]} dates of {values.shape[1]} bands; "
+                f"{len(scratches)} files of {count} bands were asked for."
+            )
+        if cube.window is None:
+            continue
+        inside = cube.window.intersection(area)
+        if inside.is_empty:
+            continue
+        part = (..., *cube.window.slices(inside))
         with span("write"):
-            stack.close()  # GDAL writes here what it has held back
-    expected = profile["count"] * area.pixels * np.dtype(profile["dtype"]).itemsize
-    if any(raw.stat().st_size < expected for raw in raws):
-        raise OSError(errno.ENOSPC, "the scratch file was cut short")
+            for scratch, pixels, mask in zip(scratches, values[part], valid[part], strict=True):
+                scratch.write(stored(pixels, mask, dtype, nodata), *area.slices(inside))
+    with span("write"):
+        for scratch in scratches:
+            scratch.fill()
 
 
-def _describe(raw: Path, bands: Sequence[str], label: str, options: CogOptions) -> None:
-    with rasterio.open(raw, "r+") as file:
-        for index, name in enumerate(bands, 1):
-            file.set_band_description(index, name)
-        tags = dict(options.metadata)
-        if label:
-            tags["time"] = label
-            with suppress(ArgumentInvalid):
-                tags["TIFFTAG_DATETIME"] = f"{parse_time(label):%Y:%m:%d %H:%M:%S}"
-        file.update_tags(**tags)
+def _describe(file: Any, bands: Sequence[str], label: str, options: CogOptions) -> None:
+    for index, name in enumerate(bands, 1):
+        file.set_band_description(index, name)
+    tags = dict(options.metadata)
+    if label:
+        tags["time"] = label
+        with suppress(ArgumentInvalid):
+            tags["TIFFTAG_DATETIME"] = f"{parse_time(label):%Y:%m:%d %H:%M:%S}"
+    file.update_tags(**tags)
 
 
-def _compress(raw: Path, part: Path, profile: dict[str, Any], options: CogOptions) -> None:
-    """Copy the scratch file to a COG and read its last tile back."""
+def _compress(source: Any, part: Path, options: CogOptions) -> None:
+    """Copy an open dataset to a COG and read its last tile back."""
     without = options.overviews == "none"
     rasterio.shutil.copy(
-        raw,
+        source,
         part,
         driver="COG",
         COMPRESS=options.compression.upper(),
@@ -267,5 +255,5 @@ def _compress(raw: Path, part: Path, profile: dict[str, Any], options: CogOption
         BIGTIFF="IF_SAFER",
     )
     with rasterio.open(part, driver="GTiff") as file:
-        for index in range(1, profile["count"] + 1):
+        for index in range(1, source.count + 1):
             file.read(index, window=((file.height - 1, file.height), (file.width - 1, file.width)))

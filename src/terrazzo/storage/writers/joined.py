@@ -254,8 +254,8 @@ def _write_above(
             for name in ("predictor", "layout"):
                 profile.pop(name, None)
             with rasterio.open(raw, "w", **profile) as out:
-                if profile.get("nodata") is not None:
-                    _fill(out, profile["nodata"])
+                # Whole blocks, each once: another thread may write what leaves GDAL's cache. Where
+                # no tile is, GDAL writes no-data when it closes the file.
                 for piece, (row, col) in zip(pieces, places, strict=True):
                     with rasterio.open(piece.path, **opening) as file:
                         out.write(
@@ -268,13 +268,6 @@ def _write_above(
             )  # fmt: skip
     finally:
         raw.unlink(missing_ok=True)
-
-
-def _fill(out: Any, nodata: float) -> None:
-    """Write no-data where no tile is."""
-    for _, window in out.block_windows(1):
-        shape = out.count, window.height, window.width
-        out.write(np.full(shape, nodata, out.dtypes[0]), window=window)
 
 
 def _levels_of(path: Path) -> Iterator[_Level]:
