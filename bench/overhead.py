@@ -22,7 +22,7 @@ EDGE, BLOCK, QUICK_EDGE, QUICK_BLOCK = 2000, 20, 512, 26
 OURS, NAIVE = "Terrazzo", "xarray and Dask"
 THREADS, PROCESSES, DASK = "threads", "processes", "Dask"
 LOCAL_MS, DASK_MS = 5.0, 10.0
-PATIENCE_S = 300.0
+PATIENCE_S = 120.0
 """After its first block, a peer that has not ended by then is ended."""
 TABLE_COLUMNS = (
     "overhead, ms per block", "first block after, s", "whole, s", "CPU s", "MB of who hands out",
