@@ -83,6 +83,53 @@ class Progress:
         self.finish()
 
 
+class Passing(Progress):
+    """Passes all on to another progress; the base of whoever listens in between."""
+
+    def __init__(self, inner: Progress) -> None:
+        self._inner = inner
+
+    @override
+    def start(self, total: int, unit: str) -> None:
+        super().start(total, unit)
+        self._inner.start(total, unit)
+
+    @override
+    def advance(self, count: int = 1) -> None:
+        super().advance(count)
+        self._inner.advance(count)
+
+    @override
+    def resume(self, count: int = 1) -> None:
+        super().resume(count)
+        self._inner.resume(count)
+
+    @override
+    def check(self) -> None:
+        self._inner.check()
+
+    @override
+    def note(self, message: str) -> None:
+        self._inner.note(message)
+
+    @override
+    def fail(self, unit: str, reason: str, error: Exception | None) -> None:
+        self._inner.fail(unit, reason, error)
+
+    @property
+    @override
+    def listens(self) -> bool:
+        return self._inner.listens
+
+    @override
+    def hear(self, entries: Sequence[object], unit: str = "") -> None:
+        self._inner.hear(entries, unit)
+
+    @override
+    def finish(self) -> None:
+        self._inner.finish()
+
+
 def pause(seconds: float, progress: Progress) -> None:
     """Wait for something that is not counted, and still be stopped soon.
 

@@ -20,11 +20,27 @@ def hold(event: str, arguments: tuple[object, ...]) -> None:
         time.sleep(600)
 
 
+class Holding:
+    """Waits to be killed when so many blocks are there."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        """Look at what happens in this process."""
+        if event == "os.rename" and str(arguments[1]).endswith(".block"):
+            self._left -= 1
+            if self._left < 0:
+                time.sleep(600)
+
+
 def main() -> int:
     """Run; 0 = done, 3 = an error of Terrazzo, whose class and text go to stdout."""
     options = json.loads(sys.argv[1])
     if options.get("hold"):
         sys.addaudithook(hold)
+    if "most" in options:
+        sys.addaudithook(Holding(options["most"]))
     if options.get("file_size"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (options["file_size"], options["file_size"]))
     pool = Pool(options.get("kind", "threads"), 2)

@@ -7,11 +7,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 import time
 import uuid
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +29,6 @@ class RealSlurm:
     """One that runs; its programs find it by the environment."""
 
     home: Path
-    lost: threading.Event = field(default_factory=threading.Event)
-    """Set once a node or the scheduler was taken away."""
 
     def say(self, *words: str) -> str:
         """Call one of Slurm's programs and return what it prints."""
@@ -42,33 +39,6 @@ class RealSlurm:
         """Drain a node, take it down, or let it come back."""
         reason = [] if state == "resume" else ["reason=test"]
         self.say("scontrol", "update", f"nodename={node}", f"state={state}", *reason)
-        self.lost.set()
-
-    def begin_at_once(self) -> None:
-        """Let tasks begin again whose node was lost: Slurm would have them wait for two minutes."""
-        with suppress(subprocess.TimeoutExpired):  # the scheduler is away
-            queue = self.say("squeue", "--noheader", "--array", "--format=%T %r %i")
-            for line in queue.splitlines():
-                if line.startswith("PENDING BeginTime "):
-                    self.say("scontrol", "update", f"jobid={line.split()[-1]}", "starttime=now")
-
-    @contextmanager
-    def hurried(self) -> Iterator[None]:
-        """Let tasks begin again while the block runs, once something was lost."""
-        over = threading.Event()
-
-        def hurry() -> None:
-            while not over.wait(1):
-                if self.lost.is_set():
-                    self.begin_at_once()
-
-        thread = threading.Thread(target=hurry)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
 
     def resume_nodes(self) -> None:
         """Let all nodes come back that are drained or down."""
@@ -79,7 +49,6 @@ class RealSlurm:
         """Kill the scheduler -9, and wait until it is gone."""
         pid = int((self.home / "slurmctld.pid").read_text())
         os.kill(pid, signal.SIGKILL)
-        self.lost.set()
         end = time.monotonic() + PATIENCE_S
         while _alive(pid):
             assert time.monotonic() < end
@@ -116,9 +85,7 @@ def real_slurm(shared: Path) -> Iterator[RealSlurm]:
         try:
             subprocess.run(["bash", str(script), "start"], check=True, timeout=120)
             patch.setenv("SLURM_CONF", f"{home}/slurm.conf")
-            started = RealSlurm(home)
-            with started.hurried():
-                yield started
+            yield RealSlurm(home)
         finally:
             subprocess.run(["bash", str(script), "stop"], check=False, timeout=60)
             shutil.rmtree(home, ignore_errors=True)

@@ -204,7 +204,7 @@ def test_a_tally_lists_what_may_have_changed_and_nothing_else(
     depot.write(kept_name(2 * group, 7))
     depot.write(kept_name(count, 7))  # of no block of this run
     with monkeypatch.context() as slowly:
-        slowly.setattr(tallies, "_SETTLED_NS", 2**63)
+        slowly.setattr(tallies, "SETTLED_NS", 2**63)
         assert listed(tally) == {"2", "3"}
         assert listed(tally) == {"2", "3"}  # they may have changed a moment ago
     settle(depot)

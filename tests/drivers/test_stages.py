@@ -157,7 +157,7 @@ class StopsSecond(StopsAt):
 
     @override
     def start(self, total: int, unit: str) -> None:
-        self.block = 4 if hasattr(self, "total") else -1
+        self.block = 4 if self.total else -1
         super().start(total, unit)
 
 

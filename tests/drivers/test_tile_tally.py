@@ -88,7 +88,7 @@ def test_it_is_known_what_was_begun_made_and_set_aside(tmp_path: Path, silent: b
 def test_folders_that_have_not_changed_are_not_listed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(tallied, "_SETTLED_NS", 10**12)  # a quarter of an hour is a moment
+    monkeypatch.setattr(tallied, "SETTLED_NS", 10**12)  # a quarter of an hour is a moment
     depot = Watched(tmp_path)
     tally = TileTally(depot, TILES)
     for tile in TILES:

@@ -167,7 +167,7 @@ def test_a_run_that_is_killed_is_silent_and_goes_on(
 ):
     folder = tmp_path / "run"
     watcher = Watcher(FolderDepot(folder))
-    process = start(options(scenes, folder, block=20))
+    process = start(options(scenes, folder, block=20, most=50))
     try:
         until(watcher, lambda look: look.status.done > 3)
     finally:

@@ -90,7 +90,7 @@ def test_what_nothing_was_written_to_is_no_data(tmp_path: Path, dtype: str, noda
         "crs": rasterio.CRS.from_string(UTM33).to_wkt(),
         "transform": rasterio.Affine(10 / 3, 0, 0.1, 0, -10 / 3, 0.7),
     }  # fmt: skip
-    scratch = Scratch(tmp_path, profile)
+    scratch = Scratch(tmp_path / "image.part", profile)
     expected = np.full((2, 70, 90), nodata, dtype)
     for rows, cols in (
         (slice(0, 20), slice(0, 30)), (slice(10, 50), slice(60, 90)), (slice(60, 70), slice(5, 6)),

@@ -14,6 +14,7 @@ import pytest
 import rasterio
 import shapely
 import xarray as xr
+from rasterio.enums import ColorInterp
 from rio_cogeo import cog_validate
 from tests.storage.files import SINUSOIDAL, UTM33, field
 
@@ -123,6 +124,42 @@ def test_what_no_block_covers_is_no_data(tmp_path: Path):
 
     with rasterio.open(path) as file:
         assert np.isnan(file.read()).sum() == 2 * (1300 * 900 - 50 * 50)
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_no_band_of_bytes_masks_the_others(tmp_path: Path, count: int):
+    values = np.zeros((count, GRID.height, GRID.width), np.uint8)
+    values[0] = 7
+    names = tuple(f"B{band}" for band in range(count))
+    cube = Cube(
+        values, np.ones(values.shape, np.bool_), (Dimension("bands", Kind.BANDS, names), Y, X),
+        GRID, GRID.window,
+    )  # fmt: skip
+
+    path = write_cog(tmp_path / "a.tif", [cube], GRID, dtype=cube.dtype, bands=names)
+
+    with rasterio.open(path) as file:
+        assert ColorInterp.alpha not in file.colorinterp
+        assert (file.colorinterp[0] is ColorInterp.red) is (count == 3)
+        assert (file.read_masks() == 255).all()
+        np.testing.assert_array_equal(file.read(), values)
+
+
+def test_what_is_there_while_a_cog_is_written_is_known_by_its_name(tmp_path: Path):
+    cube, seen = cube_of("uint16"), set()
+
+    def cropped(window: Window) -> Cube:
+        seen.update(path.name for path in tmp_path.iterdir())
+        return cube.crop(window)
+
+    write_cog(
+        tmp_path / "a.tif", cropped, GRID, dtype=cube.dtype, bands=("B0", "B1"),
+        options=CogOptions(nodata=0),
+    )  # fmt: skip
+
+    assert seen
+    assert all(name.startswith(".a.tif.") and ".part" in name for name in seen)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
 def test_each_date_is_a_file(tmp_path: Path):

@@ -28,7 +28,7 @@ from terrazzo.engine import cost, demand
 from terrazzo.engine.demand import central_block, nothing_wanted
 from terrazzo.errors import ArgumentInvalid, RunIncomplete, SpatialExtentEmpty
 from terrazzo.processes import Role
-from terrazzo.progress import Progress
+from terrazzo.progress import Passing, Progress
 from terrazzo.spans import recorded, span
 from terrazzo.storage.needed import needed
 from terrazzo.storage.source import RasterSource
@@ -254,11 +254,11 @@ class _Needs:
             self.pixels = None
 
 
-class _Watched(Progress):
+class _Watched(Passing):
     """Passes progress on, and takes the time from the first block to the last."""
 
     def __init__(self, shown: Progress) -> None:
-        self._shown = shown
+        super().__init__(shown)
         self._blocks, self._cpu, self._wall = 0, 0.0, 0.0
         self._begun = time.process_time(), time.perf_counter()
 
@@ -266,42 +266,13 @@ class _Watched(Progress):
     def start(self, total: int, unit: str) -> None:
         self._blocks += total
         self._begun = time.process_time(), time.perf_counter()
-        self._shown.start(total, unit)
-
-    @override
-    def advance(self, count: int = 1) -> None:
-        self._shown.advance(count)
-
-    @override
-    def resume(self, count: int = 1) -> None:
-        self._shown.resume(count)
-
-    @override
-    def check(self) -> None:
-        self._shown.check()
-
-    @override
-    def note(self, message: str) -> None:
-        self._shown.note(message)
-
-    @override
-    def fail(self, unit: str, reason: str, error: Exception | None) -> None:
-        self._shown.fail(unit, reason, error)
-
-    @property
-    @override
-    def listens(self) -> bool:
-        return self._shown.listens
-
-    @override
-    def hear(self, entries: Sequence[object], unit: str = "") -> None:
-        self._shown.hear(entries, unit)
+        super().start(total, unit)
 
     @override
     def finish(self) -> None:
         self._cpu += time.process_time() - self._begun[0]
         self._wall += time.perf_counter() - self._begun[1]
-        self._shown.finish()
+        super().finish()
 
     def workers(self, count: int) -> Workers:
         """Return who computed the blocks."""

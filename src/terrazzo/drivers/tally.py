@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 RESULTS: Final = "results.json"
 """File of a run that is there when it is finished, and its blocks are not needed any more."""
-_SETTLED_NS: Final = 2_000_000_000
+SETTLED_NS: Final = 2_000_000_000
 """A folder that changed less than this before it was listed may change at the same time again."""
 
 
@@ -75,7 +75,7 @@ class Tally:
                 continue
             listed = time.time_ns()
             self._list(group, changed)
-            if changed is not None and listed - changed > _SETTLED_NS:
+            if changed is not None and listed - changed > SETTLED_NS:
                 self._changed[group] = changed
 
     def _all(self) -> None:

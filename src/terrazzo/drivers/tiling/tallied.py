@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from terrazzo.drivers.described import FILE as DESCRIBED
+from terrazzo.drivers.tally import SETTLED_NS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -16,8 +17,6 @@ FOLDER: Final = "tiles"
 """Of the tiles, in the folder of the run."""
 ASIDE: Final = "failed.txt"
 """Beside what there is of a tile that failed in a share of a run: why."""
-_SETTLED_NS: Final = 2_000_000_000
-"""A folder that changed less than this before it was listed may change at the same time again."""
 _MANY: Final = 10
 """If more than one tile in so many has changed, all are listed at once: a store tells thousands of
 names in one answer."""
@@ -80,7 +79,7 @@ class TileTally:
             elif ASIDE in names:
                 self.aside.add(name)
             changed = there[name]
-            if name in self.made if changed is None else listed_ns - changed > _SETTLED_NS:
+            if name in self.made if changed is None else listed_ns - changed > SETTLED_NS:
                 self._known[name] = changed
 
     def _forget(self, tile: str) -> None:

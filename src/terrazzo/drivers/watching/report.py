@@ -16,10 +16,10 @@ from terrazzo.drivers.watching.pulse import BEAT_S, FOLDER, age_s, beats, now, s
 from terrazzo.drivers.watching.speeds import compared, expected_text, remember
 from terrazzo.drivers.watching.status import ENDED, MOST_WORKERS, STATUS, State, Status, Took
 from terrazzo.errors import RunIncomplete, TerrazzoError
-from terrazzo.progress import Cancelled, Progress
+from terrazzo.progress import Cancelled, Passing, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from terrazzo.drivers.depot import Depot
@@ -49,12 +49,13 @@ class Facts:
     """What it is expected to take; None where nobody can say."""
 
 
-class Reported(Progress):
+class Reported(Passing):
     """Passes progress on, and writes down how the run is."""
 
     def __init__(self, inner: Progress, depot: Depot, facts: Facts) -> None:
         """Take over from whoever saw to the run before; nothing is written before it starts."""
-        self.depot, self._inner, self._facts = depot, inner, facts
+        super().__init__(inner)
+        self.depot, self._facts = depot, facts
         expected = None if facts.outlook is None else facts.outlook.expected
         self._status = Status(
             State.RUNNING,
@@ -75,7 +76,6 @@ class Reported(Progress):
 
     @override
     def start(self, total: int, unit: str) -> None:
-        super().start(total, unit)
         if unit in COUNTED:
             with self._lock:
                 fresh = {"unit": unit, "total": total, "done": 0, "kept": 0, "failed": 0}
@@ -83,7 +83,7 @@ class Reported(Progress):
         if self._thread is None and self._take_over(counts=unit in COUNTED):
             self._thread = threading.Thread(target=self._tell, name="status", daemon=True)
             self._thread.start()
-        self._inner.start(total, unit)
+        super().start(total, unit)
 
     def _take_over(self, *, counts: bool) -> bool:
         """Go on where an earlier process stopped, and tidy what its workers left.
@@ -111,52 +111,32 @@ class Reported(Progress):
 
     @override
     def advance(self, count: int = 1) -> None:
-        super().advance(count)
         if self.unit in COUNTED:
             self._made += count
-            self._count()
-        self._inner.advance(count)
+            self._count(made=count)
+        super().advance(count)
 
     @override
     def resume(self, count: int = 1) -> None:
-        super().resume(count)
         if self.unit in COUNTED:
             self._count(kept=count)
-        self._inner.resume(count)
-
-    def _count(self, kept: int = 0, failed: int = 0) -> None:
-        with self._lock:
-            told = self._status
-            self._status = replace(
-                told, done=self.done, kept=told.kept + kept, failed=told.failed + failed
-            )
-
-    @override
-    def check(self) -> None:
-        self._inner.check()
-
-    @override
-    def note(self, message: str) -> None:
-        self._inner.note(message)
+        super().resume(count)
 
     @override
     def fail(self, unit: str, reason: str, error: Exception | None) -> None:
         if self.unit in COUNTED:
             self._count(failed=1)
-        self._inner.fail(unit, reason, error)
+        super().fail(unit, reason, error)
 
-    @property
-    @override
-    def listens(self) -> bool:
-        return self._inner.listens
-
-    @override
-    def hear(self, entries: Sequence[object], unit: str = "") -> None:
-        self._inner.hear(entries, unit)
-
-    @override
-    def finish(self) -> None:
-        self._inner.finish()
+    def _count(self, made: int = 0, kept: int = 0, failed: int = 0) -> None:
+        with self._lock:
+            told = self._status
+            self._status = replace(
+                told,
+                done=told.done + made + kept,
+                kept=told.kept + kept,
+                failed=told.failed + failed,
+            )
 
     def _tell(self) -> None:
         while True:

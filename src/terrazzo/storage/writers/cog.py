@@ -147,7 +147,7 @@ def write_cogs(
         parts = [stack.enter_context(whole_file(path)) for path in paths]
         scratches = []
         for part in parts:
-            scratches.append(Scratch(part.parent, profile))
+            scratches.append(Scratch(part, profile))
             stack.callback(scratches[-1].remove)
         _scatter(scratches, blocks, area, np.dtype(dtype), chosen.nodata)
         with rasterio.Env(**_ENVIRONMENT):

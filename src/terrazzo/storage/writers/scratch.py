@@ -8,7 +8,6 @@ the old one from the file while another thread is about to write the new one.
 from __future__ import annotations
 
 import os
-import uuid
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
@@ -32,19 +31,19 @@ READING: Final = {"GDAL_ONE_BIG_READ": "YES"}
 class Scratch:
     """The pixels of one image; what is not written is no-data, or 0 where there is none."""
 
-    def __init__(self, folder: Path, profile: Mapping[str, Any]) -> None:
+    def __init__(self, part: Path, profile: Mapping[str, Any]) -> None:
         """Take the whole room at once, so that a full disk is an error and no lost page.
 
         Args:
-            folder: where two files are while there is a scratch.
+            part: beside which two files are while there is a scratch. They are called like it but
+                for the suffix, so that whoever deletes what a killed writer left finds them.
             profile: `dtype`, `count`, `height`, `width`, `crs` (WKT), `transform` and maybe
                 `nodata`, as rasterio calls them.
 
         Raises:
             OSError: the disk is full, or the folder cannot be written.
         """
-        stem = f".{uuid.uuid4().hex[:12]}.part"
-        self._raw, self._vrt = folder / f"{stem}.raw", folder / f"{stem}.vrt"
+        self._raw, self._vrt = part.with_suffix(".raw"), part.with_suffix(".vrt")
         self._profile = profile
         self._dtype = np.dtype(profile["dtype"]).newbyteorder("<")
         self._shape = profile["count"], profile["height"], profile["width"]
@@ -113,7 +112,7 @@ class Scratch:
         ET.SubElement(root, "SRS").text = self._profile["crs"]
         numbers = self._profile["transform"].to_gdal()
         ET.SubElement(root, "GeoTransform").text = ", ".join(map(repr, map(float, numbers)))
-        colours = _COLOURS if size == 1 and self._dtype.kind == "u" and count in {3, 4} else ()
+        colours = _COLOURS if self._dtype == np.uint8 and count == len(_COLOURS) else ()
         for number in range(count):
             band = ET.SubElement(
                 root, "VRTRasterBand", dataType=_TYPES.get(self._dtype.name, self._dtype.name),
@@ -151,7 +150,7 @@ def _take_room(file: BinaryIO, size: int) -> None:
 
 
 _AT_ONCE: Final = 1 << 20
-_COLOURS: Final = ("Red", "Green", "Blue", "Alpha")
-"""What three or four bands of bytes are in a GeoTIFF of which nothing else is said."""
+_COLOURS: Final = ("Red", "Green", "Blue")
+"""What three bands of bytes are in a GeoTIFF. A fourth is one that was computed, and no mask."""
 _TYPES: Final = {"uint8": "Byte"}
 """Names of types that GDAL calls by another word; it takes the others in any case of letters."""
