@@ -66,6 +66,7 @@ def pixels(parameters: dict[str, Any]) -> dict[str, Callable[[], Arrays]]:
     folder = Path(tempfile.mkdtemp(prefix="terrazzo-bench-"))
     atexit.register(shutil.rmtree, folder)  # what is mapped is read as long as this lives
     made = Weights.of(folder, _shapes(parameters), grid, grid.window, how=parameters["how"])
+    made.keep()  # as an extraction does
     time = Dimension("t", Kind.TEMPORAL, (data.days[0].isoformat(),))
     space = (Dimension(name, Kind.SPATIAL) for name in ("y", "x"))
     axes = (time, *space)
