@@ -35,6 +35,7 @@ NAMES = (
     "rio_tiler.io",
     "terrazzo.drivers.batch",
     "odc.stac",
+    "terrazzo.server.app",
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import threading
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +28,8 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.register_profile("dev", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("ci" if IN_CI else "dev")
 
+KERNELS_S = 600.0
+"""What making kernels ready may take on a machine that does much else."""
 NOWHERE = "http://127.0.0.1:9"
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
@@ -98,6 +102,18 @@ def no_network() -> Iterator[None]:
         for name in ("no_proxy", "NO_PROXY"):
             patch.setenv(name, "localhost,127.0.0.1,::1")
         yield
+
+
+@pytest.fixture
+def alone() -> None:
+    """Wait until no server of other tests in this process makes kernels ready.
+
+    That would be heard and counted by tests of what this process does: spans, memory, CPU time.
+    """
+    end = time.monotonic() + KERNELS_S
+    for thread in threading.enumerate():
+        if thread.name == "kernels":
+            thread.join(max(end - time.monotonic(), 0.0))
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -14,8 +15,8 @@ PATIENCE_S = 120.0
 LEAVING = """
 import os, subprocess, sys, time
 from tests import leftovers
-leftovers.watch("x", 0.1)
-os.environ[leftovers.MARK] = "x"
+leftovers.watch(sys.argv[1], 0.1)
+os.environ[leftovers.MARK] = sys.argv[1]
 sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
 left = subprocess.Popen(sleep, start_new_session=True)
 print(left.pid, flush=True)
@@ -25,8 +26,9 @@ time.sleep(600)
 
 def test_what_killed_tests_have_left_running_ends() -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", LEAVING], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as tests:
+        [sys.executable, "-c", LEAVING, uuid.uuid4().hex],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    ) as tests:  # fmt: skip
         assert tests.stdout is not None
         left = Path("/proc") / tests.stdout.readline().strip()
         assert left.exists()

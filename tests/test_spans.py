@@ -10,6 +10,8 @@ import pytest
 
 from terrazzo.spans import Recorder, note, recorded, span
 
+pytestmark = pytest.mark.usefixtures("alone")
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:

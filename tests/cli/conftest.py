@@ -12,6 +12,7 @@ import pytest
 from tests.server.small import make_home, write_graph
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 # A shell that starts the tests in the background makes them, and their children, ignore Ctrl-C.
@@ -25,9 +26,11 @@ class Shell:
 
     home: Path
 
-    def start(self, *arguments: object, **options: object) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: object, program: Sequence[str] = PROGRAM, **options: object
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*PROGRAM, *map(str, arguments)],
+            [*program, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

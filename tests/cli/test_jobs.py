@@ -111,7 +111,8 @@ def write_status(folder: Path, state: State, message: str = "") -> None:
     failed = int(state is State.INCOMPLETE)
     told = Status(state, unit="blocks", done=3, total=9, failed=failed, message=message)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    changed = {**json.loads(told.content()), "begun": now, "seen": now}
+    # Heard a moment ago for as long as the test takes.
+    changed = {**json.loads(told.content()), "begun": now, "seen": "2999-01-01T00:00:00Z"}
     FolderDepot(folder).write(STATUS, json.dumps(changed).encode())
 
 

@@ -7,20 +7,40 @@ import math
 import os
 import signal
 import subprocess
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cli.conftest import PROGRAM
+from tests.cli.conftest import HEED, PROGRAM
 from tests.server.small import EDGE
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Shell
 
-BLOCK = ("--block", 8, "--workers", 1)
-BLOCKS = math.ceil(EDGE / 8) ** 2
-"""More than a thousand, so that there is time to stop a run."""
+BLOCK = ("--block", 20, "--workers", 1)
+BLOCKS = math.ceil(EDGE / 20) ** 2
+HELD = 60
+"""Of its blocks, about as many are made when a run waits; as many again may be handed out."""
+ENDLESS = f"""{HEED}
+import time
+from terrazzo.cli import main
+from terrazzo.progress import Progress
+
+advance = Progress.advance
+
+def hold(self, count=1):
+    advance(self, count)
+    while self.unit == "blocks" and self.done >= {HELD}:
+        time.sleep(0.02)
+
+Progress.advance = hold
+main()
+"""
+"""A command that makes some blocks and waits to be stopped then, however late that comes."""
+SLOW_KERNELS = "Compiling, once after an installation."
 
 
 def blocks_done(folder: Path) -> int:
@@ -63,11 +83,15 @@ def test_a_stopped_run_goes_on_and_gives_the_same_bytes(
 ) -> None:
     out = tmp_path / "out"
     arguments = ("run", graph, "-o", out, "--executor", executor)
-    process = shell.start(*arguments, *BLOCK, start_new_session=True)
-    wait_for_blocks(process, out)
-
-    os.killpg(process.pid, stop)
-    told = process.communicate(timeout=300)
+    endless = (sys.executable, "-c", ENDLESS)
+    process = shell.start(*arguments, *BLOCK, program=endless, start_new_session=True)
+    try:
+        wait_for_blocks(process, out)
+        os.killpg(process.pid, stop)
+        told = process.communicate(timeout=300)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     before = blocks_done(out)
     resumed = shell(*arguments, *BLOCK)
 
@@ -134,13 +158,15 @@ def test_a_block_that_fails_ends_with_3_and_can_be_mended(tmp_path: Path) -> Non
 def test_serve_stops_on_ctrl_c(shell: Shell) -> None:
     process = shell.start("serve", "--port", 0)
     assert process.stderr is not None
-    line = process.stderr.readline()
+    line = next((line for line in process.stderr if SLOW_KERNELS not in line), "")
 
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=300)
 
     assert "http://127.0.0.1:" in line
-    assert (process.returncode, out, err) == (0, "", "")
+    # What it says when a busy machine takes long to make kernels ready is no fault.
+    rest = [line for line in err.splitlines() if SLOW_KERNELS not in line]
+    assert (process.returncode, out, rest) == (0, "", [])
 
 
 def test_program_is_found_by_its_name() -> None:

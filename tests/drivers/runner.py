@@ -8,10 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+from typing_extensions import override
+
 from terrazzo.drivers import batch
 from terrazzo.drivers.job import Job, Workspace
 from terrazzo.drivers.pool import Pool
 from terrazzo.errors import TerrazzoError
+from terrazzo.progress import Progress
 
 
 def hold(event: str, arguments: tuple[object, ...]) -> None:
@@ -20,18 +23,22 @@ def hold(event: str, arguments: tuple[object, ...]) -> None:
         time.sleep(600)
 
 
-class Holding:
-    """Waits to be killed when so many blocks are there."""
+class Holding(Progress):
+    """Hands out no more blocks when it has made so many, until there is a file, or for ever.
 
-    def __init__(self, most: int) -> None:
-        self._left = most
+    However late somebody comes to do something to the run, it is still at work.
+    """
 
-    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
-        """Look at what happens in this process."""
-        if event == "os.rename" and str(arguments[1]).endswith(".block"):
-            self._left -= 1
-            if self._left < 0:
-                time.sleep(600)
+    def __init__(self, most: int, go: str | None) -> None:
+        self._left, self._go = most, None if go is None else Path(go)
+
+    @override
+    def advance(self, count: int = 1) -> None:
+        super().advance(count)
+        if self.unit == "blocks":
+            self._left -= count
+            while self._left <= 0 and (self._go is None or not self._go.exists()):
+                time.sleep(0.02)
 
 
 def main() -> int:
@@ -39,8 +46,8 @@ def main() -> int:
     options = json.loads(sys.argv[1])
     if options.get("hold"):
         sys.addaudithook(hold)
-    if "most" in options:
-        sys.addaudithook(Holding(options["most"]))
+    most = options.get("most")
+    progress = Progress() if most is None else Holding(most, options.get("go"))
     if options.get("file_size"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (options["file_size"], options["file_size"]))
     pool = Pool(options.get("kind", "threads"), 2)
@@ -52,6 +59,7 @@ def main() -> int:
             Path(options["out"]),
             block=options["block"],
             pool=pool,
+            progress=progress,
         )
     except TerrazzoError as error:
         sys.stdout.write(json.dumps([type(error).__name__, str(error)]))

@@ -54,10 +54,11 @@ class RealSlurm:
             assert time.monotonic() < end
             time.sleep(0.02)
 
-    def start_controller(self) -> None:
+    def start_controller(self, *options: str) -> None:
         """Start the scheduler, which goes on with what it had noted; wait until it answers."""
+        command = ["slurmctld", *options]
         subprocess.run(
-            ["slurmctld"], check=True, timeout=60, stdin=subprocess.DEVNULL, capture_output=True
+            command, check=True, timeout=60, stdin=subprocess.DEVNULL, capture_output=True
         )
         end = time.monotonic() + PATIENCE_S
         while "UP" not in self.say("scontrol", "ping"):

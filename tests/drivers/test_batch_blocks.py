@@ -146,6 +146,7 @@ def planned(source: Asked, folder: Path) -> tuple[int, float]:
     return progress.total, used
 
 
+@pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("kept", [0, 3])
 def test_a_million_blocks_are_planned_with_little_memory_and_few_questions(tmp_path: Path, kept):
     source = large(1_024_000)
@@ -204,7 +205,8 @@ class Ends(Progress):
 
 
 def test_the_version_of_a_block_is_looked_at_when_it_is_reached(tmp_path: Path):
-    source, one = large(80), Pool("threads", 1)
+    # More blocks than are handed out by then, so that the worker cannot be through with all.
+    source, one, count = large(160), Pool("threads", 1), 16 * 16
     workspace = Workspace(tmp_path)
     with pytest.raises(Cancelled):
         batch.run(job_over(source), workspace, tmp_path, block=10, pool=one, progress=Ends(40))
@@ -213,10 +215,10 @@ def test_the_version_of_a_block_is_looked_at_when_it_is_reached(tmp_path: Path):
     seen = Ends(-1)
     made = batch.run(job_over(source), workspace, tmp_path, block=10, pool=one, progress=seen)
 
-    assert made.blocks == seen.done == 64
-    assert 40 <= made.resumed == seen.resumed < 64
-    assert source.calls.count("version") == 1 + 64
-    assert source.calls.count("read") == 64 - made.resumed
+    assert made.blocks == seen.done == count
+    assert 40 <= made.resumed == seen.resumed < count
+    assert source.calls.count("version") == 1 + count
+    assert source.calls.count("read") == count - made.resumed
 
 
 def test_the_next_block_is_announced_to_sources_that_want_to_know(tmp_path: Path):

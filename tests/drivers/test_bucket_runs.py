@@ -275,13 +275,14 @@ def is_whole(block: bytes) -> bool:
 
 
 def kill_at(command: list[str], proxy: Proxy, count: int) -> None:
-    """Kill a run -9 as its bucket gets a block, the `count`th."""
+    """Kill a run -9 as its bucket gets a block, the `count`th; it is answered when it is gone."""
     blocks = itertools.count(1)
-    reached = threading.Event()
+    reached, gone = threading.Event(), threading.Event()
 
     def watch(method: str, path: str) -> None:
         if method == "PUT" and f"/{BLOCKS}/" in path and next(blocks) >= count:
             reached.set()
+            gone.wait(PATIENCE_S)
 
     proxy.watch = watch
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
@@ -291,6 +292,7 @@ def kill_at(command: list[str], proxy: Proxy, count: int) -> None:
         finally:
             process.kill()
             process.communicate()
+            gone.set()
             proxy.watch = None
     assert process.returncode == -signal.SIGKILL
 

@@ -157,6 +157,7 @@ class _Stopping(Progress):
         raise Cancelled
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_run_of_ten_million_blocks_begins_in_little_memory(tmp_path: Path):
     workspace, progress = wide(tmp_path), _Stopping()
     job = job_of(GRAPH, resolution=GRID.pixel_x * HEIGHT / (1600 * BLOCK))

@@ -29,6 +29,7 @@ from terrazzo.catalog import make_item
 from terrazzo.catalog.interface import Catalog
 from terrazzo.drivers import named
 from terrazzo.drivers.batch import run
+from terrazzo.drivers.described import Results
 from terrazzo.drivers.executors import describe_run
 from terrazzo.drivers.job import INVENTORIES
 from terrazzo.drivers.named import MOST_NAMED, named_items
@@ -413,7 +414,9 @@ def test_images_behind_many_links_are_asked_themselves(own_scenes: Scenes, monke
         assert read_version(plan, plan.window) == read_version(plain, plain.window)
 
 
-def test_all_images_are_listed_beside_the_results(own_scenes: Scenes, monkeypatch, tmp_path: Path):
+def test_all_images_are_listed_in_the_catalogue_of_the_results(
+    own_scenes: Scenes, monkeypatch, tmp_path: Path
+):
     monkeypatch.setattr(named, "MOST_NAMED", len(DATES) - 1)
     job, workspace = job_of(composite()), own_scenes.workspace
     sources = {
@@ -422,59 +425,72 @@ def test_all_images_are_listed_beside_the_results(own_scenes: Scenes, monkeypatc
         if bound.source is not None
     }
     assert sources
+    path = tmp_path / "stac" / named.IMAGES
 
     made = run(job, workspace, tmp_path, block=300)
-    first = (tmp_path / named.IMAGES).read_bytes()
+    first = path.read_bytes()
+    path.unlink()
     run(job, workspace, tmp_path, block=300)
 
     lines = gzip.decompress(first).decode().splitlines()
     listed = [(line["node"], line["item"]) for line in map(json.loads, lines)]
     assert listed == [(name, one) for name, items in sources.items() for one in items]
-    assert (tmp_path / named.IMAGES).read_bytes() == first
+    assert path.read_bytes() == first
     item = json.loads((tmp_path / "stac" / "item-1.json").read_text())
     asset = item["assets"][named.IMAGES]
     assert asset["file:checksum"] == "1220" + hashlib.sha256(first).hexdigest()
     assert asset["file:size"] == len(first)
-    assert (tmp_path / "stac" / asset["href"]).resolve() == tmp_path / named.IMAGES
+    assert (tmp_path / "stac" / asset["href"]).resolve() == path
     for name, items in sources.items():
         assert item["properties"]["terrazzo:sources"][name] == named_items(items)
     assert made.size_bytes == len(first) + sum(a.path.stat().st_size for a in made.assets)
 
 
-def test_few_images_need_no_list_and_somebody_elses_stays(scenes: Scenes, tmp_path: Path):
+@pytest.mark.parametrize("most", [1, len(DATES)])
+def test_a_file_of_somebody_else_stays_that_is_called_like_the_list(
+    scenes: Scenes, monkeypatch, tmp_path: Path, most: int
+):
+    monkeypatch.setattr(named, "MOST_NAMED", most)
     (tmp_path / named.IMAGES).write_bytes(b"of somebody else")
 
     for _ in range(2):
         run(job_of(composite()), scenes.workspace, tmp_path, block=300)
 
     assert (tmp_path / named.IMAGES).read_bytes() == b"of somebody else"
+    assert (tmp_path / "stac" / named.IMAGES).exists() == (most == 1)
 
 
-def test_a_list_goes_with_the_run_that_needed_it(monkeypatch, tmp_path: Path):
-    few = {"load": ["a", "b"]}
-    with monkeypatch.context() as patch:
-        patch.setattr(named, "MOST_NAMED", 1)
-        told = named.listed_images(few, tmp_path, known=False)
-
-    assert told is not None
-    assert told["file:size"] == (tmp_path / named.IMAGES).stat().st_size
-    assert named.listed_images(few, tmp_path, known=True) is None
-    assert not (tmp_path / named.IMAGES).exists()
-    assert named.listed_images(few, tmp_path, known=True) is None
-
-
-def test_a_list_that_can_be_neither_deleted_nor_written_is_one_clear_error(
-    monkeypatch, tmp_path: Path
+def test_a_run_killed_while_it_is_described_is_described_by_the_next(
+    scenes: Scenes, monkeypatch, tmp_path: Path
 ):
-    (tmp_path / named.IMAGES).mkdir()
-    (tmp_path / "file").touch()
-
-    with pytest.raises(OutputFailed, match=named.IMAGES):
-        named.listed_images({"load": ["a", "b"]}, tmp_path, known=True)
     monkeypatch.setattr(named, "MOST_NAMED", 1)
-    for folder in (tmp_path, tmp_path / "file"):
-        with pytest.raises(OutputFailed, match=named.IMAGES):
-            named.listed_images({"load": ["a", "b"]}, folder, known=False)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Results, "items", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(job_of(composite()), scenes.workspace, tmp_path, block=300)
+    assert Results.of(tmp_path) is None
+
+    run(job_of(composite()), scenes.workspace, tmp_path, block=300)
+
+    results = Results.of(tmp_path)
+    assert results is not None
+    files = [name for name in results.files().values() if not (tmp_path / name).is_file()]
+    assert files == []
+    assert (tmp_path / "stac" / "collection.json").is_file()
+
+
+def test_a_list_that_cannot_be_written_is_one_clear_error(
+    scenes: Scenes, monkeypatch, tmp_path: Path
+):
+    monkeypatch.setattr(named, "MOST_NAMED", 1)
+    (tmp_path / "stac").touch()
+
+    with pytest.raises(OutputFailed, match="stac"):
+        run(job_of(composite()), scenes.workspace, tmp_path, block=300)
 
 
 def test_a_run_names_its_items(scenes: Scenes):

@@ -46,6 +46,7 @@ def test_where_there_is_no_wider_type_a_mask_is_refused():
         _marked("b", values, np.ones((256, 256), np.uint8))
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_free_number_is_found_in_little_memory():
     values = np.arange(8_000_000, dtype=np.int32).reshape(1, -1)
     valid = np.ones(values.shape, np.uint8)

@@ -18,11 +18,17 @@ from terrazzo.cli import main
 from terrazzo.drivers import named
 from terrazzo.drivers.batch import run
 from terrazzo.drivers.described import checksum
+from terrazzo.drivers.places import Place
 from terrazzo.drivers.publish import publish
+from terrazzo.drivers.sending import Destination, Parcel
 from terrazzo.engine import evaluate
 from terrazzo.errors import ArgumentInvalid
+from terrazzo.progress import Progress
+from terrazzo.storage.remote.objects import Bucket
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.drivers.scenes import Scenes
 
     from terrazzo.cube import Cube
@@ -92,10 +98,11 @@ def test_a_list_of_very_many_images_is_published_with_the_first_item(
 ) -> None:
     monkeypatch.setattr(named, "MOST_NAMED", 1)
     finished(composite("month"), own_scenes, tmp_path / "run")
-    content = (tmp_path / "run" / named.IMAGES).read_bytes()
+    listed = tmp_path / "run" / "stac" / named.IMAGES
+    content = listed.read_bytes()
 
     first = publish(tmp_path / "run", "monthly", own_scenes.workspace)
-    (tmp_path / "run" / named.IMAGES).unlink()
+    listed.unlink()
     with own_scenes.workspace.catalog() as catalog:
         items = sorted(catalog.search(("monthly",)), key=lambda item: item["id"])
 
@@ -112,6 +119,69 @@ def test_a_list_of_very_many_images_is_published_with_the_first_item(
     assert len(loaded(own_scenes, "monthly").dimensions[1].labels) == 1  # it is no band
     finished(composite("month"), own_scenes, tmp_path / "run")
     assert publish(tmp_path / "run", "monthly", own_scenes.workspace).made == 0
+
+
+def test_what_is_published_stays_where_the_files_of_its_run_have_gone(
+    own_scenes: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(named, "MOST_NAMED", 1)
+    finished(composite("month"), own_scenes, tmp_path / "run")
+    first = publish(tmp_path / "run", "monthly", own_scenes.workspace)
+    before = loaded(own_scenes, "monthly")
+    (tmp_path / "run" / "stac" / named.IMAGES).unlink()
+    for path in (tmp_path / "run").glob("*.tif"):
+        path.unlink()
+
+    again = publish(tmp_path / "run", "monthly", own_scenes.workspace)
+
+    assert (again.made, again.kept) == (0, first.made)
+    np.testing.assert_array_equal(loaded(own_scenes, "monthly").values, before.values)
+
+
+def damaged(path: Path) -> None:
+    path.write_bytes(b"damaged")
+
+
+def deleted(path: Path) -> None:
+    path.unlink()
+
+
+@pytest.mark.parametrize("what", [damaged, deleted], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("suffix", [".tif", ".gz"])
+def test_a_file_that_is_neither_in_the_run_nor_published_is_one_clear_error(
+    own_scenes: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    what: Callable[[Path], None], suffix: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(named, "MOST_NAMED", 1)
+    finished(composite("month"), own_scenes, tmp_path / "run")
+    publish(tmp_path / "run", "monthly", own_scenes.workspace)
+    gone = min((tmp_path / "run").rglob(f"*{suffix}"))
+    (there,) = [
+        path for path in own_scenes.workspace.assets.joinpath("monthly").rglob(f"*{suffix}")
+        if path.samefile(gone)
+    ]  # fmt: skip
+    content = gone.read_bytes()
+    gone.unlink()
+    what(there)
+
+    with pytest.raises(ArgumentInvalid, match=f"{gone.name} has gone"):
+        publish(tmp_path / "run", "monthly", own_scenes.workspace)
+
+    finished(composite("month"), own_scenes, tmp_path / "run")
+    publish(tmp_path / "run", "monthly", own_scenes.workspace)
+    assert there.read_bytes() == gone.read_bytes() == content
+
+
+def test_a_file_that_has_gone_is_not_sent(tmp_path: Path) -> None:
+    place = Place.of("s3://images/there")
+    assert place.store is not None
+    nowhere = Destination(place, Bucket(place.bucket, place.store), Progress())
+    parcels = [Parcel(tmp_path / "gone.tif", "gone.tif", "image/tiff")]
+
+    with pytest.raises(ArgumentInvalid, match=r"gone\.tif has gone"):
+        nowhere.start(parcels)
+    with pytest.raises(ArgumentInvalid, match=r"gone\.tif has gone"):
+        nowhere.send(parcels)
 
 
 def test_publishing_again_changes_nothing_and_another_run_is_added(

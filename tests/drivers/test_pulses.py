@@ -21,7 +21,9 @@ PATIENCE_S = 60.0
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what is told every few seconds be told at once."""
+    """Let what is told every few seconds be told at once, and nobody be left who tells."""
+    pulses._stop_all()  # of runs of other tests in this process
+    pulse_ended()
     monkeypatch.setattr(pulses, "BEAT_S", 0.05)
     monkeypatch.setattr(pulses, "_PAUSE_S", 0.01)
 
@@ -39,14 +41,18 @@ def pulse_ended() -> None:
         time.sleep(0.01)
 
 
-def test_a_worker_keeps_nothing_of_runs_that_were_tidied(tmp_path: Path):
+def test_a_worker_keeps_nothing_of_runs_that_were_tidied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     before, runs = listening(), [FolderDepot(tmp_path / str(number)) for number in range(3)]
     for depot in runs:
+        monkeypatch.setattr(pulses, "BEAT_S", 3600.0)  # not while the folder is tidied
         with Part.of(depot, depot).at(1):
             end = time.monotonic() + PATIENCE_S
             while not beats(depot):
                 assert time.monotonic() < end
             depot.clear(FOLDER)
+            monkeypatch.setattr(pulses, "BEAT_S", 0.05)
             pulse_ended()
 
     assert listening() == before

@@ -519,9 +519,9 @@ def test_a_server_that_drips_is_given_up(home: Workspace, monkeypatch: pytest.Mo
 
 @contextmanager
 def dripping(server: socket.socket) -> Iterator[list[int]]:
-    """Answer with a byte every tenth of a second, without end."""
+    """Answer with a byte every tenth of a second, without end; who asked is known at the end."""
     asked: list[int] = []
-    stop = threading.Event()
+    stop, dripped = threading.Event(), list[threading.Thread]()
 
     def drip(connection: socket.socket) -> None:
         with connection:
@@ -536,18 +536,24 @@ def dripping(server: socket.socket) -> Iterator[list[int]]:
 
     def serve() -> None:
         server.settimeout(0.1)
-        while not stop.is_set():
+        while True:
+            last = stop.is_set()
             try:
                 connection, _ = server.accept()
             except OSError:
+                if last:  # nobody waits any more
+                    return
                 continue
-            threading.Thread(target=drip, args=(connection,), daemon=True).start()
+            dripped.append(threading.Thread(target=drip, args=(connection,), daemon=True))
+            dripped[-1].start()
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     yield asked
     stop.set()
     thread.join()
+    for one in dripped:
+        one.join()
 
 
 def test_pages_and_catalogues_that_lead_in_circles_end(site: Site, home: Workspace) -> None:

@@ -100,13 +100,12 @@ def test_a_run_killed_again_and_again_ends_in_the_same_bytes(scenes: Scenes, tmp
     calm, hunted = tmp_path / "calm", tmp_path / "hunted"
     assert finish(options(scenes, calm, nodes, block=24))[0] == 0
     given = options(scenes, hunted, nodes, block=24, hold=True)
+    few = options(scenes, hunted, nodes, block=24, most=60)
     moments = random.Random(11)
 
     for _ in range(3):
         target = blocks_in(hunted) + moments.randrange(1, 40)
-        kill_when(
-            given, lambda target=target: blocks_in(hunted) >= target, moments.uniform(0, 0.05)
-        )
+        kill_when(few, lambda target=target: blocks_in(hunted) >= target, moments.uniform(0, 0.05))
     kill_when(given, lambda: any(hunted.glob(".result*")), moments.uniform(0, 0.02))
     status, (blocks, resumed) = finish(options(scenes, hunted, nodes, block=24))
 
@@ -122,7 +121,7 @@ def test_workers_of_a_killed_run_end_and_it_resumes(scenes: Scenes, tmp_path: Pa
     given = options(scenes, hunted, kind="processes")
 
     end = time.monotonic() + PATIENCE_S
-    with start(given) as process:
+    with start(options(scenes, hunted, kind="processes", most=20)) as process:
         try:
             while blocks_in(hunted) < 10:
                 assert process.poll() is None
@@ -140,18 +139,24 @@ def test_workers_of_a_killed_run_end_and_it_resumes(scenes: Scenes, tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_killed_worker_costs_the_run_nothing(scenes: Scenes, tmp_path: Path):
-    calm, hunted = tmp_path / "calm", tmp_path / "hunted"
+    calm, hunted, go = tmp_path / "calm", tmp_path / "hunted", tmp_path / "go"
     assert finish(options(scenes, calm))[0] == 0
+    given = options(scenes, hunted, kind="processes", most=20, go=str(go))
 
     end = time.monotonic() + PATIENCE_S
-    with start(options(scenes, hunted, kind="processes")) as process:
-        while blocks_in(hunted) < 5:
-            assert process.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.01)
-        worker = max(pid for pid in alive_in(process.pid) if pid != process.pid)
-        os.kill(worker, signal.SIGKILL)
-        process.communicate(timeout=PATIENCE_S)
+    with start(given) as process:
+        try:
+            while blocks_in(hunted) < 5:
+                assert process.poll() is None
+                assert time.monotonic() < end
+                time.sleep(0.01)
+            worker = max(pid for pid in alive_in(process.pid) if pid != process.pid)
+            os.kill(worker, signal.SIGKILL)
+            go.touch()
+            process.communicate(timeout=PATIENCE_S)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     assert process.returncode == 0
     assert digests(hunted) == digests(calm)

@@ -22,6 +22,8 @@ from tests.drivers.test_bucket_runs import store as ceph_store
 from tests.drivers.test_slurm import cluster as slurm_cluster
 from tests.drivers.test_survival import digests
 from tests.drivers.test_tile_grids import OWN, Stopping, brightest, on_grid
+from tests.drivers.test_tile_grids_growing import SMALL, one_year_less, two_years, yearly
+from tests.drivers.test_tile_grids_growing import growing as growing_collection
 from tests.storage.ceph import content_of
 from tests.storage.failing import FAULTS, Proxy
 from typing_extensions import override
@@ -34,6 +36,7 @@ from terrazzo.drivers.order import ORDER, Order, Where
 from terrazzo.drivers.ordered import read_order
 from terrazzo.drivers.pool import Pool
 from terrazzo.drivers.shares import Share
+from terrazzo.drivers.tiling import mosaics
 from terrazzo.drivers.tiling.slurmed import ByTiles
 from terrazzo.errors import OutputFailed
 from terrazzo.progress import Cancelled, Progress
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     from tests.drivers.slurm_cluster import RealSlurm
 
 store, proxy, prefix, cluster = ceph_store, store_proxy, bucket_prefix, slurm_cluster
+growing = growing_collection
 BLOCK = 100
 BLOCKS_OF_A_TILE = 36
 pytestmark = pytest.mark.slow
@@ -288,7 +292,7 @@ def test_a_run_in_a_folder_of_its_own_is_sent_when_it_is_done(
     assert stale not in content_of(store, prefix)
     expected = {
         name: told for name, told in in_folder(here).items()
-        if name.endswith((".tif", ".vrt")) or name.startswith("stac/")
+        if name.endswith((".tif", ".vrt", ".mosaics.json")) or name.startswith("stac/")
     }  # fmt: skip
     assert in_bucket(store, prefix, tmp_path / "there") == expected
 
@@ -299,16 +303,17 @@ def test_the_images_of_all_tiles_are_listed_once_in_the_bucket(
 ):  # fmt: skip
     assert proxy.url
     monkeypatch.setattr(named, "MOST_NAMED", 1)
+    there(prefix).write(named.IMAGES, b"of somebody else")
 
     on_grid(scenes, tmp_path / "work", brightest(), OWN, depot=there(prefix))
 
     found = [name for name in content_of(store, prefix) if name.endswith(named.IMAGES)]
-    assert found == [named.IMAGES]
+    assert found == [named.IMAGES, f"stac/{named.IMAGES}"]
     monkeypatch.setattr(named, "MOST_NAMED", len(DATES))
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / named.IMAGES).write_bytes(b"of somebody else")
     on_grid(scenes, tmp_path / "other", brightest(), OWN, depot=there(prefix))
-    assert not [name for name in content_of(store, prefix) if name.endswith(named.IMAGES)]
+    found = content_of(store, prefix)
+    assert [name for name in found if name.endswith(named.IMAGES)] == [named.IMAGES]
+    assert found[named.IMAGES] == b"of somebody else"
 
 
 def test_what_is_assembled_in_the_bucket_is_neither_fetched_nor_made_again(
@@ -332,6 +337,92 @@ def test_what_is_assembled_in_the_bucket_is_neither_fetched_nor_made_again(
     assert len(fetched) == 1  # to see what tiles look like
     assert "assembled/EPSG32633_result.tif" in before
     assert in_bucket(store, prefix, tmp_path / "after") == before
+
+
+class StopsFetching(Progress):
+    """Stops a run when it has fetched some of the tiles that it assembles."""
+
+    @override
+    def advance(self, count: int = 1) -> None:
+        super().advance(count)
+        if (self.unit, self.total, self.done) == ("tiles fetched", 4, 2):
+            raise Cancelled
+
+
+@pytest.mark.parametrize("when", ["fetching", "assembling", "killed"])
+def test_what_was_fetched_to_be_assembled_does_not_stay(
+    scenes: Scenes, proxy: Proxy, prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    when: str,
+):  # fmt: skip
+    assert proxy.url
+    work, run = tmp_path / "work", there(f"{prefix}/{when}")
+    mine = work / "tiles" / "mine.tif"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"of somebody else")
+    seen: list[str] = []
+
+    def stopped(*_: object, **__: object) -> None:
+        seen.extend(fetched_in(work))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        if when == "killed":
+            patch.setattr(mosaics.Mosaics, "leave", lambda _: None)
+        patch.setattr(mosaics, "assemble", stopped)
+        with pytest.raises(Cancelled if when == "fetching" else KeyboardInterrupt):
+            on_grid(
+                scenes, work, brightest(), OWN, assemble=True, depot=run,
+                progress=StopsFetching() if when == "fetching" else Progress(),
+            )  # fmt: skip
+    assert bool(seen) == (when != "fetching")
+    if when == "killed":
+        assert fetched_in(work)
+        on_grid(scenes, tmp_path / "other", brightest(), OWN, assemble=True, depot=run)
+        on_grid(scenes, work, brightest(), OWN, depot=run)
+
+    assert fetched_in(work) == []
+    assert mine.read_bytes() == b"of somebody else"
+
+
+def fetched_in(folder: Path) -> list[str]:
+    """Return the files of a run in a folder, and what is known of those that were fetched."""
+    found = [*folder.rglob("*.tif"), *folder.rglob("*.vrt"), *folder.rglob(".fetched/*")]
+    return [path.relative_to(folder).as_posix() for path in found if path.name != "mine.tif"]
+
+
+@pytest.mark.parametrize("how", ["there", "sent"])
+def test_mosaics_without_tiles_leave_the_bucket_and_nothing_of_others_does(
+    growing: Scenes, store: dict[str, str], proxy: Proxy, prefix: str, tmp_path: Path, how: str
+):
+    assert proxy.url
+    url, work = f"s3://images/{prefix}/{how}", tmp_path / "work"
+    sent = ["--work", str(work)] if how == "sent" else []
+    command = [
+        "--home", str(growing.workspace.home), "run", tiled(yearly(), tmp_path), "-o", url,
+        "--tiles", SMALL, "--assemble", "--block", str(BLOCK), *sent,
+    ]  # fmt: skip
+    two_years(growing)
+    theirs = ("tiles/EPSG32633_result_2019.vrt", "assembled/mine.tif")
+    for name in theirs:
+        there(f"{prefix}/{how}").write(name, b"of somebody else")
+    (work / "tiles").mkdir(parents=True)
+    (work / "tiles" / "mine.vrt").write_bytes(b"of somebody else")
+    first = CliRunner().invoke(main, command)
+    before = content_of(store, f"{prefix}/{how}")
+    one_year_less(growing)
+
+    second = CliRunner().invoke(main, command)
+
+    assert (first.exit_code, second.exit_code) == (0, 0), first.output + second.output
+    after = content_of(store, f"{prefix}/{how}")
+    for content, years in ((before, {"2020", "2021"}), (after, {"2020"})):
+        names = {f"{stem}_{year}" for year in years for stem in (
+            "tiles/EPSG32633_result", "assembled/EPSG32633_result")}  # fmt: skip
+        files = {name for name in content if "EPSG32633_result_202" in name}
+        assert {name.partition(".")[0] for name in files if "/." not in name} == names
+        assert {content[name] for name in theirs} == {b"of somebody else"}
+        assert "tiles/mine.vrt" not in content
+    assert (work / "tiles" / "mine.vrt").read_bytes() == b"of somebody else"
 
 
 @pytest.mark.parametrize("suffix", [".vrt", ".gti.gpkg"])

@@ -29,6 +29,7 @@ from terrazzo.drivers import batch
 from terrazzo.drivers.described import checksum
 from terrazzo.drivers.executors import Made
 from terrazzo.drivers.pool import Pool
+from terrazzo.drivers.tiling import published
 from terrazzo.drivers.tiling.work import Tilewise
 from terrazzo.errors import RunIncomplete
 from terrazzo.geo.grid import Grid
@@ -234,6 +235,94 @@ def test_what_is_not_there_or_not_known_is_assembled_anew(
     lose(tmp_path / "out" / "assembled")
 
     assert assembled(growing, tmp_path / "out") > first
+
+
+def of_years(folder: Path) -> dict[str, set[str]]:
+    """Return the files of mosaics of a run, by their year; fails where STAC names others."""
+    found = {
+        path.relative_to(folder).as_posix()
+        for below in ("tiles", "assembled")
+        for path in folder.glob(f"{below}/*EPSG32633_result_*")
+    }
+    told = json.loads((folder / "stac" / "collection.json").read_text())["assets"]
+    named = {asset["href"].removeprefix("../") for asset in told.values()}
+    assert named <= found
+    return {year: {name for name in found if year in name} for year in ("2020", "2021")}
+
+
+def two_years(scenes: Scenes) -> None:
+    small(scenes, (0, 0, "2020-05-12"), (0, 1, "2020-05-12"), (0, 1, "2021-05-12"))
+
+
+def one_year_less(scenes: Scenes) -> None:
+    with scenes.workspace.catalog() as catalog:
+        catalog.delete_items(COLLECTION, ["2021-05-12_0_1"])
+
+
+THEIRS = (
+    "tiles/EPSG32633_result_2019.vrt", "tiles/EPSG32633_result_2019.gti.gpkg", "tiles/mine.vrt",
+    "assembled/EPSG32633_result_2019.tif", "assembled/mine.tif",
+)  # fmt: skip
+"""Files of somebody else, some of them called as those of mosaics would be."""
+
+
+def test_mosaics_of_a_year_without_tiles_are_deleted_and_nothing_of_others(
+    growing: Scenes, tmp_path: Path
+):
+    two_years(growing)
+    for name in THEIRS:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"of somebody else")
+    on_grid(growing, tmp_path, yearly(), SMALL, assemble=True)
+    before = of_years(tmp_path)
+    one_year_less(growing)
+
+    on_grid(growing, tmp_path, yearly(), SMALL)  # what is assembled of 2020 may stay
+
+    assert len(before["2020"]) == len(before["2021"]) == 4
+    assert of_years(tmp_path) == {"2020": before["2020"], "2021": set()}
+    assert {(tmp_path / name).read_bytes() for name in THEIRS} == {b"of somebody else"}
+
+
+@pytest.mark.parametrize("at", ["_write_collection", "_write_items"])
+def test_mosaics_that_a_killed_run_had_written_are_known_for_our_own(
+    growing: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+):
+    two_years(growing)
+    with monkeypatch.context() as patch:
+        patch.setattr(published, "_write_collection", killed)
+        with pytest.raises(KeyboardInterrupt):
+            on_grid(growing, tmp_path, yearly(), SMALL, assemble=True)
+    assert (tmp_path / "assembled" / "EPSG32633_result_2021.tif").exists()
+    one_year_less(growing)
+    with monkeypatch.context() as patch:
+        patch.setattr(published, at, killed)
+        with pytest.raises(KeyboardInterrupt):
+            on_grid(growing, tmp_path, yearly(), SMALL)
+
+    on_grid(growing, tmp_path, yearly(), SMALL)
+
+    assert of_years(tmp_path)["2021"] == set()
+
+
+@pytest.mark.parametrize(
+    "content", [b"no JSON", b"7", b'["EPSG32633_result_2021"]', b'{"../../precious": true}']
+)
+def test_a_note_of_mosaics_that_is_none_deletes_nothing(
+    growing: Scenes, tmp_path: Path, content: bytes
+):
+    two_years(growing)
+    precious = tmp_path / "precious.vrt"
+    precious.write_bytes(b"of somebody else")
+    on_grid(growing, tmp_path / "out", yearly(), SMALL)
+    (tmp_path / "out" / "tiles" / ".mosaics.json").write_bytes(content)
+
+    on_grid(growing, tmp_path / "out", yearly(), SMALL)
+
+    assert precious.read_bytes() == b"of somebody else"
+    one_year_less(growing)
+    on_grid(growing, tmp_path / "out", yearly(), SMALL)
+    assert of_years(tmp_path / "out")["2021"] == set()
 
 
 def test_a_tile_names_the_images_that_it_may_be_made_of(growing: Scenes, tmp_path: Path):

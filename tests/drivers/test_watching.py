@@ -176,11 +176,17 @@ def test_a_run_that_is_killed_is_silent_and_goes_on(
     monkeypatch.setattr("terrazzo.drivers.watching.watch.SILENT_S", 0.2)
     monkeypatch.setattr(reports, "SILENT_S", 0.2)
 
-    silent = until(watcher, lambda look: look.status.state is State.SILENT)
+    # The run and its workers may have been heard last at different moments.
+    silent = until(
+        watcher,
+        lambda look: (
+            look.status.state is State.SILENT and all(one.is_silent for one in look.workers)
+        ),
+    )
     batch.run(job_of(composite()), scenes.workspace, folder, block=20)
     end = watcher.look()
 
-    assert all(one.is_silent for one in silent.workers)
+    assert silent.workers
     assert silent.left_s is None
     assert end is not None
     assert end.status.state is State.FINISHED
@@ -274,14 +280,18 @@ def test_a_worker_at_a_long_block_is_heard_all_the_while(tmp_path: Path):
     assert (last.made, last.failed, last.running) == (1, 0, ())
 
 
-def test_a_worker_whose_run_was_tidied_does_not_come_back(tmp_path: Path):
+def test_a_worker_whose_run_was_tidied_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     depot = FolderDepot(tmp_path)
+    monkeypatch.setattr(pulses, "BEAT_S", 3600.0)  # not while the folder is tidied
     part = Part.of(depot, depot)
     with part.at(1):
         end = time.monotonic() + PATIENCE_S
         while not beats(depot):
             assert time.monotonic() < end
         depot.clear(FOLDER)
+        monkeypatch.setattr(pulses, "BEAT_S", 0.05)
         while any(one.name == "pulse" for one in threading.enumerate()):
             assert time.monotonic() < end
             time.sleep(0.01)

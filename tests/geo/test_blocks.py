@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,7 @@ def test_blocks_of_a_band_come_column_by_column(window: Window, edge: int, rows:
     assert met == sorted(met, key=lambda at: (band[at[0]], at[1], at[0]))
 
 
+@pytest.mark.usefixtures("alone")
 def test_ten_million_blocks_take_no_memory():
     tracemalloc.start()
     sweep = Sweep(Blocks(Window(0, 0, 3_163_000, 3_163_000), 1000), 12)

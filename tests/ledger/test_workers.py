@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from terrazzo.drivers.job import Workspace
 
-SOON = 90.0
+SOON = 300.0
 """Seconds that a few small jobs may take on a busy machine."""
 
 

@@ -116,6 +116,7 @@ GRAPHS = {
 }
 
 
+@pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "one by one"])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("name", sorted(GRAPHS))
@@ -139,6 +140,7 @@ def test_a_block_takes_the_memory_that_the_plan_says(name, dtype, fused):
     assert told <= OVER * used + FIXED
 
 
+@pytest.mark.usefixtures("alone")
 def test_explaining_a_large_warp_takes_little_memory():
     warped = chain(
         node("apply", process=HALF),

@@ -92,7 +92,7 @@ def runs(pid: int) -> bool:
         return False
 
 
-def all_gone(pids: Sequence[int], seconds: float = 30.0) -> bool:
+def all_gone(pids: Sequence[int], seconds: float = PATIENCE) -> bool:
     """Wait until none of some processes runs."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -143,7 +143,10 @@ def serve(home: Path, *options: str, **environment: str) -> Any:
 
 
 def main(home: str, grace: str) -> None:
-    """Serve a home folder, with a route that answers once there is a file of some name."""
+    """Serve a home folder, with a route that answers once there is a file of some name.
+
+    That it was asked is told by a file of that name and `.asked`.
+    """
     from terrazzo.drivers.job import Workspace  # noqa: PLC0415 - only the server needs it
     from terrazzo.server.app import create_app  # noqa: PLC0415 - as above
     from terrazzo.server.running.listen import bound, url_of  # noqa: PLC0415 - as above
@@ -155,6 +158,7 @@ def main(home: str, grace: str) -> None:
 
     @app.get("/held/{name}")
     def held(name: str) -> str:
+        (Path(home) / f"{name}.asked").touch()
         while not (Path(home) / name).exists():
             time.sleep(0.02)
         return name

@@ -21,6 +21,7 @@ from tests.server.access import (
     LICENSED,
     MISSING,
     NO_PROCESS,
+    PATIENCE,
     PERSONS,
     PUBLIC,
     SECRET,
@@ -379,7 +380,7 @@ def test_a_service_ends_when_its_owner_may_not_see_its_data_any_more(there: Worl
     assert there.ask("anonymous", "GET", tile).status_code == 200
     set_access(there.database, CollectionAccess(GROUPED, Visibility.PRIVATE))
     try:
-        end = time.monotonic() + 30
+        end = time.monotonic() + PATIENCE
         while there.ask("anonymous", "GET", tile).status_code == 200 and time.monotonic() < end:
             time.sleep(0.1)
         answer = there.ask("anonymous", "GET", tile)

@@ -234,7 +234,7 @@ async def test_counting_ends_when_the_client_goes() -> None:
     async with patience_of(asking) as patience:  # type: ignore[arg-type]
         patience()
         asking.gone.set()
-        await anyio.sleep(0.05)
+        await anyio.wait_all_tasks_blocked()
 
         with pytest.raises(ClientGone):
             patience()

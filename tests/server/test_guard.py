@@ -155,8 +155,8 @@ def test_a_body_that_drips_is_cut_off() -> None:
 
 @pytest.fixture(scope="module")
 def impatient(home: Workspace) -> Iterator[tuple[str, int]]:
-    """Address of a server that waits half a second for slow clients."""
-    with serving(home, settings=ServerSettings(slow_seconds=0.5, job_workers=0)) as url:
+    """Address of a server that waits two seconds for slow clients: none that is quick is late."""
+    with serving(home, settings=ServerSettings(slow_seconds=2.0, job_workers=0)) as url:
         parts = urlsplit(url)
         yield str(parts.hostname), int(parts.port or 0)
 
@@ -234,7 +234,7 @@ def test_a_client_that_is_only_idle_between_requests_is_served_again(
         answer = line.getresponse()
         assert answer.status == 200
         answer.read()
-        time.sleep(0.2)
+        time.sleep(0.9)  # three times is longer than a slow client has
     line.close()
 
 
@@ -262,7 +262,7 @@ GARBAGE = (
 
 @pytest.mark.parametrize("begin", GARBAGE)
 def test_what_is_no_request_does_no_harm(impatient: tuple[str, int], begin: bytes) -> None:
-    with socket.create_connection(impatient, timeout=20) as line:
+    with socket.create_connection(impatient, timeout=PATIENCE) as line:
         line.sendall(begin)
         first = line.recv(4096)
     good = http.client.HTTPConnection(*impatient)

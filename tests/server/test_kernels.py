@@ -6,18 +6,18 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from terrazzo.server.running import kernels
 from terrazzo.server.running.kernels import preparing
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
-
     from terrazzo.progress import Progress
 
-
 PATIENCE = 60.0
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 def kernel_threads() -> list[threading.Thread]:

@@ -200,6 +200,7 @@ def too_large() -> dict[str, tuple[dict[str, int], dict[str, Any]]]:
     }
 
 
+@pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("what", too_large())
 def test_refusals_come_soon_and_before_any_pixel_is_read(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, what: str

@@ -89,11 +89,12 @@ def test_no_token_gets_in_that_is(fake: FakeProvider, wrong: str):
 
 
 def test_clocks_may_differ_a_little(fake: FakeProvider):
+    assert identified(fake, fake.token()) == ADA  # the keys are known now, and it is quick
     moment = time.time()
     slow = fake.token(nbf=moment + SKEW, iat=moment + SKEW)
-    fast = fake.token(exp=moment - SKEW)
 
-    assert identified(fake, slow) == identified(fake, fast) == ADA
+    assert identified(fake, slow) == ADA
+    assert identified(fake, fake.token(exp=time.time() - SKEW)) == ADA
 
 
 @pytest.mark.parametrize("algorithm", ["none", "NONE", "HS256", "HS384", "HS512", "ES256K", ""])

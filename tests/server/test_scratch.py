@@ -64,7 +64,7 @@ def test_the_next_server_removes_what_a_killed_one_left(tmp_path: Path) -> None:
         "import sys, time; from pathlib import Path\n"
         "from terrazzo.server.scratch import Scratch\n"
         "made = Scratch(Path(sys.argv[1])); (made.path / 'half').write_bytes(b'x' * 100)\n"
-        "print(made.path, flush=True); time.sleep(60)"
+        "print(made.path, flush=True); time.sleep(600)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import subprocess
+import sys
 import threading
 import urllib.request
 from pathlib import Path
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 STATIC = Path(terrazzo.server.__file__).parent / "static"
+PATIENCE_S = 60.0
 
 
 def test_page_and_its_files_are_served(client: TestClient) -> None:
@@ -104,21 +107,28 @@ class Waiting:
     """A request whose client goes when `gone` is set."""
 
     def __init__(self) -> None:
-        self.gone = asyncio.Event()
+        self.asked, self.gone = asyncio.Event(), asyncio.Event()
 
     async def receive(self) -> dict[str, Any]:
+        self.asked.set()
         await self.gone.wait()
         return {"type": "http.disconnect"}
 
 
 def test_work_that_nobody_waits_for_does_not_begin() -> None:
     async def scenario() -> list[str]:
-        work, ran, hold = Work(1), list[str](), threading.Event()
+        work, ran, begun, hold = Work(1), list[str](), threading.Event(), threading.Event()
         first, second = Waiting(), Waiting()
-        running = asyncio.ensure_future(work.run(first, lambda: (hold.wait(5), ran.append("a"))))  # type: ignore[arg-type]
-        await asyncio.sleep(0.05)
+
+        def held() -> None:
+            begun.set()
+            hold.wait(PATIENCE_S)
+            ran.append("a")
+
+        running = asyncio.ensure_future(work.run(first, held))  # type: ignore[arg-type]
+        await asyncio.to_thread(begun.wait, PATIENCE_S)
         queued = asyncio.ensure_future(work.run(second, lambda: ran.append("b")))  # type: ignore[arg-type]
-        await asyncio.sleep(0.05)
+        await asyncio.wait_for(second.asked.wait(), PATIENCE_S)
         second.gone.set()
         with pytest.raises(ClientGone):
             await queued
@@ -146,9 +156,11 @@ def test_errors_of_work_arrive() -> None:
 
 def test_a_full_queue_says_so() -> None:
     async def scenario() -> None:
-        work, hold = Work(1, longest_queue=1), threading.Event()
-        running = asyncio.ensure_future(work.run(Waiting(), lambda: hold.wait(5)))  # type: ignore[arg-type]
-        await asyncio.sleep(0.05)
+        work, begun, hold = Work(1, longest_queue=1), threading.Event(), threading.Event()
+        running = asyncio.ensure_future(
+            work.run(Waiting(), lambda: (begun.set(), hold.wait(PATIENCE_S)))  # type: ignore[arg-type]
+        )
+        await asyncio.to_thread(begun.wait, PATIENCE_S)
         with pytest.raises(ServerBusy):
             await work.run(Waiting(), lambda: None)  # type: ignore[arg-type]
         hold.set()
@@ -186,7 +198,7 @@ def test_real_server_answers_over_a_socket(workspace: Workspace) -> None:
     alone = ServerSettings(job_workers=0)
     with (
         serving(workspace, settings=alone) as url,
-        opener.open(f"{url}/health", timeout=10) as answer,
+        opener.open(f"{url}/health", timeout=PATIENCE_S) as answer,
     ):
         assert b"ok" in answer.read()
 
@@ -208,3 +220,15 @@ def test_a_server_that_does_not_end_is_left_behind(
     assert "left behind" in caplog.text
     may_end.set()
     assert ended.wait(60)
+
+
+def test_a_server_starts_without_what_few_requests_need() -> None:
+    code = (
+        "import sys, terrazzo.server.app; "
+        "print([m for m in ('pandas', 'geopandas', 'pyogrio', 'xarray', 'dask', 'zarr') "
+        "if m in sys.modules])"
+    )
+
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert told.stdout.strip() == "[]"

@@ -32,23 +32,18 @@ def holding(home: Path, grace: int = LONG) -> Iterator[Program]:
         yield program
 
 
-def in_flight(program: Program) -> float:
-    """Return how many requests are being answered."""
-    lines = program.get("/metrics")[1].decode().splitlines()
-    (value,) = [line.split()[1] for line in lines if line.startswith("terrazzo_requests_in_flight")]
-    return float(value)
-
-
 class Asking(threading.Thread):
-    """Asks in a thread."""
+    """Asks in a thread for what a server holds; begins when the server is at it."""
 
-    def __init__(self, program: Program, path: str) -> None:
+    def __init__(self, program: Program, home: Path, name: str) -> None:
         super().__init__(daemon=True)
         self.answer: tuple[int, bytes] | None = None
-        self._program, self._path = program, path
+        self._program, self._path = program, f"/held/{name}"
         self.start()
-        while in_flight(program) < 2:  # this one, and that which asks
-            time.sleep(0.05)
+        end = time.monotonic() + PATIENCE
+        while not (home / f"{name}.asked").exists():
+            assert time.monotonic() < end
+            time.sleep(0.02)
 
     def run(self) -> None:
         with suppress(OSError, http.client.HTTPException):  # the server went first
@@ -72,7 +67,7 @@ def test_a_stopping_server_finishes_what_was_begun_and_takes_no_new_requests(
     tmp_path: Path,
 ) -> None:
     with holding(tmp_path) as program:
-        asking = Asking(program, "/held/a")
+        asking = Asking(program, tmp_path, "a")
 
         program.tell(signal.SIGTERM)
         refused = refuses(program)
@@ -87,7 +82,7 @@ def test_a_stopping_server_finishes_what_was_begun_and_takes_no_new_requests(
 
 def test_a_request_that_takes_too_long_is_told_that_the_server_stops(tmp_path: Path) -> None:
     with holding(tmp_path, grace=1) as program:
-        asking = Asking(program, "/held/never")
+        asking = Asking(program, tmp_path, "never")
 
         program.tell(signal.SIGTERM)
         asking.join(PATIENCE)
@@ -102,7 +97,7 @@ def test_a_request_that_takes_too_long_is_told_that_the_server_stops(tmp_path: P
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_who_is_told_twice_ends_at_once(tmp_path: Path, number: signal.Signals) -> None:
     with holding(tmp_path) as program:
-        asking = Asking(program, "/held/never")
+        asking = Asking(program, tmp_path, "never")
 
         program.tell(number)
         refused = refuses(program)

@@ -381,7 +381,7 @@ def test_nothing_is_computed_on_when_nobody_waits(
 
     try:
         assert begun.is_set()
-        assert stopped.wait(20)
+        assert stopped.wait(PATIENCE_S)
     finally:
         ended.set()
     assert sent[0]["status"] == 499

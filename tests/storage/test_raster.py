@@ -436,8 +436,8 @@ def test_a_forked_child_opens_its_own(tmp_path: Path):
     child.start()
     default_reader().cache._lock.release()
 
-    assert queue.get(timeout=30) == field(100, 100).astype(np.int64).sum()
-    child.join(30)
+    assert queue.get(timeout=120) == field(100, 100).astype(np.int64).sum()
+    child.join(120)
     values, _ = read_window(named(path), 0, [1], Window(0, 0, 100, 100))
     np.testing.assert_array_equal(values[0], field(100, 100))
 

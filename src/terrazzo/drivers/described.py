@@ -21,11 +21,11 @@ from terrazzo.catalog.stored import STAC_VERSION
 from terrazzo.cube import Cube, Kind
 from terrazzo.drivers.block_names import is_below, is_plain
 from terrazzo.drivers.ingestion.items import FILE_EXTENSION, footprint
-from terrazzo.drivers.named import IMAGES, listed_images, named_items
+from terrazzo.drivers.named import IMAGES, image_list, named_items, told_of_list
 from terrazzo.drivers.programs import programs_of
 from terrazzo.errors import ArgumentInvalid, TerrazzoError
 from terrazzo.geo.times import format_time, parse_time
-from terrazzo.storage.writers.files import whole_file
+from terrazzo.storage.writers.files import begin_folder, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -83,12 +83,10 @@ def describe(
         key = "-".join(path.parts)
         parts.setdefault(asset.time, {})[key] = _asset(asset, path)
     sources, known = job.sources(inference), Results.of(folder)
-    listed = None
-    if not job.is_part:
-        before = known is not None and known.path(IMAGES) is not None
-        listed = listed_images(sources, folder, known=before)
-    if listed is not None and parts:
-        next(iter(parts.values()))[IMAGES] = listed
+    images = image_list(sources) if parts and not job.is_part else b""
+    if images:
+        told_of = {"file": f"{CATALOGUE}/{IMAGES}", **told_of_list(images)}
+        next(iter(parts.values()))[IMAGES] = told_of
     period = _period(inference)
     box, geometry = _place(inference, assets)
     told = {
@@ -116,8 +114,10 @@ def describe(
     }
     if known is None or _without_time(known.told) != _without_time(told):
         folder.mkdir(parents=True, exist_ok=True)
-        _write_json(folder / FILE, told)
-        _write_catalogue(Results(folder, told))
+        _write_catalogue(Results(folder, told), images)
+        _write_json(folder / FILE, told)  # last: it says that the others are there
+    elif images and not (folder / CATALOGUE / IMAGES).is_file():
+        _write_list(folder / CATALOGUE, images)
     return sum(asset["file:size"] for part in parts.values() for asset in part.values())
 
 
@@ -131,13 +131,23 @@ def _write_json(path: Path, document: Mapping[str, Any]) -> None:
         part.write_text(json.dumps(document, indent=1))
 
 
-def _write_catalogue(results: Results) -> None:
-    """Write a static catalogue of the results beside them; what an earlier one had is replaced."""
+def _write_catalogue(results: Results, images: bytes) -> None:
+    """Write a static catalogue of the results beside them; what an earlier one had is replaced.
+
+    Args:
+        results: whose folder is there.
+        images: the file that lists all images; b"" = none is needed.
+
+    Raises:
+        OutputFailed: it cannot be written.
+    """
     folder = results.folder / CATALOGUE
     shutil.rmtree(folder, ignore_errors=True)
+    if images:
+        _write_list(folder, images)
     if results.told["bbox"] is None or not results.told["parts"]:
         return  # STAC has no place for what lies nowhere
-    folder.mkdir()
+    begin_folder(folder)
     paths = results.files()
     collection = results.collection(lambda key: f"../{paths[key]}")
     name = collection["id"]
@@ -149,6 +159,12 @@ def _write_catalogue(results: Results) -> None:
         _write_json(folder / file, item | {"collection": name, "links": links})
         members.append({"rel": "item", "href": f"./{file}", "type": "application/geo+json"})
     _write_json(folder / "collection.json", collection | {"links": [root, *members]})
+
+
+def _write_list(folder: Path, images: bytes) -> None:
+    begin_folder(folder)
+    with whole_file(folder / IMAGES) as part:
+        part.write_bytes(images)
 
 
 def _asset(asset: Asset, path: Path) -> dict[str, Any]:

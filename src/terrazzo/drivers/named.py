@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from terrazzo.storage.texts import Texts
-from terrazzo.storage.writers.files import output_failed, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 MOST_NAMED = 1000
 """Images up to which a list names each."""
 IMAGES: Final = "images.ndjson.gz"
-"""Name of the file that lists all images of a run, beside its results."""
+"""Name of the file that lists all images of a run, in the catalogue of its results."""
+LIST_TYPE: Final = "application/gzip"
 _SHA256: Final = "1220"
 """How a multihash says that it is SHA-256 and has 32 bytes."""
 
@@ -45,49 +45,31 @@ def _digest_of(items: Texts | tuple[str, ...]) -> str:
     return digest.hexdigest()
 
 
-def listed_images(
-    sources: Mapping[str, Sequence[str]], folder: Path, *, known: bool
-) -> dict[str, Any] | None:
-    """Write all images of a run into a file, if lists of its results do not name each.
-
-    Where they do, the file that the same run had written before is deleted.
+def image_list(sources: Mapping[str, Sequence[str]]) -> bytes:
+    """Return a file of all images of a run, if lists of its results do not name each; else b"".
 
     The file has a line of JSON for each, `{"node": ..., "item": ...}`, in reading order. Equal
     images are equal bytes.
 
     Args:
         sources: ids of images, by the node that loads them.
-        folder: of the results.
-        known: whether the run has told of such a file before; else it is somebody else's.
-
-    Returns:
-        What STAC is told of the file, with its name as `file`; None where none is needed.
-
-    Raises:
-        OutputFailed: it cannot be written, or deleted.
     """
-    path = folder / IMAGES
-    few = all(len(items) <= MOST_NAMED for items in sources.values())
-    try:
-        if few and known:
-            path.unlink(missing_ok=True)
-        elif not few:
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_failed(path, error) from error
-    if few:
-        return None
-    with whole_file(path) as part:
-        with part.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as file:
-            for node, items in sources.items():
-                for name in items:
-                    file.write(json.dumps({"node": node, "item": name}).encode() + b"\n")
-        content = part.read_bytes()
+    if all(len(items) <= MOST_NAMED for items in sources.values()):
+        return b""
+    content = io.BytesIO()
+    with gzip.GzipFile("", "wb", 6, content, mtime=0) as file:
+        for node, items in sources.items():
+            for name in items:
+                file.write(json.dumps({"node": node, "item": name}).encode() + b"\n")
+    return content.getvalue()
+
+
+def told_of_list(content: bytes) -> dict[str, Any]:
+    """Return what STAC is told of a file of images."""
     return {
-        "type": "application/gzip",
+        "type": LIST_TYPE,
         "title": "The images that were read",
         "roles": ["metadata"],
-        "file": IMAGES,
         "file:size": len(content),
         "file:checksum": _SHA256 + hashlib.sha256(content).hexdigest(),
     }

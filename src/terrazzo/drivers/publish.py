@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from terrazzo.catalog import make_collection, make_item
-from terrazzo.drivers.described import Results
+from terrazzo.drivers.described import Results, checksum
 from terrazzo.drivers.extraction.published import extraction_item, is_extraction, item_id
 from terrazzo.drivers.ingest import alone, check_id
 from terrazzo.drivers.ingestion.items import FILE_EXTENSION, Target
@@ -17,7 +17,7 @@ from terrazzo.drivers.ingestion.names import date_id, safe_name
 from terrazzo.drivers.named import IMAGES
 from terrazzo.drivers.places import gate_of, remember_place
 from terrazzo.drivers.publish_tables import publish_tables, send_tables, tables_of
-from terrazzo.drivers.sending import Destination, Parcel, digest_in
+from terrazzo.drivers.sending import Destination, Parcel, digest_in, gone
 from terrazzo.errors import ArgumentInvalid, CollectionNotFound, ItemNotFound
 from terrazzo.geo.times import parse_time
 from terrazzo.progress import Progress
@@ -86,8 +86,8 @@ def publish(
         progress: is told of items, or of what is sent, and may cancel.
 
     Raises:
-        ArgumentInvalid: the folder holds no finished run, or none with images; the id is none; or
-            an ingestion into the collection runs.
+        ArgumentInvalid: the folder holds no finished run, or none with images, or files of it have
+            gone; the id is none; or an ingestion into the collection runs.
         OutputFailed: the workspace cannot be written, or the bucket does not take the files; what
             is done is kept.
     """
@@ -227,7 +227,7 @@ class _Folder:
         for key, file in date.images.items():
             path = self.target.path(date.name, key)
             self.target.prepare(path)
-            _take_over(file.path, path)
+            _take_over(file, path)
             found[key] = Gate((path.parent,)).open_name(str(path))
         return found
 
@@ -237,7 +237,7 @@ class _Folder:
         for key, file in date.lists.items():
             path = self.target.folder / date.name / key
             self.target.prepare(path)
-            _take_over(file.path, path)
+            _take_over(file, path)
             found[key] = str(path)
         return found
 
@@ -422,12 +422,20 @@ def _item(
     return item
 
 
-def _take_over(source: Path, path: Path) -> None:
+def _take_over(file: _File, path: Path) -> None:
     """Put a file into the workspace, whole: a link to the same bytes where that can be.
 
+    What was put there before stays where the file has gone from the folder of the run.
+
     Raises:
+        ArgumentInvalid: the file has gone, and was not put there.
         OutputFailed: the disk is full or the workspace cannot be written.
     """
+    source = file.path
+    if not source.is_file():
+        if path.is_file() and checksum(path) == file.told.get("file:checksum"):
+            return
+        raise gone(source)
     if path.exists() and path.samefile(source):
         return
     with whole_file(path) as part:

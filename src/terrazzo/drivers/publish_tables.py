@@ -130,6 +130,7 @@ def send_tables(catalog: Catalog, collection: str, destination: Destination) -> 
     attributes; what is sent names what lies beside it.
 
     Raises:
+        ArgumentInvalid: one has gone from the workspace.
         OutputFailed: the store does not take them; what was sent is kept.
     """
     parcels, items = [], []

@@ -86,16 +86,21 @@ class Destination:
         )
 
     def start(self, parcels: Sequence[Parcel]) -> None:
-        """Begin to tell how much of some files is sent."""
+        """Begin to tell how much of some files is sent.
+
+        Raises:
+            ArgumentInvalid: one of them has gone.
+        """
         self._sent[0] = 0
-        total = sum(one.path.stat().st_size for one in parcels)
+        total = sum(_size_of(one.path) for one in parcels)
         self.progress.start(-(-total // _MEGABYTE), "MB sent")
 
     def send(self, parcels: Sequence[Parcel]) -> None:
         """Put files that are not there yet, several at once.
 
         Raises:
-            OutputFailed: the store does not take one; the others are kept.
+            ArgumentInvalid: one has gone meanwhile; the others are kept.
+            OutputFailed: the store does not take one; likewise.
             Cancelled: raised by `progress`; what was sent is kept.
         """
         pool = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="send")
@@ -108,6 +113,7 @@ class Destination:
                 raise InterruptedError  # nobody waits for this file any more
 
         def one(parcel: Parcel) -> None:
+            _size_of(parcel.path)  # it may have waited for long
             key = f"{self.place.key}/{parcel.key}".lstrip("/")
             self.bucket.put(key, parcel.path, parcel.media_type, digest=parcel.digest, sent=count)
 
@@ -137,6 +143,21 @@ class Destination:
             raise self.failed(error) from None
 
 
+def gone(path: Path) -> ArgumentInvalid:
+    """Make the error that says which file has gone, and how to have it again."""
+    return ArgumentInvalid(
+        f"{path} has gone since it was made. Give the command that made it again, which makes what "
+        "is missing, and then this one."
+    )
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        raise gone(path) from None
+
+
 def digest_in(asset: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a file that its asset tells of; empty if it does not."""
     told = str(asset.get("file:checksum", ""))
@@ -147,6 +168,7 @@ def send_files(folder: Path, assets: Sequence[Asset], destination: Destination) 
     """Send files that a run has made, from a folder, before anything names them.
 
     Raises:
+        ArgumentInvalid: one of them has gone.
         OutputFailed: the store does not take them; what was sent is kept.
         Cancelled: raised by the progress, likewise.
     """
@@ -172,7 +194,7 @@ def send_run(folder: Path, destination: Destination) -> None:
     """Send the files of a finished run, and then the STAC that names them.
 
     Raises:
-        ArgumentInvalid: the folder holds no finished run.
+        ArgumentInvalid: the folder holds no finished run, or files of it have gone.
         OutputFailed: the store does not take them; what was sent is kept.
         Cancelled: raised by the progress, likewise.
     """

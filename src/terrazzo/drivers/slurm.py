@@ -13,14 +13,14 @@ import shlex
 import time
 from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from terrazzo.drivers.depot import FolderDepot
 from terrazzo.drivers.order import Where
 from terrazzo.drivers.pool import ClusterUnusable
 from terrazzo.drivers.slurm_environment import exported
-from terrazzo.drivers.slurm_programs import call
+from terrazzo.drivers.slurm_programs import Submitting, call
+from terrazzo.drivers.slurm_waits import NEVER, Waits
 from terrazzo.drivers.watching.report import COUNTED, Facts, reported
 from terrazzo.drivers.watching.status import STATUS
 from terrazzo.errors import ArgumentInvalid, OutputFailed
@@ -49,19 +49,10 @@ IDLE = 2
 """Rounds on end in which nothing is made, after which no other one follows. One may be bad luck: a
 scheduler that is killed forgets jobs that it has not written down."""
 PAUSE_S = 5.0
-NEVER = "NEVER"
-"""State of jobs that wait for one that has failed."""
-LATER = "LATER"
-"""State of tasks that Slurm begins again only after minutes, as their node was lost."""
-HELD = "HELD"
-"""State of tasks that Slurm has put aside, as a node or the scheduler died under their start."""
-_HELD = re.compile(r"requeued\W(in\W)?held", re.IGNORECASE)
 _PATH = re.compile(r"[\w./+=@:,-]+")
 """Paths that mean the same to Slurm, to a shell and to us."""
 _TIME = re.compile(r"\d+|\d+:\d\d(:\d\d)?|\d+-\d+(:\d\d){0,2}")
 _WORD = re.compile(r"[\w.+=@:,-]+")
-HURRIES, HURRIED_AT_ONCE = 3, 20
-"""How often a task that waits since its node was lost is let begin, and how many in one look."""
 AWAY_S = 300.0
 """For so long Slurm may not answer while its jobs are watched: it may be restarted meanwhile."""
 
@@ -131,9 +122,8 @@ class Slurm:
         self._command, self._wanted = tuple(command), wanted
         self.run = FolderDepot(self.folder) if run is None else run
         self._jobs: dict[str, str] = {}
-        self._begun = False
-        self._later: tuple[str, ...] = ()
-        self._hurried: Counter[str] = Counter()
+        self._submitting = Submitting(self.folder / FOLDER / "submitting")
+        self.waits = Waits()
 
     def scripts(self, tasks: int, *, stages: bool) -> dict[str, str]:
         """Return what is submitted for so many tasks, in the order of the work.
@@ -188,10 +178,11 @@ class Slurm:
             OutputFailed: the scripts cannot be written.
         """
         after: tuple[str, ...] = ()
-        self._begun = False
-        for name, path in self.written(tasks, stages=stages).items():
-            found = call(("sbatch", "--parsable", *after, str(path)))
-            self._jobs[name] = found.strip().partition(";")[0]
+        self.waits.begin()
+        scripts = self.written(tasks, stages=stages)
+        self._submitting.take_back()
+        for name, path in scripts.items():
+            self._jobs[name] = self._submitting.submit(path, *after)
             # What is left when some tasks have failed is for the last job to do, or to tell.
             how = "afterok" if name == "prepare" else "afterany"
             after = (f"--dependency={how}:{self._jobs[name]}",)
@@ -238,41 +229,12 @@ class Slurm:
             if "Invalid job id" in str(error):  # over for so long that it is forgotten
                 return Counter()
             raise
-        found: Counter[str] = Counter()
-        later = []
-        tasks = [(*line.split("|"), "", "")[:3] for line in told.splitlines()]
-        self._begun = self._begun or any(state != "PENDING" for state, *_ in tasks)
-        for state, reason, task in tasks:
-            if reason == "BeginTime" and self._begun:  # else it is the user's wish
-                later.append(task)
-                found[LATER] += 1
-                continue
-            never, held = reason == "DependencyNeverSatisfied", _HELD.search(reason)
-            found[NEVER if never else HELD if held else state] += 1
-        self._later = tuple(later)
-        return found
+        return self.waits.look(told)
 
     def spare(self) -> None:
         """Take back the tasks that have not begun: nothing is left for them to do."""
         with contextlib.suppress(ClusterUnusable):
             call(("scancel", "--state=PENDING", self._jobs["work"]))
-
-    def release(self) -> None:
-        """Let tasks start that Slurm holds since it could not start them once."""
-        for job in self.jobs:
-            with contextlib.suppress(ClusterUnusable):
-                call(("scontrol", "release", job))
-
-    def hurry(self) -> None:
-        """Let tasks begin now that wait since their node was lost, as of the last look.
-
-        Not all of very many at a time, and none again and again: its node may fail each time.
-        """
-        due = (task for task in self._later if self._hurried[task] < HURRIES)
-        with contextlib.suppress(ClusterUnusable):  # they begin by themselves, if later
-            for task in islice(due, HURRIED_AT_ONCE):
-                self._hurried[task] += 1
-                call(("scontrol", "update", f"jobid={task}", "starttime=now"))
 
     def _named(self) -> str:
         return ",".join(self._jobs.values())
@@ -282,6 +244,14 @@ class Slurm:
         if self._jobs:
             with contextlib.suppress(ClusterUnusable):
                 call(("scancel", *self._jobs.values()))
+        with contextlib.suppress(ClusterUnusable):
+            self._submitting.take_back()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last job has begun, so that all that come before it are over."""
+        last = self._jobs.get("finish", "")
+        return (self.folder / FOLDER / f"finish-{last}.log").exists()
 
 
 PROGRAM_MB = 1000
@@ -314,7 +284,7 @@ def run(
         GraphInvalid, ArgumentInvalid, NoDataAvailable, PlanTooLarge: before anything is submitted.
         ClusterUnusable: Slurm is not here, refuses, or does not answer.
         OutputFailed: the folder cannot be written to.
-        RunIncomplete: parts failed, or no job makes any progress.
+        RunIncomplete: parts failed, or Slurm can never start the jobs as they were asked for.
     """
     where = Where(slurm.folder, slurm.run)
     parts, stages = order.by.begun(order, workspace, where, progress)
@@ -345,6 +315,7 @@ def carried_out(
     Raises:
         ClusterUnusable: Slurm is not here, refuses, or does not answer.
         OutputFailed: the folder cannot be written to.
+        RunIncomplete: Slurm has only tasks that can never start as they were asked for.
     """
     idle = 0
     for attempt in range(ROUNDS):
@@ -359,8 +330,11 @@ def carried_out(
                 slurm.cancel()
                 raise
         after = parts.count - parts.there()
+        # Where only a stage can say how many parts there are, the last job tells by its log.
+        lost = stages and not parts.count and not slurm.ended
         idle = 0 if after < left else idle + 1
-        if after == 0 or idle == IDLE or parts.aside() >= after or attempt == ROUNDS - 1:
+        over = not lost and (after == 0 or parts.aside() >= after)
+        if over or idle == IDLE or attempt == ROUNDS - 1:
             break
         pause(PAUSE_S * 2**attempt, progress)
     return True
@@ -388,7 +362,8 @@ def _watch(slurm: Slurm, parts: Parts, progress: Progress) -> None:
     """Tell of what is made until the jobs are over.
 
     Raises:
-        ClusterUnusable: Slurm does not answer, or a job can never start.
+        ClusterUnusable: Slurm does not answer, or the job has failed that the others wait for.
+        RunIncomplete: there are only tasks that can never start as they were asked for.
     """
     with progress:
         progress.start(parts.count, parts.unit)
@@ -400,10 +375,8 @@ def _watch(slurm: Slurm, parts: Parts, progress: Progress) -> None:
                     "The job that the others wait for has failed, so they can never start; they "
                     f"are cancelled. Its log is in {slurm.folder / FOLDER}."
                 )
-            if states[HELD]:
-                slurm.release()
-            if states[LATER]:
-                slurm.hurry()
+            slurm.waits.push()
+            slurm.waits.tell(states, progress)
             there = _counted(parts, known)
             parts.tell(progress)
             if there > known:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 
 from terrazzo.drivers.extraction.damaged import damage
 from terrazzo.drivers.extraction.dense import RANKS, dense
+from terrazzo.drivers.extraction.opened import day_of, opened
 from terrazzo.drivers.extraction.parts import ID, TABLE, TIME, columns_of
 from terrazzo.errors import ArgumentInvalid, suggest
 
@@ -98,8 +98,7 @@ class Compared:
         """
         days: dict[str, list[Any]] = {}
         for fragment in self.dataset.get_fragments():
-            keys = pads.get_partition_keys(fragment.partition_expression)
-            days.setdefault(str(keys.get("date") or ""), []).append(fragment)
+            days.setdefault(day_of(fragment), []).append(fragment)
         columns = [*dict.fromkeys((ID, self.measure.statistic, self._rank or ID))]
         with progress:
             progress.start(len(days), "dates")
@@ -138,9 +137,8 @@ class Compared:
 
 def _opened(folder: Path) -> Any:
     """Return the table of an extraction as Arrow dataset."""
-    kinds = pads.partitioning(pa.schema([("date", pa.date32())]), flavor="hive")
     try:
-        dataset = pads.dataset(str(folder / TABLE), format="parquet", partitioning=kinds)
+        dataset = opened(folder)
         next(iter(dataset.get_fragments()))
     except (OSError, pa.ArrowException, StopIteration) as error:
         raise ArgumentInvalid(

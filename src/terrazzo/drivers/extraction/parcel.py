@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import shapely
 
 from terrazzo import logs
@@ -68,7 +68,7 @@ def parcel_of(polygons: Polygons, name: str) -> Parcel:
     """
     position = position_of(polygons, name)
     found = polygons.ids[position]
-    rows = ds.dataset(polygons.path, format="parquet").to_table(filter=pc.field(ID) == found)
+    rows = pq.read_table(polygons.path, filters=pc.field(ID) == found)
     (row,) = rows.to_pylist()
     shape = shapely.from_wkb(row[GEOMETRY])
     left = {key: value for key, value in row.items() if key not in {ID, GEOMETRY, REPAIRED}}

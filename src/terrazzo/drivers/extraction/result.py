@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from terrazzo.drivers.extraction.compared import MIN_VALID, Measure
 from terrazzo.drivers.extraction.damaged import names_damage
 from terrazzo.drivers.extraction.dense import dense
+from terrazzo.drivers.extraction.opened import day_of, opened
 from terrazzo.drivers.extraction.outliers import outliers
 from terrazzo.drivers.extraction.parts import TABLE, columns_of
 from terrazzo.drivers.extraction.peers import MOST, WITHIN_M, peers
@@ -79,10 +79,7 @@ class Extraction:
     @property
     def days(self) -> tuple[str, ...]:
         """The day of each part of the table, `2024-05-15`; empty where a part has several."""
-        keys = [
-            pads.get_partition_keys(f.partition_expression) for f in self._parts.get_fragments()
-        ]
-        return tuple("" if key.get("date") is None else str(key["date"]) for key in keys)
+        return tuple(map(day_of, self._parts.get_fragments()))
 
     @property
     def scenes(self) -> tuple[Kept, ...]:
@@ -313,11 +310,7 @@ class Extraction:
     @names_damage
     def _parts(self) -> Any:
         """All parts of the table, not cleaned."""
-        return pads.dataset(
-            str(self.folder / TABLE),
-            format="parquet",
-            partitioning=pads.partitioning(pa.schema([("date", pa.date32())]), flavor="hive"),
-        )
+        return opened(self.folder)
 
     @cached_property
     @names_damage
@@ -329,7 +322,7 @@ class Extraction:
     @property
     def _clean(self) -> Any:
         """Expression of the clean rows; None for all."""
-        return pads.field("valid_share") >= self.min_valid if self.min_valid else None
+        return pc.field("valid_share") >= self.min_valid if self.min_valid else None
 
     @property
     def _has_instants(self) -> bool:
@@ -387,7 +380,7 @@ class Extraction:
 
     def _rows_of(self, ids: Any) -> Any:
         """Return the expression of the clean rows of some polygons."""
-        field = pads.field("id")
+        field = pc.field("id")
         found = field == ids[0] if len(ids) == 1 else field.isin(ids)
         return found if self._clean is None else found & self._clean
 

@@ -1,18 +1,22 @@
 """What joins the tiles of a run: for each CRS and date a VRT, a tile index and, if asked, a COG.
 
-VRTs and indexes lie beside the folders of tiles: in a bucket GDAL finds nothing beyond `..`.
+VRTs and indexes lie beside the folders of tiles: in a bucket GDAL finds nothing beyond `..`. Which
+there may be is noted before they are written, so that those whose tiles have gone are known for our
+own and deleted, and nothing else is.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 from terrazzo.catalog import make_asset
-from terrazzo.drivers.depot import BucketDepot, FolderDepot
+from terrazzo.drivers.block_names import is_plain
+from terrazzo.drivers.depot import FETCHED, BucketDepot, FolderDepot
 from terrazzo.drivers.described import checksum
 from terrazzo.drivers.ingestion.items import transform_of
 from terrazzo.drivers.results import MEDIA_TYPES, Asset
@@ -25,7 +29,7 @@ from terrazzo.storage.writers.joined import assemble
 from terrazzo.storage.writers.mosaic import Frame, Look, Piece, write_gti, write_vrt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from terrazzo.drivers.depot import Depot
@@ -35,8 +39,13 @@ if TYPE_CHECKING:
 
 ASSEMBLED: Final = "assembled"
 """Folder of the files that are made of tiles, in that of the run."""
-VRT_TYPE: Final = "application/x-gdal-vrt+xml"
-GTI_TYPE: Final = "application/geopackage+sqlite3"
+TYPES: Final = {
+    ".vrt": "application/x-gdal-vrt+xml",
+    ".gti.gpkg": "application/geopackage+sqlite3",
+}
+"""Media types of the files of a mosaic in the folder of tiles, by their endings."""
+_NOTE: Final = f"{FOLDER}/.mosaics.json"
+"""Which mosaics there may be, and whether they may be assembled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,11 @@ class Mosaics:
         mosaic.pieces.append(Piece(path, tile.grid, tile.name, part["time"]))
         mosaic.checksums[tile.name] = str(told.get("file:checksum", ""))
 
+    @property
+    def names(self) -> list[str]:
+        """What all of them are called."""
+        return [mosaic.name for mosaic in self.found.values()]
+
     def write(self) -> dict[str, dict[str, Any]]:
         """Write a VRT and a tile index of each mosaic; returns what STAC is told of them.
 
@@ -111,7 +125,7 @@ class Mosaics:
         for mosaic, look in zip(self.found.values(), looks, strict=True):
             vrt = write_vrt(folder / f"{mosaic.name}.vrt", mosaic.pieces, look)
             gti = write_gti(folder / f"{mosaic.name}.gti.gpkg", mosaic.pieces, look)
-            for path, kind in ((vrt, VRT_TYPE), (gti, GTI_TYPE)):
+            for path, kind in zip((vrt, gti), TYPES.values(), strict=True):
                 told = {"type": kind, "roles": ["data", "mosaic"]}
                 assets[path.name] = {"href": f"../{FOLDER}/{path.name}", **told}
         return assets
@@ -150,7 +164,7 @@ class Mosaics:
         Returns:
             Its size and checksum, as STAC has them.
         """
-        name, note = f"{ASSEMBLED}/{path.name}", f"{ASSEMBLED}/.{mosaic.name}.json"
+        name, note = _assembled_files(mosaic.name)
         tiles, known = mosaic.digest(overviews), _noted(self.depot.read(note))
         if (
             known.pop("tiles", "") == tiles
@@ -185,7 +199,7 @@ class Mosaics:
         return [Look.of(piece.path) for piece in pieces]
 
     def _fetch(self, piece: Piece) -> None:
-        self.depot.bring(piece.path.relative_to(self.folder).as_posix(), self.folder)
+        self.depot.bring(self._name(piece.path), self.folder)
 
     def _bring(self, pieces: Sequence[Piece]) -> None:
         """Have tiles here, where they are kept in a bucket."""
@@ -195,16 +209,85 @@ class Mosaics:
                 len(pieces), "tiles fetched", self.progress,
             )  # fmt: skip
 
-    def _leave(self, paths: Sequence[Path]) -> None:
+    def leave(self) -> None:
+        """Delete what lies here of a run in a bucket, also if it was stopped, or killed before.
+
+        Raises:
+            OutputFailed: something cannot be deleted.
+        """
+        if not isinstance(self.depot, BucketDepot):
+            return
+        here = FolderDepot(self.folder)
+        tiles = {self._name(piece.path) for one in self.found.values() for piece in one.pieces}
+        there = (f"{FOLDER}/{name}" for name in here.names(FOLDER))
+        here.delete(name for name in there if name in tiles)
+        for name in self.names:
+            here.delete([*_files(name), *_assembled_files(name)])
+        here.clear(FETCHED)
+
+    def _leave(self, paths: Iterable[Path]) -> None:
         """Delete what is in a bucket: all files of a run may not fit on this machine's disk.
 
         Raises:
             OutputFailed: one cannot be deleted.
         """
         if isinstance(self.depot, BucketDepot):
-            FolderDepot(self.folder).delete(
-                path.relative_to(self.folder).as_posix() for path in paths
-            )
+            FolderDepot(self.folder).delete(map(self._name, paths))
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+
+@contextmanager
+def alone(names: Iterable[str], depot: Depot, *, assembled: bool) -> Iterator[None]:
+    """Have the files of some mosaics written, after which those of all others are deleted.
+
+    Args:
+        names: of the mosaics.
+        depot: of the run.
+        assembled: whether they are assembled, too.
+
+    Raises:
+        OutputFailed: the depot does not take the note, or cannot delete.
+    """
+    before = noted_mosaics(depot)
+    now = {name: assembled or before.get(name, False) for name in names}
+    if before | now != before:
+        _note(depot, before | now)
+    yield
+    gone = {name: whole for name, whole in before.items() if name not in now}
+    if gone:
+        for name, whole in gone.items():
+            depot.delete([*_files(name), *(_assembled_files(name) if whole else ())])
+        _note(depot, now)
+
+
+def noted_mosaics(depot: Depot) -> dict[str, bool]:
+    """Return the names of the mosaics that may be in a depot, and whether they may be assembled.
+
+    Raises:
+        OutputFailed: the depot does not tell.
+    """
+    try:
+        told = json.loads(depot.read(_NOTE) or b"{}")
+    except ValueError:
+        return {}
+    items = told.items() if isinstance(told, dict) else ()
+    return {name: whole is True for name, whole in items if is_plain(name)}
+
+
+def _note(depot: Depot, names: Mapping[str, bool]) -> None:
+    depot.write(_NOTE, json.dumps(names, sort_keys=True).encode())
+
+
+def _files(name: str) -> tuple[str, ...]:
+    """Return the files of a mosaic beside its tiles."""
+    return tuple(f"{FOLDER}/{name}{ending}" for ending in TYPES)
+
+
+def _assembled_files(name: str) -> tuple[str, str]:
+    """Return the file that is assembled of a mosaic, and the note of what it is made of."""
+    return f"{ASSEMBLED}/{name}.tif", f"{ASSEMBLED}/.{name}.json"
 
 
 def _noted(content: bytes | None) -> dict[str, Any]:

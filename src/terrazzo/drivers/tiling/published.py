@@ -13,18 +13,18 @@ from terrazzo.drivers.block_names import is_plain
 from terrazzo.drivers.depot import BucketDepot, FolderDepot
 from terrazzo.drivers.described import CATALOGUE
 from terrazzo.drivers.ingestion.items import FILE_EXTENSION
-from terrazzo.drivers.named import IMAGES, listed_images, named_items
+from terrazzo.drivers.named import IMAGES, LIST_TYPE, image_list, named_items, told_of_list
 from terrazzo.drivers.sending import Parcel
-from terrazzo.drivers.tiling.mosaics import GTI_TYPE, VRT_TYPE, Mosaics
+from terrazzo.drivers.tiling.mosaics import ASSEMBLED, TYPES, Mosaics, alone, noted_mosaics
 from terrazzo.drivers.tiling.tallied import FOLDER
+from terrazzo.drivers.watching.status import STATUS
 from terrazzo.errors import ArgumentInvalid, RunIncomplete
 from terrazzo.storage.writers.files import begin_folder, whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from terrazzo.drivers.depot import Depot
     from terrazzo.drivers.described import Results
     from terrazzo.drivers.results import Asset
     from terrazzo.drivers.sending import Destination
@@ -69,64 +69,95 @@ def publish(
         ArgumentInvalid: a tile is described as no run describes it.
         OutputFailed: the folder cannot be written to, or the bucket does not take the files.
     """
-    folder, before = work.folder, _told_of_images(work.depot)
-    shutil.rmtree(folder / CATALOGUE, ignore_errors=True)
-    begin_folder(folder / CATALOGUE)
-    mosaics = Mosaics(folder, work.depot, progress)
-    links: list[dict[str, str]] = []
-    for number, (tile, made) in enumerate(zip(work.tiles, results, strict=True)):
-        if isinstance(work.depot, FolderDepot):
-            work.kept(number).clear(CATALOGUE)  # the catalogue of the whole run has its items
-        links += _write_items(folder, made, work.name, tile, grid)
+    mosaics = Mosaics(work.folder, work.depot, progress)
+    for tile, made in zip(work.tiles, results, strict=True):
         for part in made.told["parts"]:
             for asset in part["assets"].values():
                 if asset["file"].endswith(".tif"):  # else it only tells of the tile
                     mosaics.add(tile, made.folder / asset["file"], part, asset)
+    try:
+        with alone(mosaics.names, work.depot, assembled=assembly is not None):
+            joined = _written(work, results, grid, mosaics, assembly)
+            if isinstance(work.depot, BucketDepot):
+                _send(work.folder, mosaics.names, (), work.depot.destination(progress))
+    finally:
+        mosaics.leave()
+    return joined
+
+
+def _written(
+    work: Tilewise,
+    results: Sequence[Results],
+    grid: Squares,
+    mosaics: Mosaics,
+    assembly: Assembly | None,
+) -> tuple[Asset, ...]:
+    """Write STAC and mosaics into the folder; returns the files that are assembled."""
+    folder = work.folder
+    shutil.rmtree(folder / CATALOGUE, ignore_errors=True)
+    begin_folder(folder / CATALOGUE)
+    links: list[dict[str, str]] = []
+    for number, (tile, made) in enumerate(zip(work.tiles, results, strict=True)):
+        if isinstance(work.depot, FolderDepot):
+            work.kept(number).clear(CATALOGUE)  # the catalogue of the whole run has its items
+            for begun in made.folder.glob(f".{STATUS}.*.part"):  # by one that was killed
+                begun.unlink(missing_ok=True)
+        links += _write_items(folder, made, work.name, tile, grid)
     assets = mosaics.write()
     joined: tuple[Asset, ...] = ()
     if assembly is not None:
         joined, further = mosaics.assembled(assembly.overviews, assembly.threads)
         assets |= further
     sources = work.job.sources(work.inference)
-    listed = listed_images(sources, folder, known=before)
-    if listed is not None:
-        assets[IMAGES] = {"href": f"../{listed.pop('file')}", **listed}
+    listed = image_list(sources)
+    if listed:
+        with whole_file(folder / CATALOGUE / IMAGES) as part:
+            part.write_bytes(listed)
+        assets[IMAGES] = {"href": f"./{IMAGES}", **told_of_list(listed)}
     images = {name: named_items(items) for name, items in sources.items()}
     _write_collection(folder, work.name, [made.told for made in results], images, links, assets)
-    if isinstance(work.depot, BucketDepot):
-        send_published(folder, (), work.depot.destination(progress))
-        if listed is None and before:
-            work.depot.delete([IMAGES])
     return joined
 
 
 def send_published(folder: Path, assets: Sequence[Asset], destination: Destination) -> None:
-    """Send what `publish` has written into a folder, and files that it names; STAC goes last.
+    """Send what `publish` has written into a folder, and the files that it names.
+
+    Mosaics that a former run has sent, and whose tiles have gone, are deleted there.
 
     Args:
         folder: of the run.
-        assets: those that are not in the bucket yet.
+        assets: its tiles, and what is assembled of them.
         destination: where they go.
 
     Raises:
+        ArgumentInvalid: a file has gone.
         OutputFailed: the store does not take them; what was sent is kept.
         Cancelled: raised by the progress, likewise.
     """
+    there = BucketDepot(destination.place, destination.bucket)
+    names = noted_mosaics(FolderDepot(folder))
+    assembled = any(asset.path.parent == folder / ASSEMBLED for asset in assets)
+    with alone(names, there, assembled=assembled):
+        _send(folder, names, assets, destination)
+
+
+def _send(
+    folder: Path, names: Iterable[str], assets: Sequence[Asset], destination: Destination
+) -> None:
+    """Send files, mosaics of some names, and STAC, which goes last."""
     files = [
         Parcel(one.path, one.path.relative_to(folder).as_posix(), one.media_type) for one in assets
     ]
     mosaics = [
-        Parcel(path, f"{FOLDER}/{path.name}", kind)
-        for suffix, kind in ((".vrt", VRT_TYPE), (".gti.gpkg", GTI_TYPE))
-        for path in sorted((folder / FOLDER).glob(f"*{suffix}"))
-        if path.is_file()
+        Parcel(folder / FOLDER / f"{name}{ending}", f"{FOLDER}/{name}{ending}", kind)
+        for ending, kind in TYPES.items()
+        for name in sorted(names)
     ]
-    if _told_of_images(FolderDepot(folder)):
-        mosaics.append(Parcel(folder / IMAGES, IMAGES, "application/gzip"))
     stac = {path.name: path for path in sorted((folder / CATALOGUE).iterdir())}
     whole = stac.pop(COLLECTION)
     items = [
-        Parcel(path, f"{CATALOGUE}/{name}", "application/geo+json") for name, path in stac.items()
+        Parcel(path, f"{CATALOGUE}/{name}", LIST_TYPE if name == IMAGES else "application/geo+json")
+        for name, path in stac.items()
     ]
     last = [Parcel(whole, f"{CATALOGUE}/{COLLECTION}", "application/json")]
     with destination.progress:
@@ -135,14 +166,6 @@ def send_published(folder: Path, assets: Sequence[Asset], destination: Destinati
             destination.send(step)
     there = BucketDepot(destination.place, destination.bucket) / CATALOGUE
     there.delete([name for name in there.names("") if name not in {*stac, COLLECTION}])
-
-
-def _told_of_images(depot: Depot) -> bool:
-    """Tell whether the collection that a run was published as has a list of all its images."""
-    try:
-        return IMAGES in json.loads(depot.read(f"{CATALOGUE}/{COLLECTION}") or b"{}")["assets"]
-    except (ValueError, LookupError, TypeError):
-        return False
 
 
 def results_of(work: Tilewise, number: int) -> Results:

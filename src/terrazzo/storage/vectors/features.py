@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyogrio
 import shapely
 
 from terrazzo.errors import ArgumentInvalid, SourceUnreadable, suggest
@@ -84,6 +83,8 @@ def layers_of(path: Path, gate: Gate) -> tuple[str, ...]:
     real = recognised(path, gate)
     if real.suffix.lower() != ".gpkg":
         return ("",)
+    import pyogrio  # noqa: PLC0415 - takes a second, brings a GDAL of its own
+
     check_geopackage(real)
     try:
         return tuple(str(name) for name, kind in pyogrio.list_layers(real) if kind is not None)
@@ -223,6 +224,8 @@ def _bytes(column: Any) -> Shapes:
 
 
 def _open_gdal(path: Path, asked: Asked, stack: ExitStack) -> Features:
+    import pyogrio  # noqa: PLC0415 - takes a second, brings a GDAL of its own
+
     suffix = path.suffix.lower()
     options: dict[str, Any] = {"layer": asked.layer or None}
     name: Path | str = path
@@ -302,6 +305,8 @@ def _shapes(column: Any, name: Path | str, start: int, options: dict[str, Any]) 
     try:
         return _straight(wkb)
     except NotImplementedError:  # curves: the other way to read makes lines of them
+        import pyogrio.raw  # noqa: PLC0415
+
         only = {key: value for key, value in options.items() if key != "encoding"}
         _, _, wkb, _ = pyogrio.raw.read(
             name, columns=[], skip_features=start, max_features=len(wkb), **only
